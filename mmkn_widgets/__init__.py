@@ -7,7 +7,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-#: public name -> room; imported at the name's first use, so that ``import mmkn_widgets`` stays light
+#: public name -> room, imported at the name's first use: ``import mmkn_widgets`` stays light
 _ROOM_OF = {
     "load_model": "models",
     "load_minigpt4": "models",

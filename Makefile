@@ -1,0 +1,101 @@
+# Everything a developer does. `make help` lists the targets.
+#
+#   PYTHON=python3.12     the Python that .venv is made from (an installed torch is kept)
+#   TORCH_INDEX=<address> a package index with the torch build you want
+#   PYTEST_ARGS=...       passed on by `make test`;  JOBS=2  its processes
+#   DEMO_ARGS=...         passed on to JupyterLab by `make demo`
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+JOBS ?= 2
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+NOTEBOOK ?= notebooks/quickstart.ipynb
+
+VENV := .venv
+BIN := $(VENV)/bin
+JS_SOURCES := $(shell find js -path js/node_modules -prune -o -path js/lib -prune -o -type f -print 2>/dev/null)
+ENV_READY := $(VENV)/.ready
+DEPS_READY := js/node_modules/.ready
+JS_READY := mmkn_widgets/static/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help build demo test lint typecheck test-js test-python test-architectures bench \
+        screenshots train-pocket evaluate-pocket atlas browser wheel clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+build: $(ENV_READY) $(JS_READY) ## the environment and the built widgets
+
+$(ENV_READY): pyproject.toml constraints/tested.txt constraints/torch-cpu.txt scripts/make_env.py
+	@$(PYTHON) scripts/check_tools.py
+	@echo "environment: $(VENV) (the first time takes minutes)"
+	@$(PYTHON) scripts/make_env.py $(VENV) --torch-index "$(TORCH_INDEX)"
+	@touch $@
+
+$(DEPS_READY): js/package.json js/package-lock.json
+	@$(PYTHON) scripts/check_tools.py
+	@echo "js: npm ci"
+	@cd js && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(JS_READY): $(ENV_READY) $(DEPS_READY) $(JS_SOURCES)
+	@echo "js: build"
+	@cd js && npm run --silent build
+	@python scripts/link_labextension.py
+	@touch $@
+
+demo: build ## open JupyterLab on the quickstart
+	@python scripts/demo.py $(NOTEBOOK) $(DEMO_ARGS)
+
+browser: $(ENV_READY) ## a Chromium for the tests, installed where there is none
+	@python scripts/browser.py --install
+
+lint: build ## ruff, mypy, eslint, tsc
+	ruff check .
+	ruff format --check .
+	mypy
+	cd js && npm run --silent lint
+	cd js && npm run --silent typecheck
+
+test-js: build ## the TypeScript unit tests
+	cd js && npm test --silent
+
+test-python: build browser ## unit, wire, notebook, packaging and browser tests
+	python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
+
+test: build ## everything: lint, types, js and python tests
+	@$(MAKE) lint
+	@$(MAKE) test-js
+	@$(MAKE) test-python
+
+test-architectures: build ## every image-text-to-text architecture of transformers
+	python -m pytest tests/architectures -q $(PYTEST_ARGS)
+
+bench: build browser ## measure; prints a table and writes bench.json
+	python -m tests.benchmarks
+
+screenshots: build browser ## the widgets in real JupyterLab, into screenshots/
+	python -m tests.e2e.screenshots
+
+train-pocket: build ## train the pocket model again
+	python -m mmkn_widgets.pocket.train
+
+evaluate-pocket: build ## measure the shipped pocket model, write its report
+	python -m mmkn_widgets.pocket.evaluate
+
+atlas: build ## every pocket neuron's effect by brute force (about an hour)
+	python -m mmkn_widgets.studies.atlas
+
+wheel: build ## dist/*.whl and dist/*.tar.gz
+	python -m build
+
+clean: ## what was built, not the environment
+	rm -rf mmkn_widgets/static mmkn_widgets/labextension js/lib js/coverage dist build
+	rm -rf .pytest_cache .mypy_cache .ruff_cache test-results screenshots bench.json
