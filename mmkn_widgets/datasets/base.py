@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
@@ -42,7 +43,10 @@ class ObjectInstance:
 
 
 class Scene:
-    """A picture with what is known about it; the picture is read when first asked for.
+    """A picture with what is known about it; what is read from files is read when asked for.
+
+    A data set of any size can be walked through: neither pictures nor masks that come from a
+    callable are kept beyond their use.
 
     Parameters
     ----------
@@ -78,23 +82,26 @@ class Scene:
         self.captions = tuple(captions)
         self.source = source
         self._image = image
+        self._seen: weakref.ref[Image] | None = None
         self._objects = objects
         self._redraw = redraw
         self._categories = None if categories is None else tuple(dict.fromkeys(categories))
 
     @property
     def image(self) -> Image:
-        """The RGB picture."""
-        if callable(self._image):
-            self._image = self._image()
-        return self._image
+        """The RGB picture; one that is read from a file is kept only while someone holds it."""
+        if not callable(self._image):
+            return self._image
+        image = self._seen() if self._seen is not None else None
+        if image is None:
+            image = self._image()
+            self._seen = weakref.ref(image)
+        return image
 
     @property
     def objects(self) -> tuple[ObjectInstance, ...]:
-        """The annotated objects."""
-        if callable(self._objects):
-            self._objects = self._objects()
-        return tuple(self._objects)
+        """The annotated objects; masks that are decoded from a file are not kept."""
+        return tuple(self._objects() if callable(self._objects) else self._objects)
 
     @property
     def categories(self) -> tuple[str, ...]:

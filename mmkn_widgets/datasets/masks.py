@@ -1,0 +1,223 @@
+"""Object masks from what people have: COCO polygons and run lengths, pictures, arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._errors import BadArgument, bad_argument
+from .base import ObjectInstance
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["decode_segmentation", "read_mask"]
+
+_WANTED = "a mask file, a Pillow image, an array, a COCO polygon or run lengths, or a list of these"
+
+
+def read_mask(source: Any, size: tuple[int, int], *, name: str = "mask") -> np.ndarray:
+    """Return a mask as a boolean array of a picture's size.
+
+    In a mask file or image every pixel that is not black counts as object (in a JPEG: lighter
+    than half); where it has transparency, only what is not transparent, and then black counts
+    too if nothing else is drawn.
+
+    Parameters
+    ----------
+    source : str, path, PIL.Image.Image, array, mapping, ObjectInstance or sequence
+        The mask; a COCO annotation or its ``segmentation`` (polygons, run lengths compressed or
+        not); or several of these, whose union is taken. Float arrays count from 0.5 up.
+    size : tuple of int
+        The picture's (width, height), Pillow's order.
+    name : str
+        What the errors call the mask.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (height, width)
+
+    Raises
+    ------
+    BadArgument
+        If there is none (``None``), if it has another size than the picture, or is unreadable.
+
+    Examples
+    --------
+    >>> int(read_mask([[1, 1, 4, 1, 4, 3, 1, 3]], (6, 5)).sum())
+    6
+    """
+    width, height = size
+    mask = _as_mask(source, width, height, name)
+    if mask.shape != (height, width):
+        raise bad_argument(
+            name,
+            f"a mask of {mask.shape[1]} x {mask.shape[0]} pixels",
+            f"the picture's size, {width} x {height}",
+        )
+    return mask
+
+
+def _as_mask(source: Any, width: int, height: int, name: str) -> np.ndarray:
+    from PIL import Image
+
+    if source is None:
+        raise bad_argument(name, None, f"the object's mask: {_WANTED}")
+    if isinstance(source, ObjectInstance):
+        return np.asarray(source.mask, dtype=bool)
+    if isinstance(source, Image.Image):
+        return _from_image(source, name)
+    if isinstance(source, str | os.PathLike | bytes):
+        from .images import read_image
+
+        read_image(source, name=name)  # every complaint about a file that is no whole picture
+        if isinstance(source, bytes):
+            import io
+
+            return _from_image(Image.open(io.BytesIO(source)), name)
+        return _from_image(Image.open(os.path.expanduser(source)), name)
+    if isinstance(source, Mapping) or _is_polygons(source):
+        segmentation = source.get("segmentation", source) if isinstance(source, Mapping) else source
+        try:
+            return decode_segmentation(segmentation, height, width)
+        except ValueError as error:
+            raise BadArgument(f"{name}: {error}") from error
+    if isinstance(source, Sequence):
+        if not source:
+            raise bad_argument(name, source, "at least one mask")
+        masks = [read_mask(one, (width, height), name=name) for one in source]
+        return np.logical_or.reduce(masks)
+    if hasattr(source, "detach") or hasattr(source, "__array__"):
+        return _from_array(source, name)
+    raise bad_argument(name, source, _WANTED)
+
+
+def _from_image(picture: Image, name: str) -> np.ndarray:
+    lossy = picture.format == "JPEG"
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _from_array(np.asarray(picture) != 0, name)
+    pixels = np.asarray(picture.convert("RGBA"))
+    drawn = pixels[..., :3].max(axis=-1) > (127 if lossy else 0)
+    if picture.has_transparency_data:
+        opaque = pixels[..., 3] > 0
+        if not opaque.all():
+            return opaque & drawn if (opaque & drawn).any() else opaque
+    return drawn
+
+
+def _from_array(source: Any, name: str) -> np.ndarray:
+    values = np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    elif values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2 or values.dtype.kind not in "buif":
+        shown = f"array of shape {np.shape(source)}, dtype {values.dtype}"
+        raise bad_argument(name, shown, "numbers of shape (height, width)")
+    return values >= 0.5 if values.dtype.kind == "f" else values != 0
+
+
+def _is_polygons(source: Any) -> bool:
+    return (
+        isinstance(source, list | tuple)
+        and bool(source)
+        and all(isinstance(one, list | tuple) and one for one in source)
+        and all(isinstance(v, int | float) for one in source for v in one)
+    )
+
+
+def check_segmentation(segmentation: Any, height: int, width: int) -> None:
+    """Raise ValueError, with the reason, if `decode_segmentation` could not decode it."""
+    if isinstance(segmentation, Mapping):
+        _run_lengths(segmentation, height, width)
+        return
+    if not isinstance(segmentation, list | tuple) or not segmentation:
+        raise ValueError("no segmentation (neither polygons nor run lengths)")
+    for polygon in segmentation:
+        try:
+            points = np.asarray(polygon, dtype=float)
+        except (TypeError, ValueError):
+            raise ValueError("a polygon holds something that is no number") from None
+        if points.ndim != 1 or points.size < 6 or points.size % 2:
+            raise ValueError("a polygon is no list x, y, x, y, ... of three points or more")
+        span = max(width, height)
+        if not (np.isfinite(points).all() and points.min() >= -span and points.max() <= 2 * span):
+            raise ValueError("a polygon lies far outside of the picture")
+
+
+def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """Return the mask of a COCO ``segmentation``, as ``pycocotools`` decodes it.
+
+    Run lengths are checked before they are expanded, so that a damaged annotation file raises
+    instead of writing beyond the mask.
+
+    Parameters
+    ----------
+    segmentation : list of list of float, or mapping
+        Polygons ``[[x, y, x, y, ...], ...]``, or ``{"size": [h, w], "counts": ...}`` with the
+        counts as a list or as COCO's compressed string.
+    height, width : int
+        The picture's size.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (height, width)
+
+    Raises
+    ------
+    ValueError
+        With the reason, if it is damaged or of another size.
+
+    Examples
+    --------
+    >>> decode_segmentation({"size": [2, 2], "counts": [1, 2, 1]}, 2, 2).astype(int).tolist()
+    [[0, 1], [1, 0]]
+    """
+    check_segmentation(segmentation, height, width)
+    if isinstance(segmentation, Mapping):
+        runs = _run_lengths(segmentation, height, width)
+        values = np.arange(len(runs)) % 2 == 1
+        return np.ascontiguousarray(np.repeat(values, runs).reshape((width, height)).T)
+    from pycocotools import mask as coco_mask
+
+    polygons = [[float(v) for v in polygon] for polygon in segmentation]
+    runs = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return np.ascontiguousarray(coco_mask.decode(runs)).astype(bool)
+
+
+def _run_lengths(segmentation: Mapping[str, Any], height: int, width: int) -> np.ndarray:
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not isinstance(size, list | tuple) or list(size) != [height, width]:
+        raise ValueError(f"run lengths of size {size!r}, but the picture has {[height, width]}")
+    if isinstance(counts, str | bytes):
+        runs = _decompress(counts.encode() if isinstance(counts, str) else counts)
+    elif isinstance(counts, list | tuple) and all(type(n) is int for n in counts):
+        runs = list(counts)
+    else:
+        raise ValueError("run lengths without counts")
+    if any(n < 0 for n in runs) or sum(runs) != height * width:
+        raise ValueError(f"run lengths that do not sum to {height} x {width}")
+    return np.asarray(runs, dtype=np.int64)
+
+
+def _decompress(text: bytes) -> list[int]:
+    """Undo COCO's compression: 5 bits a character, low first, differences to the run before last."""
+    runs: list[int] = []
+    at = 0
+    while at < len(text):
+        value, shift, more = 0, 0, True
+        while more:
+            if at >= len(text) or not 48 <= text[at] < 112 or shift > 35:
+                raise ValueError("run lengths with a damaged string of counts")
+            code = text[at] - 48
+            value |= (code & 31) << shift
+            more = bool(code & 32)
+            at += 1
+            shift += 5
+            if not more and code & 16:
+                value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+    return runs
