@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import BadArgument, bad_argument
 from .base import ObjectInstance, Scene
 from .images import read_image
-from .masks import check_segmentation, decode_segmentation
+from .masks import bounding_box, check_segmentation, decode_segmentation
 from .problems import CheckedDataset, Problem, stays_inside
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class _Index:
 
     def _image(self, entry: dict[str, Any]) -> dict[str, Any]:
         name = entry.get("file_name")
-        if not stays_inside(name):
+        if not isinstance(name, str) or not stays_inside(name):
             raise ValueError(f"the file name {name!r} is empty or leaves its folder")
         for side in ("width", "height"):
             if type(entry.get(side)) is not int or entry[side] <= 0:
@@ -282,13 +282,13 @@ def _hashable(value: object) -> int:
 
 
 def _box(given: Any, mask: Any) -> tuple[float, float, float, float]:
-    if isinstance(given, list) and len(given) == 4 and all(isinstance(v, int | float) for v in given):
+    if (
+        isinstance(given, list)
+        and len(given) == 4
+        and all(isinstance(v, int | float) for v in given)
+    ):
         return (float(given[0]), float(given[1]), float(given[2]), float(given[3]))
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-    if not rows.size:
-        return (0.0, 0.0, 0.0, 0.0)
-    size = (columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
-    return (float(columns[0]), float(rows[0]), float(size[0]), float(size[1]))
+    return bounding_box(mask)
 
 
 def _picture(record: dict[str, Any], file: str) -> Image:

@@ -10,7 +10,7 @@ from pathlib import Path
 from .._errors import bad_argument
 from .base import ObjectInstance, Scene
 from .images import read_image
-from .masks import read_mask
+from .masks import bounding_box, read_mask
 from .problems import CheckedDataset, Problem
 
 __all__ = ["image_folder"]
@@ -135,11 +135,5 @@ def _instances(picture: Path, masks: Sequence[tuple[str, Path]]) -> list[ObjectI
     objects = []
     for number, (category, path) in enumerate(masks, 1):
         mask = read_mask(path, size, name=f"mask {path.name}")
-        rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-        if rows.size:
-            x, y = float(columns[0]), float(rows[0])
-            box = (x, y, float(columns[-1]) - x + 1, float(rows[-1]) - y + 1)
-        else:
-            box = (0.0, 0.0, 0.0, 0.0)
-        objects.append(ObjectInstance(category, mask, box, {}, number))
+        objects.append(ObjectInstance(category, mask, bounding_box(mask), {}, number))
     return objects

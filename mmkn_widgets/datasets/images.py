@@ -153,9 +153,10 @@ def _too_large(name: str, given: str) -> BadArgument:
 def _decode(picture: Image, shown: str, orient: bool, name: str) -> Image:
     from PIL import ImageOps
 
-    if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format != "MPO":
         warnings.warn(
-            f"{name}: {shown} has {picture.n_frames} frames; only the first one is used",
+            f"{name}: {shown} has {frames} frames; only the first one is used",
             UserWarning,
             stacklevel=4,
         )
@@ -204,7 +205,9 @@ def _from_array(source: Any, name: str) -> Image:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
-        hint = "; move the channels last" if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) else ""
+        hint = (
+            "; move the channels last" if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) else ""
+        )
         raise bad_argument(name, f"array of shape {shape}", f"(height, width[, 3 or 4]){hint}")
     _check_size((pixels.shape[1], pixels.shape[0]), name)
     if pixels.dtype == np.bool_:

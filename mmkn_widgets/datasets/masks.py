@@ -129,6 +129,15 @@ def _is_polygons(source: Any) -> bool:
     )
 
 
+def bounding_box(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """Return COCO's box (x, y, width, height) of a mask; zeros when nothing is in it."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return (0.0, 0.0, 0.0, 0.0)
+    x, y = float(columns[0]), float(rows[0])
+    return (x, y, float(columns[-1]) - x + 1, float(rows[-1]) - y + 1)
+
+
 def check_segmentation(segmentation: Any, height: int, width: int) -> None:
     """Raise ValueError, with the reason, if `decode_segmentation` could not decode it."""
     if isinstance(segmentation, Mapping):
@@ -177,15 +186,14 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     [[0, 1], [1, 0]]
     """
     check_segmentation(segmentation, height, width)
-    if isinstance(segmentation, Mapping):
-        runs = _run_lengths(segmentation, height, width)
-        values = np.arange(len(runs)) % 2 == 1
-        return np.ascontiguousarray(np.repeat(values, runs).reshape((width, height)).T)
-    from pycocotools import mask as coco_mask
+    if not isinstance(segmentation, Mapping):
+        from pycocotools import mask as coco_mask
 
-    polygons = [[float(v) for v in polygon] for polygon in segmentation]
-    runs = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    return np.ascontiguousarray(coco_mask.decode(runs)).astype(bool)
+        polygons = [[float(v) for v in polygon] for polygon in segmentation]
+        segmentation = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    runs = _run_lengths(segmentation, height, width)
+    values = np.arange(len(runs)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(values, runs).reshape((width, height)).T)
 
 
 def _run_lengths(segmentation: Mapping[str, Any], height: int, width: int) -> np.ndarray:
@@ -204,7 +212,7 @@ def _run_lengths(segmentation: Mapping[str, Any], height: int, width: int) -> np
 
 
 def _decompress(text: bytes) -> list[int]:
-    """Undo COCO's compression: 5 bits a character, low first, differences to the run before last."""
+    """Undo COCO's compression: 5 bits a character, low first, differences to two runs before."""
     runs: list[int] = []
     at = 0
     while at < len(text):
