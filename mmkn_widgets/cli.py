@@ -1,0 +1,205 @@
+"""The command line: ``mmkn find``, ``mmkn study``, ``mmkn inspect``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._errors import MmknError, bad_argument
+
+if TYPE_CHECKING:
+    from ._jobs import Progress
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, or 2 with one line that says what to do.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; by default those of the process.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except MmknError as error:
+        print(f"mmkn: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mmkn: interrupted; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from . import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="mmkn",
+        description="Find, test and edit the neurons of multimodal language models.",
+    )
+    parser.add_argument("--version", action="version", version=f"mmkn_widgets {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_find(commands.add_parser("find", help="find the neurons of a concept and ablate them"))
+    _add_study(commands.add_parser("study", help="compare methods over concepts, resumable"))
+    _add_inspect(commands.add_parser("inspect", help="say what a model is and what works with it"))
+    return parser
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="pocket", help="hub name or folder (default: pocket)")
+    parser.add_argument("--device", help="cpu, cuda, mps, auto (default: the best there is)")
+    parser.add_argument("--dtype", help="float32, bfloat16, float16 (default: fits the device)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_find(parser: argparse.ArgumentParser) -> None:
+    _model_options(parser)
+    parser.add_argument("--concept", required=True, help="a word, such as car")
+    parser.add_argument("--image", metavar="FILE", help="one picture of your own, with --mask")
+    parser.add_argument("--mask", metavar="FILE", help="its mask: white where the object is")
+    parser.add_argument("--dataset", help="pocket:val, coco:DIR[:SPLIT], folder:DIR")
+    parser.add_argument("--test", help="data set for the figures (pocket:val: pocket:test)")
+    parser.add_argument("--threshold-d", type=float, metavar="X", help="stage 1, absolute")
+    parser.add_argument("--threshold-g", type=float, metavar="Y", help="stage 2, absolute")
+    parser.add_argument("--quantile-d", type=float, metavar="Q", help=".95 keeps the top 5 %%")
+    parser.add_argument("--quantile-g", type=float, metavar="Q")
+    parser.add_argument("--top", type=int, default=60, help="neurons when no threshold is given")
+    parser.add_argument("--inpainter", default="telea", help="telea, ns, exact, diffusers:NAME")
+    parser.add_argument("--positions", default="predicting", help="predicting, image, all")
+    parser.add_argument("--difference", default="absolute", help="absolute, signed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", metavar="DIR", help="write overlays, neuron set and find.json")
+    parser.set_defaults(run=_find)
+
+
+def _find(arguments: argparse.Namespace) -> None:
+    from .studies import find
+
+    scenes = _scenes(arguments)
+    found = find(
+        _load(arguments),
+        arguments.concept,
+        scenes,
+        test=arguments.test,
+        threshold_d=arguments.threshold_d,
+        threshold_g=arguments.threshold_g,
+        quantile_d=arguments.quantile_d,
+        quantile_g=arguments.quantile_g,
+        top=arguments.top,
+        seed=arguments.seed,
+        inpainter=arguments.inpainter,
+        positions=arguments.positions,
+        difference=arguments.difference,
+        progress=_progress_line(arguments.json),
+    )
+    if arguments.out:
+        found.save(arguments.out)
+    if arguments.json:
+        print(json.dumps(found.to_dict()))
+    else:
+        from .studies.text import describe_found
+
+        print(describe_found(found))
+        if arguments.out:
+            print(f"written to {arguments.out}")
+
+
+def _scenes(arguments: argparse.Namespace) -> Any:
+    if arguments.image is None:
+        if arguments.mask is not None:
+            raise bad_argument("--mask", arguments.mask, "an --image that it belongs to")
+        return arguments.dataset or "pocket:val"
+    if arguments.dataset is not None:
+        raise bad_argument("--dataset", arguments.dataset, "either --image or --dataset, not both")
+    if arguments.mask is None:
+        raise bad_argument(
+            "--mask", None, f"a picture of the size of {arguments.image}, white on the object"
+        )
+    from .datasets import single_scene
+
+    return single_scene(arguments.image, arguments.mask, arguments.concept)
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
+    _model_options(parser)
+    parser.add_argument("--dataset", default="pocket:test", help="figures: pocket:test, coco:DIR")
+    parser.add_argument("--choose", help="data set that chooses neurons (default: the val split)")
+    parser.add_argument("--concepts", nargs="+", help="words (default: every category)")
+    parser.add_argument("--methods", nargs="+", help="attribution methods (default: all)")
+    parser.add_argument("--neurons", type=int, default=60, help="neurons per method and concept")
+    parser.add_argument("--n-random", type=int, default=20, help="draws of the random control")
+    parser.add_argument("--bertscore", metavar="ENCODER", help="name or folder of an encoder")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", required=True, metavar="DIR", help="tables, figures, provenance")
+    parser.set_defaults(run=_study)
+
+
+def _study(arguments: argparse.Namespace) -> None:
+    from .studies.run import run_study
+
+    result = run_study(
+        _load(arguments),
+        arguments.dataset,
+        choose=arguments.choose,
+        concepts=arguments.concepts,
+        methods=arguments.methods,
+        n_neurons=arguments.neurons,
+        n_random=arguments.n_random,
+        bertscore=arguments.bertscore,
+        seed=arguments.seed,
+        out=arguments.out,
+        progress=_progress_line(arguments.json),
+    )
+    print(json.dumps(result) if arguments.json else _read(f"{arguments.out}/table.md"))
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="hub name or folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from .models import inspect_model
+
+    found = inspect_model(arguments.model)
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    width = max(len(key) for key in found)
+    for key, value in found.items():
+        if isinstance(value, list | tuple):
+            value = ("\n" + " " * (width + 2)).join(map(str, value)) or "-"
+        print(f"{key:<{width}}  {value}")
+
+
+def _load(arguments: argparse.Namespace) -> Any:
+    from .models import load_model
+
+    return load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)
+
+
+def _progress_line(quiet: bool) -> Progress | None:
+    """Return a progress callback that rewrites one line of a terminal, or None."""
+    if quiet or not sys.stderr.isatty():
+        return None
+    from .studies.text import progress_line
+
+    return progress_line(sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

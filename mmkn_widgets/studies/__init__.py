@@ -1,0 +1,16 @@
+"""The whole experiment: one concept or many, thresholds, effects, tables, save and resume."""
+
+from .find import Found, find
+from .format import open_study
+from .search import ThresholdSearch, search_thresholds
+from .study import Study, study
+
+__all__ = [
+    "Found",
+    "Study",
+    "ThresholdSearch",
+    "find",
+    "open_study",
+    "search_thresholds",
+    "study",
+]

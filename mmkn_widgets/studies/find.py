@@ -1,0 +1,303 @@
+"""`mmkn find`: from a word to its neurons, what they write, and what the captions become without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._errors import BadArgument, bad_argument
+from .._provenance import provenance
+from ..datasets import Scene, SceneDataset
+from ..datasets.spec import open_dataset
+from .study import Study, study
+
+if TYPE_CHECKING:
+    from .._jobs import CancelToken, Progress
+    from ..attribution import NeuronSet
+    from ..evaluation import Effect
+    from ..models import MultimodalModel
+
+__all__ = ["Found", "find"]
+
+#: scenes that choose neurons, and scenes with and without the concept that measure them
+_CHOOSING, _MEASURING = 48, 100
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `find` returns.
+
+    Attributes
+    ----------
+    study : Study
+        The scenes that chose the neurons, with all scores.
+    neurons : NeuronSet
+        The chosen neurons with their words, best first.
+    thresholds : dict
+        The absolute thresholds in force (``threshold_d``, ``threshold_g``) and how they were set.
+    captions : list of dict
+        ``{"scene", "before", "after"}`` for a few scenes of the measurement.
+    effect : Effect
+        Suppression, retention and the random control.
+    n_scenes : int
+        Scenes with the concept in the measurement.
+    held_out : bool
+        Whether the measurement used other scenes than the choice.
+    provenance : dict
+    """
+
+    study: Study
+    neurons: NeuronSet
+    thresholds: dict[str, Any]
+    captions: list[dict[str, str]]
+    effect: Effect
+    n_scenes: int
+    held_out: bool
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON-able form that ``mmkn find --json`` prints."""
+        effect = self.effect
+        return {
+            "concept": self.study.concept.word,
+            "model": self.study.model.name,
+            "neurons": [
+                {
+                    "layer": neuron.layer,
+                    "index": neuron.index,
+                    **({"expert": neuron.expert} if neuron.expert >= 0 else {}),
+                    "score": neuron.score,
+                    "words": list(words),
+                }
+                for neuron, words in zip(self.neurons, self.neurons.words or (), strict=True)
+            ],
+            "thresholds": self.thresholds,
+            "captions": self.captions,
+            "suppression": effect.suppression,
+            "retention": {"scene": effect.retention["scene"], "other": effect.retention["other"]},
+            "random_control": {
+                "mean": effect.random_control["mean"],
+                "max": effect.random_control["max"],
+            },
+            "n_scenes": self.n_scenes,
+            "held_out": self.held_out,
+            "provenance": self.provenance,
+        }
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``find.json``, the neuron set and overlay pictures into a folder.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+        """
+        from .overlay import overlay
+
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        word = self.study.concept.word.replace("/", "_")
+        (folder / "find.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        self.neurons.save(folder / f"{word}.mmkn.json")
+        for scene in range(min(4, len(self.study.scenes))):
+            picture = overlay(self.study, self.neurons, scene)
+            picture.save(folder / f"{word}-{scene:02d}.png")
+        return folder
+
+
+def find(
+    model: MultimodalModel,
+    concept: str,
+    scenes: str | Scene | Sequence[Scene] = "pocket:val",
+    *,
+    test: str | Sequence[Scene] | None = None,
+    threshold_d: float | None = None,
+    threshold_g: float | None = None,
+    quantile_d: float | None = None,
+    quantile_g: float | None = None,
+    top: int = 60,
+    n_random: int = 20,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+    **study_options: Any,
+) -> Found:
+    """Find the neurons of a concept and measure what happens without them.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    concept : str
+    scenes : str, Scene or sequence of Scene
+        Where neurons are chosen: a data set's name (its first 48 scenes with the concept), or
+        scenes.
+    test : str or sequence of Scene, optional
+        Where figures are measured (100 scenes with, 100 without the concept). By default
+        ``"pocket:test"`` when `scenes` is ``"pocket:val"``, else the choosing scenes themselves,
+        and the result says ``held_out: false``.
+    threshold_d, threshold_g, quantile_d, quantile_g : float, optional
+        See `Study.neurons`. Without any: the top 5 % by stage 1, of these the `top` best by
+        stage 2.
+    top : int
+        How many neurons when no threshold is given.
+    n_random : int
+        Seeded draws of the random control, at least 1.
+    seed : int
+    progress, cancel
+        As in `study`.
+    **study_options
+        Passed to `study`: inpainter, positions, difference, target and so on.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    BadArgument
+        If no scene shows the concept, or the thresholds keep nothing or everything.
+    """
+    choosing, measuring, absent, held_out = _split(concept, scenes, test)
+    made = study(model, concept, choosing, progress=progress, cancel=cancel, **study_options)
+    given = (threshold_d, threshold_g, quantile_d, quantile_g)
+    by_threshold = any(value is not None for value in given)
+    kept = made.neurons(
+        threshold_d,
+        threshold_g,
+        quantile_d=quantile_d if by_threshold else 0.95,
+        quantile_g=quantile_g,
+        top=None if by_threshold else top,
+    )
+    _check_kept(made, kept, threshold_d, threshold_g)
+    neurons = kept.with_words(model)
+    effect = made.evaluate(
+        neurons, measuring, absent, n_random=n_random, seed=seed, progress=progress, cancel=cancel
+    )
+    return Found(
+        study=made,
+        neurons=neurons,
+        thresholds=_thresholds(made, neurons, given, top),
+        captions=[
+            {"scene": str(scene.id), "before": before, "after": after}
+            for scene, before, after in list(
+                zip(measuring, effect.captions_before, effect.captions_after, strict=False)
+            )[:5]
+        ],
+        effect=effect,
+        n_scenes=len(measuring),
+        held_out=held_out,
+        provenance=provenance(
+            "find",
+            model=model.name,
+            weights=model.weights_hash,
+            concept=made.concept.word,
+            scenes=[str(scene.id) for scene in choosing],
+            threshold_d=threshold_d,
+            threshold_g=threshold_g,
+            quantile_d=quantile_d,
+            quantile_g=quantile_g,
+            top=None if by_threshold else top,
+            n_random=n_random,
+            seed=seed,
+            inpainter=made.evidence.attrs.get("inpainter", ""),
+            **made.options,
+        ),
+    )
+
+
+def _split(
+    concept: str, scenes: str | Scene | Sequence[Scene], test: str | Sequence[Scene] | None
+) -> tuple[list[Scene], list[Scene], list[Scene], bool]:
+    """Return scenes to choose from, to measure with and without, and whether these are others."""
+    if isinstance(scenes, Scene):
+        scenes = [scenes]
+    if test is None and scenes == "pocket:val":
+        test = "pocket:test"
+    if isinstance(scenes, str):
+        data = open_dataset(scenes)
+        choosing = list(data.with_concept(_category(data, concept), _CHOOSING))
+        if not choosing:
+            raise bad_argument("concept", concept, f"a category with scenes in {scenes}")
+    else:
+        data, choosing = None, list(scenes)
+    if test is None:
+        absent: list[Scene] = []
+        if data is not None:
+            absent = list(data.without_concept(_category(data, concept), _MEASURING))
+        return choosing, choosing, absent, False
+    if isinstance(test, str):
+        held = open_dataset(test)
+        category = _category(held, concept)
+        measuring = list(held.with_concept(category, _MEASURING))
+        absent = list(held.without_concept(category, _MEASURING))
+    else:
+        from ..attribution import as_concept
+
+        wanted = as_concept(concept)
+        shows = [any(wanted.named_in(c) for c in scene.categories) for scene in test]
+        measuring = [scene for scene, yes in zip(test, shows, strict=True) if yes]
+        absent = [scene for scene, yes in zip(test, shows, strict=True) if not yes]
+    if not measuring:
+        raise bad_argument("test", test, f"a data set with scenes that show {concept!r}")
+    chosen_ids = {(scene.source, scene.id) for scene in choosing}
+    held_out = not any((scene.source, scene.id) in chosen_ids for scene in measuring)
+    return choosing, measuring, absent, held_out
+
+
+def _category(data: SceneDataset, concept: str) -> str:
+    """Return the data set's category that a word means; an error lists the nearest."""
+    import difflib
+
+    from ..attribution import as_concept
+
+    wanted = as_concept(concept)
+    for category in data.categories:
+        if wanted.named_in(category):
+            return category
+    near = difflib.get_close_matches(concept, data.categories, n=3, cutoff=0.0)
+    raise BadArgument(
+        f"concept: got {concept!r}, which {data.name} does not annotate; nearest of its "
+        f"{len(data.categories)} categories: {', '.join(near)}"
+    )
+
+
+def _check_kept(
+    made: Study, kept: NeuronSet, threshold_d: float | None, threshold_g: float | None
+) -> None:
+    total = int(made.evidence["difference"].notnull().sum())
+    if len(kept) == 0:
+        top_d = float(made.evidence["difference"].max())
+        top_g = float(made.evidence["gradcam"].max())
+        raise BadArgument(
+            f"thresholds: got threshold_d={threshold_d}, threshold_g={threshold_g}, which keep no "
+            f"neuron; the largest difference is {top_d:.4g}, the largest GradCAM score {top_g:.4g}"
+        )
+    if len(kept) >= total:
+        low_d = float(made.evidence["difference"].median())
+        raise BadArgument(
+            f"thresholds: got threshold_d={threshold_d}, threshold_g={threshold_g}, which keep all "
+            f"{total} neurons; the median difference is {low_d:.4g}, try a value well above it"
+        )
+
+
+def _thresholds(
+    made: Study, neurons: NeuronSet, given: tuple[float | None, ...], top: int
+) -> dict[str, Any]:
+    """Return the absolute thresholds in force: those given, else the edge of what was kept."""
+    inside = neurons.mask(made.model)
+    how = "given" if any(value is not None for value in given) else f"top 5 % then {top} best"
+    edges = {
+        name: float(made.evidence[variable].values[inside].min())
+        for name, variable in (("threshold_d", "difference"), ("threshold_g", "gradcam"))
+    }
+    threshold_d, threshold_g, quantile_d, quantile_g = given
+    return {
+        "threshold_d": edges["threshold_d"] if threshold_d is None else threshold_d,
+        "threshold_g": edges["threshold_g"] if threshold_g is None else threshold_g,
+        "quantile_d": quantile_d,
+        "quantile_g": quantile_g,
+        "chosen_by": how,
+    }

@@ -1,0 +1,261 @@
+"""Search the threshold plane: the best suppression that still keeps everything else.
+
+The first paper sets its two thresholds by hand and names their automatic choice as future work.
+Here a grid of pairs is laid over the plane, every pair's neurons are ablated in one batched
+generation (each batch row has its own mask), and the pair with the highest suppression at the
+asked retention is proposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._errors import bad_argument
+from .._provenance import provenance
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from .._jobs import CancelToken, Progress
+    from ..attribution import NeuronSet
+    from ..datasets import Scene
+    from ..evaluation import Effect
+    from .study import Study
+
+__all__ = ["ThresholdSearch", "plane", "search_thresholds"]
+
+_QUANTILES_D = (0.8, 0.9, 0.95, 0.98)
+_KEPT = (10, 20, 40, 60, 90, 130)
+_BATCH = 96
+
+
+@dataclass(frozen=True)
+class ThresholdSearch:
+    """The measured points of a threshold search.
+
+    Attributes
+    ----------
+    points : xarray.Dataset
+        One entry along ``setting`` per pair: ``threshold_d``, ``threshold_g`` (absolute),
+        ``neurons`` (how many pass), ``suppression``, ``retention_scene``, ``retention_other``,
+        ``retention`` (the smaller).
+    best : int
+        The proposed setting.
+    minimum_retention : float
+        What was asked.
+    met : bool
+        Whether any setting keeps `minimum_retention`; if none does, `best` is the one that keeps
+        most.
+    n_scenes : int
+        Scenes with the concept, each captioned once per setting.
+    provenance : dict
+    """
+
+    points: xr.Dataset
+    best: int
+    minimum_retention: float
+    met: bool
+    n_scenes: int
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def threshold_d(self) -> float:
+        """The proposed threshold of stage 1."""
+        return float(self.points["threshold_d"][self.best])
+
+    @property
+    def threshold_g(self) -> float:
+        """The proposed threshold of stage 2."""
+        return float(self.points["threshold_g"][self.best])
+
+    @property
+    def frontier(self) -> np.ndarray:
+        """The settings that no other beats in both suppression and retention, by retention."""
+        gone, kept = self.points["suppression"].values, self.points["retention"].values
+        order = np.lexsort((-gone, -kept))
+        chosen, highest = [], -np.inf
+        for setting in order:
+            if gone[setting] > highest:
+                chosen.append(int(setting))
+                highest = gone[setting]
+        return np.asarray(chosen, int)
+
+    def confirm(
+        self,
+        study: Study,
+        with_concept: Sequence[Scene],
+        without_concept: Sequence[Scene],
+        **options: Any,
+    ) -> Effect:
+        """Measure the proposed pair on scenes that the search has not seen."""
+        chosen = study.neurons(self.threshold_d, self.threshold_g)
+        return study.evaluate(chosen, with_concept, without_concept, **options)
+
+
+def plane(
+    study: Study,
+    quantiles_d: Sequence[float] = _QUANTILES_D,
+    kept: Sequence[int] = _KEPT,
+) -> list[tuple[float, float, NeuronSet]]:
+    """Lay distinct threshold pairs over the plane.
+
+    Parameters
+    ----------
+    study : Study
+    quantiles_d : sequence of float
+        Stage-1 thresholds as quantiles over all neurons.
+    kept : sequence of int
+        For each of them, stage-2 thresholds that keep about so many neurons.
+
+    Returns
+    -------
+    list of (float, float, NeuronSet)
+        threshold_d, threshold_g (both absolute) and the neurons that pass, without duplicates.
+    """
+    difference = study.evidence["difference"].values
+    cam = study.evidence["gradcam"].values
+    valid = np.isfinite(difference) & np.isfinite(cam)
+    found: dict[tuple[tuple[int, int, int], ...], tuple[float, float, NeuronSet]] = {}
+    for quantile in quantiles_d:
+        threshold_d = float(np.quantile(difference[valid], quantile).astype(np.float32))
+        inside = np.sort(cam[valid & (difference > np.float32(threshold_d))])[::-1]
+        for count in kept:
+            if count >= len(inside) or inside[count - 1] <= 0:
+                continue
+            middle = (float(inside[count - 1]) + float(inside[count])) / 2
+            neurons = study.neurons(threshold_d, middle)
+            if len(neurons):
+                key = tuple(sorted((n.layer, n.expert, n.index) for n in neurons))
+                found.setdefault(key, (threshold_d, middle, neurons))
+    return list(found.values())
+
+
+def search_thresholds(
+    study: Study,
+    without_concept: Sequence[Scene] = (),
+    *,
+    with_concept: Sequence[Scene] | None = None,
+    minimum_retention: float = 0.97,
+    quantiles_d: Sequence[float] = _QUANTILES_D,
+    kept: Sequence[int] = _KEPT,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> ThresholdSearch:
+    """Propose the pair of thresholds that suppresses most at a given retention.
+
+    Parameters
+    ----------
+    study : Study
+    without_concept : sequence of Scene
+        Scenes without the concept, for ``retention_other``; without any it is not part of the
+        choice.
+    with_concept : sequence of Scene, optional
+        By default the study's own scenes. Figures found here chose the thresholds: report those of
+        `ThresholdSearch.confirm` on held-out scenes.
+    minimum_retention : float
+        Of the smaller of the two retention fields.
+    quantiles_d, kept : sequence
+        See `plane`.
+    progress, cancel
+        As in `study`.
+
+    Returns
+    -------
+    ThresholdSearch
+
+    Raises
+    ------
+    BadArgument
+        If no pair keeps a neuron.
+    """
+    import xarray as xr
+
+    from ..evaluation import retention, suppression
+
+    settings = plane(study, quantiles_d, kept)
+    if not settings:
+        raise bad_argument("study", study, "positive GradCAM scores among the candidates")
+    present = list(study.scenes if with_concept is None else with_concept)
+    scenes = present + list(without_concept)
+    before = _captions(study, scenes, [None] * len(scenes))
+    jobs = [(scene, setting) for setting in range(len(settings)) for scene in range(len(scenes))]
+    after: list[str] = []
+    for start in range(0, len(jobs), _BATCH):
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+        part = jobs[start : start + _BATCH]
+        after += _captions(study, [scenes[s] for s, _ in part], [settings[k][2] for _, k in part])
+        if progress is not None:
+            progress("searching thresholds", min(start + _BATCH, len(jobs)), len(jobs))
+    rows = []
+    split, total = len(present), len(scenes)
+    for setting in range(len(settings)):
+        now = after[setting * total : (setting + 1) * total]
+        keep = retention(
+            before[:split], now[:split], before[split:], now[split:], study.concept, _words(scenes)
+        )
+        rows.append((suppression(before[:split], now[:split], study.concept), keep))
+    gone = np.asarray([row[0] for row in rows], float)
+    scene_kept = np.asarray([row[1]["scene"] for row in rows], float)
+    other_kept = np.asarray([row[1]["other"] for row in rows], float)
+    kept_least = np.fmin(scene_kept, other_kept)
+    points = xr.Dataset(
+        {
+            "threshold_d": ("setting", np.asarray([s[0] for s in settings])),
+            "threshold_g": ("setting", np.asarray([s[1] for s in settings])),
+            "neurons": ("setting", np.asarray([len(s[2]) for s in settings])),
+            "suppression": ("setting", gone),
+            "retention_scene": ("setting", scene_kept),
+            "retention_other": ("setting", other_kept),
+            "retention": ("setting", kept_least),
+        }
+    )
+    best, met = _choose(gone, kept_least, np.asarray([len(s[2]) for s in settings]), minimum_retention)
+    return ThresholdSearch(
+        points,
+        best,
+        minimum_retention,
+        met,
+        len(present),
+        provenance(
+            "search_thresholds",
+            model=study.model.name,
+            concept=study.concept.word,
+            scenes=[str(scene.id) for scene in scenes],
+            quantiles_d=list(quantiles_d),
+            kept=list(kept),
+            minimum_retention=minimum_retention,
+        ),
+    )
+
+
+def _choose(
+    gone: np.ndarray, kept: np.ndarray, size: np.ndarray, minimum: float
+) -> tuple[int, bool]:
+    """Return the best setting (fewest neurons among equals) and whether it keeps the minimum."""
+    good = np.nan_to_num(kept, nan=1.0) >= minimum
+    if not good.any():
+        return int(np.nanargmax(kept)), False
+    order = np.lexsort((size, -np.nan_to_num(kept), -np.where(good, gone, -np.inf)))
+    return int(order[0]), True
+
+
+def _captions(
+    study: Study, scenes: Sequence[Scene], rows: Sequence[NeuronSet | None]
+) -> list[str]:
+    from ..interventions import ablate_rows
+
+    model, prompt = study.model, study.options["prompt"]
+    with model.interventions.suspended():
+        if all(row is None for row in rows):
+            return list(model.caption([scene.image for scene in scenes], prompt))
+        with ablate_rows(model, list(rows)):
+            return list(model.caption([scene.image for scene in scenes], prompt))
+
+
+def _words(scenes: Sequence[Scene]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(category for scene in scenes for category in scene.categories))

@@ -1,0 +1,95 @@
+"""From the parts of a study (one file per concept and method) to means with confidence intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..evaluation import bootstrap_ci
+
+__all__ = ["summarize"]
+
+_PLAIN = ("suppression", "identical", "substitution")
+
+
+def summarize(
+    folder: Path, concepts: Sequence[str], methods: Sequence[str], *, seed: int = 0
+) -> dict[str, Any]:
+    """Average each method over concepts.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        With ``parts/CONCEPT/METHOD.json``.
+    concepts, methods : sequence of str
+    seed : int
+        Of the bootstrap over concepts (95 %, percentile).
+
+    Returns
+    -------
+    dict
+        ``{concepts, n_scenes, methods}`` as ``mmkn study --json`` prints it, with
+        ``per_concept`` beside.
+    """
+    parts: dict[str, dict[str, dict[str, Any]]] = {
+        method: {
+            word: json.loads((folder / "parts" / word / f"{method}.json").read_text("utf-8"))
+            for word in concepts
+        }
+        for method in methods
+    }
+    table: dict[str, Any] = {}
+    for method, by_word in parts.items():
+        row: dict[str, Any] = {
+            name: _mean([part[name] for part in by_word.values()], seed) for name in _PLAIN
+        }
+        row["retention"] = {
+            field: _mean([part["retention"][field] for part in by_word.values()], seed)
+            for field in ("scene", "other")
+        }
+        row["random_control"] = {
+            "mean": _mean([part["random_control"]["mean"] for part in by_word.values()], seed),
+            "max": max(part["random_control"]["max"] for part in by_word.values()),
+        }
+        for name in ("bleu", "rougeL", "bertscore"):
+            row[name] = {
+                side: {
+                    when: _mean([_get(part, name, side, when) for part in by_word.values()], seed)
+                    for when in ("before", "after")
+                }
+                for side in ("with", "without")
+            }
+        row["neurons"] = _mean([float(part["neurons"]) for part in by_word.values()], seed)
+        table[method] = row
+    any_method = parts[methods[0]] if methods else {}
+    return {
+        "concepts": list(concepts),
+        "n_scenes": {word: part["n_scenes"] for word, part in any_method.items()},
+        "methods": table,
+        "per_concept": {
+            method: {
+                word: {name: part[name] for name in (*_PLAIN, "retention", "random_control", "neurons")}
+                for word, part in by_word.items()
+            }
+            for method, by_word in parts.items()
+        },
+    }
+
+
+def _get(part: dict[str, Any], name: str, side: str, when: str) -> float:
+    value: Any = part.get(name)
+    for key in (side, when):
+        value = value.get(key) if isinstance(value, dict) else None
+    return math.nan if value is None else float(value)
+
+
+def _mean(values: Sequence[float | None], seed: int) -> dict[str, float] | None:
+    known = [float(v) for v in values if v is not None and not math.isnan(v)]
+    if not known:
+        return None
+    mean = sum(known) / len(known)
+    low, high = bootstrap_ci(known, seed=seed)
+    return {"mean": mean, "low": float(low), "high": float(high)}

@@ -1,0 +1,100 @@
+"""Plain text for a terminal: one progress line, one page of results."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from .._jobs import Progress
+    from .find import Found
+
+__all__ = ["describe_found", "progress_line", "time_left"]
+
+
+def time_left(started: float, done: int, total: int, now: float) -> str:
+    """Return the remaining time for people, such as ``"1 min 20 s left"``; empty when unknown.
+
+    Parameters
+    ----------
+    started, now : float
+        Seconds on the same clock.
+    done, total : int
+
+    Examples
+    --------
+    >>> time_left(0.0, 1, 5, 20.0)
+    '1 min 20 s left'
+    """
+    if done <= 0 or total <= done:
+        return ""
+    seconds = round((now - started) / done * (total - done))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min left"
+    return f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left"
+
+
+def progress_line(stream: TextIO) -> Progress:
+    """Return a progress callback that rewrites one line of `stream`."""
+    state: dict[str, float] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        started = state.setdefault(stage, now)
+        filled = round(20 * done / total) if total else 0
+        left = time_left(started, done, total, now)
+        bar = "#" * filled + "-" * (20 - filled)
+        stream.write(f"\r\x1b[K{stage} [{bar}] {done}/{total}  {left}")
+        if done >= total:
+            stream.write("\n")
+            state.pop(stage, None)
+        stream.flush()
+
+    return show
+
+
+def describe_found(found: Found, neurons_shown: int = 15) -> str:
+    """Return what `mmkn find` prints.
+
+    Parameters
+    ----------
+    found : Found
+    neurons_shown : int
+        Rows of the neuron list; the rest is counted.
+    """
+    effect, neurons, word = found.effect, found.neurons, found.study.concept.word
+    layers = ", ".join(
+        f"layer {layer}: {count}" for layer, count in sorted(neurons.layer_histogram().items()) if count
+    )
+    lines = [
+        f"{len(neurons)} neurons for {word!r} in {found.study.model.name} ({layers})",
+        f"threshold_d {found.thresholds['threshold_d']:.4g}, "
+        f"threshold_g {found.thresholds['threshold_g']:.4g} ({found.thresholds['chosen_by']})",
+        "",
+        f"{'neuron':<12}{'score':>9}  writes",
+    ]
+    for neuron, words in list(zip(neurons, neurons.words or (), strict=True))[:neurons_shown]:
+        place = f"L{neuron.layer}" + (f".{neuron.expert}" if neuron.expert >= 0 else "")
+        lines.append(f"{place + '·' + str(neuron.index):<12}{neuron.score:>9.4f}  {' '.join(words[:6])}")
+    if len(neurons) > neurons_shown:
+        lines.append(f"... and {len(neurons) - neurons_shown} more")
+    lines.append("")
+    for pair in found.captions[:3]:
+        lines += [f"before  {pair['before']}", f"after   {pair['after']}", ""]
+    control = effect.random_control
+    held = "held out" if found.held_out else "the same scenes that chose the neurons"
+    lines += [
+        f"suppression     {_figure(effect.suppression)}",
+        f"retention       scene {_figure(effect.retention['scene'])}, "
+        f"other {_figure(effect.retention['other'])}",
+        f"random control  mean {_figure(control['mean'])}, max {_figure(control['max'])} "
+        "(as many neurons, same layers)",
+        f"scenes          {found.n_scenes} ({held})",
+    ]
+    return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    return "not measured" if value is None or value != value else f"{value:.3f}"
