@@ -88,7 +88,7 @@ train-pocket: build ## train the pocket model again
 	python -m mmkn_widgets.pocket.train
 
 evaluate-pocket: build ## measure the shipped pocket model, write its report
-	python -m mmkn_widgets.pocket.evaluate
+	python -m mmkn_widgets.studies.pocket_report
 
 atlas: build ## every pocket neuron's effect by brute force (about an hour)
 	python -m mmkn_widgets.studies.atlas
