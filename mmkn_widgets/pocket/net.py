@@ -1,0 +1,279 @@
+"""The training computation of the pocket model, on the parameters of the Hugging Face model.
+
+The same function as ``LlavaForConditionalGeneration`` (a test compares them), laid out for
+training: two captions share one image prefix, lesioned copies of a few pictures fork off before
+the last two layers, and every loss comes out of one call, so that ``torch.compile`` can fuse it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, gelu, layer_norm, linear, log_softmax, silu, softmax
+
+from .build import PATCH, SPECIAL
+from .words import CATEGORIES, COLORS
+
+if TYPE_CHECKING:
+    from transformers import LlavaForConditionalGeneration
+
+__all__ = ["IGNORE", "LOSSES", "N_IMAGE", "N_PREFIX", "Batch", "TrainingNet"]
+
+#: Label of positions that do not count.
+IGNORE = -100
+#: Image tokens, and tokens of ``<s> <image>*64 describe the image :``.
+N_IMAGE, N_PREFIX = 64, 69
+#: Names of the losses that `TrainingNet` returns, in order.
+LOSSES = ("caption", "patch_word", "probe", "sparsity", "text_lesion", "patch_lesion")
+
+FIRST_CATEGORY = len(SPECIAL)
+FORK = 4
+"""Lesioned copies run through layers `FORK` and later a second time."""
+
+
+class Batch(NamedTuple):
+    """What one training step sees.
+
+    Attributes
+    ----------
+    pixels : Tensor uint8 (batch, 96, 96, 3)
+    text : Tensor int64 (batch, 2, length)
+        Two captions, padded.
+    targets : Tensor int64 (batch, 2, length + 1)
+        The words that follow the prompt's last token and every caption token; else `IGNORE`.
+    patch_word : Tensor int64 (batch, 64)
+        Token of the category or background that the patch shows; else `IGNORE`.
+    patch_color : Tensor int64 (batch, 64)
+        Index of the object's colour; else `IGNORE`.
+    """
+
+    pixels: Tensor
+    text: Tensor
+    targets: Tensor
+    patch_word: Tensor
+    patch_color: Tensor
+
+
+class TrainingNet(nn.Module):
+    """All training losses of one batch.
+
+    Parameters
+    ----------
+    model : LlavaForConditionalGeneration
+        Its parameters are used, not copied.
+    dtype : torch.dtype
+        Of matrix products; the residual stream and all norms stay in float32.
+    n_lesioned : int
+        Pictures that are lesioned at words, and as many others at patches.
+    """
+
+    def __init__(
+        self,
+        model: LlavaForConditionalGeneration,
+        dtype: torch.dtype = torch.float32,
+        n_lesioned: int = 12,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = dtype
+        self.n_lesioned = n_lesioned
+        width = model.config.text_config.hidden_size
+        n_words = model.config.text_config.vocab_size
+        # a linear reader of category and colour behind layer 3; thrown away after training
+        self.probe = nn.Linear(width, n_words + len(COLORS))
+
+    def _lin(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        bias = None if layer.bias is None else layer.bias.to(self.dtype)
+        return linear(x.to(self.dtype), layer.weight.to(self.dtype), bias)
+
+    def _heads(self, x: Tensor, n: int) -> Tensor:
+        return x.view(x.shape[0], x.shape[1], n, -1).transpose(1, 2)
+
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Return what the projector hands to the language model, (batch, 64, hidden)."""
+        tower = self.model.model.vision_tower
+        emb, layer = tower.embeddings, tower.encoder.layers[0]
+        b, side = pixels.shape[0], pixels.shape[1] // PATCH
+        x = (pixels.to(torch.float32) - 127.5) / 127.5
+        x = x.view(b, side, PATCH, side, PATCH, 3).permute(0, 1, 3, 5, 2, 4).reshape(b, N_IMAGE, -1)
+        weight = emb.patch_embedding.weight.flatten(1)
+        x = linear(x.to(self.dtype), weight.to(self.dtype)).float()
+        x = torch.cat([emb.class_embedding.expand(b, 1, -1), x], 1)
+        x = x + emb.position_embedding.weight
+        x = _layer_norm(x, tower.pre_layrnorm)
+        y = _layer_norm(x, layer.layer_norm1)
+        attn = layer.self_attn
+        q, k, v = (
+            self._heads(self._lin(y, p), attn.num_heads)
+            for p in (attn.q_proj, attn.k_proj, attn.v_proj)
+        )
+        p = softmax((q @ k.transpose(-1, -2)).float() * attn.head_dim**-0.5, -1).to(self.dtype)
+        x = x + self._lin((p @ v).transpose(1, 2).flatten(2), attn.out_proj).float()
+        y = self._lin(_layer_norm(x, layer.layer_norm2), layer.mlp.fc1)
+        x = x + self._lin(y * torch.sigmoid(1.702 * y), layer.mlp.fc2).float()
+        projector = self.model.model.multi_modal_projector
+        y = gelu(self._lin(x[:, 1:], projector.linear_1))
+        return self._lin(y, projector.linear_2).float()
+
+    def _layer(
+        self,
+        x: Tensor,
+        index: int,
+        mask: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        lesion: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        layer = self.model.model.language_model.layers[index]
+        n = self.model.config.text_config.num_attention_heads
+        y = _rms_norm(x, layer.input_layernorm)
+        attn = layer.self_attn
+        q, k, v = (self._heads(self._lin(y, p), n) for p in (attn.q_proj, attn.k_proj, attn.v_proj))
+        q, k = _rotate(q, rotary), _rotate(k, rotary)
+        scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5 + mask
+        p = softmax(scores, -1).to(self.dtype)
+        x = x + self._lin((p @ v).transpose(1, 2).flatten(2), attn.o_proj).float()
+        y = _rms_norm(x, layer.post_attention_layernorm)
+        a = silu(self._lin(y, layer.mlp.gate_proj)) * self._lin(y, layer.mlp.up_proj)
+        if lesion is not None:
+            a = _mean_lesion(a, lesion)
+        return x + self._lin(a, layer.mlp.down_proj).float(), a
+
+    def forward(self, batch: Batch, lesions: bool = False) -> Tensor:
+        """Return the losses, float32 (6,), in the order of `LOSSES`.
+
+        Parameters
+        ----------
+        batch : Batch
+        lesions : bool
+            Without them the last two losses are 0 and cost nothing.
+        """
+        text = batch.text
+        b, _, length = text.shape
+        mask, rotary = self._geometry(length, text.device)
+        x = self._embed(batch)
+        layers = len(self.model.model.language_model.layers)
+        sparsity = x.new_zeros(())
+        fork = x
+        for index in range(layers):
+            if index == FORK:
+                fork = x
+            x, a = self._layer(x, index, mask, rotary)
+            a = a.float()
+            sparsity = sparsity + a.abs().mean() / (a.square().mean() + 1e-8).sqrt() / layers
+        read = self._lin(fork[:, 1 : 1 + N_IMAGE], self.probe).float()
+        n_words = self.model.config.text_config.vocab_size
+        probe = _entropy(read[..., :n_words], batch.patch_word)
+        probe = probe + _entropy(read[..., n_words:], batch.patch_color)
+        logits = self._words(x)
+        # the prompt's last token predicts the first word of both captions
+        first = logits[:, N_PREFIX - 1].unsqueeze(1).unsqueeze(1).expand(b, 2, 1, -1)
+        rest = logits[:, N_PREFIX:].reshape(b, 2, length, -1)
+        caption = _entropy(torch.cat([first, rest], 2), batch.targets)
+        patch_word = _entropy(logits[:, 1 : 1 + N_IMAGE], batch.patch_word)
+        text_lesion = patch_lesion = x.new_zeros(())
+        if lesions:
+            text_lesion, patch_lesion = self._lesioned(batch, fork, mask, rotary)
+        return torch.stack([caption, patch_word, probe, sparsity, text_lesion, patch_lesion])
+
+    def _lesioned(
+        self, batch: Batch, fork: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """KL(uniform || categories) where category words are due, FFNs of the last layers lesioned."""
+        n = self.n_lesioned
+        x = fork[: 2 * n]
+        at = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        # captions never begin with a category, so the prompt's last token is never lesioned
+        due = _is_category(batch.targets[:n, :, 1:]).flatten(1)
+        at[:n, N_PREFIX:] = due
+        at[n:, 1 : 1 + N_IMAGE] = _is_category(batch.patch_word[n : 2 * n])
+        for index in range(FORK, len(self.model.model.language_model.layers)):
+            halves = at[:, :, None]
+            x, _ = self._layer(x, index, mask, rotary, lesion=halves)
+        logits = self._words(x)[..., FIRST_CATEGORY : FIRST_CATEGORY + len(CATEGORIES)]
+        kl = -log_softmax(logits, -1).mean(-1) - torch.log(torch.tensor(float(len(CATEGORIES))))
+        kl = kl * at
+        return (
+            kl[:n].sum() / at[:n].sum().clamp(min=1),
+            kl[n:].sum() / at[n:].sum().clamp(min=1),
+        )
+
+    def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """Return the logits, float32 (batch, 69 + 2 length, vocabulary), as training sees them."""
+        none = torch.empty(0)
+        mask, rotary = self._geometry(text.shape[2], text.device)
+        x = self._embed(Batch(pixels, text, none, none, none))
+        for index in range(len(self.model.model.language_model.layers)):
+            x, _ = self._layer(x, index, mask, rotary)
+        return self._words(x)
+
+    def _embed(self, batch: Batch) -> Tensor:
+        table = self.model.model.language_model.embed_tokens.weight
+        b = batch.text.shape[0]
+        prompt = torch.tensor(self._prompt, device=table.device)
+        image = self.image_features(batch.pixels)
+        head = table[prompt[:1]].expand(b, 1, -1)
+        tail = table[prompt[1:]].expand(b, len(self._prompt) - 1, -1)
+        return torch.cat([head, image, tail, table[batch.text.flatten(1)]], 1)
+
+    @property
+    def _prompt(self) -> list[int]:
+        from .words import vocabulary
+
+        words = [*SPECIAL, *vocabulary()]
+        return [words.index(w) for w in ("<s>", "describe", "the", "image", ":")]
+
+    def _words(self, x: Tensor) -> Tensor:
+        x = _rms_norm(x, self.model.model.language_model.norm)
+        return self._lin(x, self.model.lm_head).float()
+
+    def _geometry(self, length: int, device: torch.device) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Additive mask (two captions that do not see each other) and rotary tables."""
+        n = N_PREFIX + 2 * length
+        order = torch.arange(n, device=device)
+        position = torch.where(order >= N_PREFIX + length, order - length, order)
+        part = (order >= N_PREFIX).long() + (order >= N_PREFIX + length).long()
+        sees = (order[:, None] >= order) & ((part == 0) | (part[:, None] == part))
+        mask = torch.zeros(n, n, device=device).masked_fill(~sees, -1e9)
+        text = self.model.config.text_config
+        dim = text.hidden_size // text.num_attention_heads
+        steps = torch.arange(0, dim, 2, device=device, dtype=torch.float32) / dim
+        angle = position[:, None] * (10000.0**-steps)
+        angle = torch.cat([angle, angle], -1)
+        return mask, (angle.cos(), angle.sin())
+
+
+def _layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def _rms_norm(x: Tensor, norm: nn.Module) -> Tensor:
+    eps = norm.variance_epsilon
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * norm.weight
+
+
+def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = rotary
+    half = x.shape[-1] // 2
+    turned = torch.cat([-x[..., half:], x[..., :half]], -1)
+    return (x * cos + turned * sin).to(x.dtype)
+
+
+def _mean_lesion(a: Tensor, at: Tensor) -> Tensor:
+    """Replace activations by their mean over such positions, for words and patches apart."""
+    n = a.shape[0] // 2
+    parts = []
+    for values, here in ((a[:n], at[:n]), (a[n:], at[n:])):
+        count = here.sum().clamp(min=1)
+        mean = (values.float() * here).sum((0, 1)) / count
+        parts.append(torch.where(here, mean.to(a.dtype), values))
+    return torch.cat(parts)
+
+
+def _is_category(tokens: Tensor) -> Tensor:
+    return (tokens >= FIRST_CATEGORY) & (tokens < FIRST_CATEGORY + len(CATEGORIES))
+
+
+def _entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORE)
