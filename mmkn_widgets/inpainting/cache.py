@@ -1,0 +1,93 @@
+"""Inpainted pictures on disk, found by the content they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._errors import BadArgument
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["PictureCache", "default_folder", "folder_hash"]
+
+
+def default_folder() -> Path:
+    """Return the user's cache folder of this package (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mmkn_widgets" / "inpainting"
+
+
+def folder_hash(folder: Path) -> str:
+    """Return a hash of a model folder: every file's name, size and both ends of its content."""
+    seen = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        size = path.stat().st_size
+        seen.update(f"{path.relative_to(folder).as_posix()}:{size}:".encode())
+        with path.open("rb") as file:
+            seen.update(file.read(1 << 20))
+            if size > 1 << 20:
+                file.seek(max(size - (1 << 20), 1 << 20))
+                seen.update(file.read(1 << 20))
+    return seen.hexdigest()
+
+
+class PictureCache:
+    """A folder of PNG files named by the hash of picture, mask and parameters.
+
+    A file appears only when it is whole; a damaged one is as good as none.
+
+    Parameters
+    ----------
+    folder : path
+        Made when the first picture is kept.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser()
+
+    def key(self, image: Image, mask: np.ndarray, parameters: Mapping[str, Any]) -> str:
+        """Return the hash of everything that the result depends on."""
+        seen = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
+        seen.update(f"{image.size}".encode())
+        seen.update(image.tobytes())
+        seen.update(np.packbits(mask).tobytes())
+        return seen.hexdigest()
+
+    def get(self, key: str) -> Image | None:
+        """Return the picture kept under a key, or None."""
+        from ..datasets import read_image
+
+        path = self.folder / f"{key}.png"
+        try:
+            return read_image(path) if path.is_file() else None
+        except BadArgument:
+            return None
+
+    def put(self, key: str, image: Image) -> None:
+        """Keep a picture under a key."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        except OSError as error:
+            raise BadArgument(
+                f"cache: {self.folder} cannot be written ({error}); give another folder, or"
+                " cache=False"
+            ) from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                image.save(file, "PNG")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, self.folder / f"{key}.png")
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
