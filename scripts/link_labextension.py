@@ -14,7 +14,6 @@ BUILT = ROOT / "mmkn_widgets" / "labextension"
 def main() -> None:
     if not (BUILT / "package.json").exists():
         sys.exit(f"{BUILT} holds no built extension: run `npm run build` in js/")
-    shutil.copy(ROOT / "install.json", BUILT / "install.json")
     link = Path(sys.prefix) / "share" / "jupyter" / "labextensions" / "mmkn-widgets"
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_symlink():

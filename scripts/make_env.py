@@ -72,7 +72,7 @@ def main() -> None:
     has_torch = has_module(python, "torch")
     # The hook that builds the JavaScript stays out: make builds it, and only when it changed.
     environment = os.environ | {"SKIP_JUPYTER_BUILDER": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    command = [str(python), "-m", "pip", "install", "--quiet", "--no-input"]
+    command = [str(python), "-m", "pip", "install", "-qq", "--no-input"]
     command += pip_arguments(has_torch, has_gpu(), chosen.torch_index)
     command += ["-e", f"{ROOT}[{chosen.extras}]"]
     (ROOT / "mmkn_widgets" / "labextension").mkdir(exist_ok=True)

@@ -53,6 +53,6 @@ def without_node(distributions: dict[str, Path], tmp_path_factory: pytest.TempPa
 
     pinned = pip_arguments(has_torch=False, gpu=has_gpu(), torch_index="")
     wheel = str(distributions["wheel"])
-    done = run("python", "-m", "pip", "install", "--quiet", *pinned, wheel, timeout=1500)
+    done = run("python", "-m", "pip", "install", "-qq", *pinned, wheel, timeout=1500)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return run
