@@ -1,0 +1,23 @@
+"""Load any multimodal language model, find its FFN neurons, map its tokens, let it caption."""
+
+from __future__ import annotations
+
+from .generate import Generation
+from .load import load_model
+from .model import MultimodalModel
+from .prepare import Prepared
+from .sites import Refusal, Site, find_sites
+from .tokens import TokenMap
+from .worker import Worker
+
+__all__ = [
+    "Generation",
+    "MultimodalModel",
+    "Prepared",
+    "Refusal",
+    "Site",
+    "TokenMap",
+    "Worker",
+    "find_sites",
+    "load_model",
+]

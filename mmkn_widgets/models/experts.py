@@ -1,0 +1,256 @@
+"""Reach the neurons of routed experts, whose weights are one 3-D parameter without modules.
+
+transformers dispatches such experts through a registry of implementations. One of ours is
+registered under the name ``"mmkn"``; it is switched on while a hook is set, computes each expert
+apart, and hands every hooked expert's activations to its hooks. Without hooks the model runs the
+implementation it was loaded with.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
+
+__all__ = ["Experts", "expert_down", "find_experts", "hook_expert"]
+
+NAME = "mmkn"
+_NOT_EXPERTS = re.compile(r"attn|attention|router|indexer|mamba|conv")
+Hook = Callable[[torch.Tensor], "torch.Tensor | None"]
+
+#: experts module -> {expert: hooks in order}
+_HOOKS: weakref.WeakKeyDictionary[nn.Module, dict[int, OrderedDict[int, Hook]]] = (
+    weakref.WeakKeyDictionary()
+)
+#: config of an experts module with hooks -> (number of hooked modules, implementation before)
+_SWITCHED: dict[int, tuple[int, str | None]] = {}
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A module of routed experts.
+
+    Attributes
+    ----------
+    path : str
+        Its name inside the decoder block.
+    module : torch.nn.Module
+        The module.
+    count, width : int
+        Number of experts; neurons of each.
+    gated : bool
+        Whether the activation is ``act(gate(x)) * up(x)``.
+    reason : str
+        Why its neurons cannot be reached; empty when they can.
+    """
+
+    path: str
+    module: nn.Module
+    count: int
+    width: int
+    gated: bool
+    reason: str
+
+
+def find_experts(block: nn.Module, hidden: int) -> list[Experts]:
+    """Return the modules of a decoder block that hold a 3-D down projection.
+
+    Parameters
+    ----------
+    block : torch.nn.Module
+        A decoder layer.
+    hidden : int
+        Size of the residual stream.
+
+    Returns
+    -------
+    list of Experts
+        In the order of the modules; those outside the registry carry a reason.
+    """
+    found = []
+    for path, module in block.named_modules():
+        if _NOT_EXPERTS.search(path.lower()):
+            continue
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.dim() == 3 and "down" in name and "bias" not in name:
+                registered = hasattr(module, "is_transposed") and hasattr(module, "_apply_gate")
+                if registered:
+                    transposed = bool(module.is_transposed)
+                else:
+                    transposed = parameter.shape[2] == hidden and parameter.shape[1] != hidden
+                reason = ""
+                if not registered:
+                    reason = "experts outside transformers' experts registry"
+                elif getattr(module, "_is_expert_parallel", False):
+                    reason = "experts spread over several processes"
+                gated = bool(getattr(module, "has_gate", True))
+                width = int(parameter.shape[1 if transposed else 2])
+                found.append(Experts(path, module, parameter.shape[0], width, gated, reason))
+                break
+    return found
+
+
+def expert_down(module: nn.Module, expert: int) -> torch.Tensor:
+    """Return one expert's down projection, (hidden, neuron), as a view of the live weights."""
+    weight = module.down_proj[expert]
+    return weight.T if module.is_transposed else weight
+
+
+def expert_bias(module: nn.Module, expert: int) -> torch.Tensor | None:
+    """Return one expert's down projection bias, (hidden,), or None."""
+    return module.down_proj_bias[expert] if getattr(module, "has_bias", False) else None
+
+
+def hook_expert(
+    module: nn.Module, expert: int, fn: Hook, *, prepend: bool = False
+) -> RemovableHandle:
+    """Call ``fn(activation)`` with one expert's activations at every forward.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module from `find_experts`.
+    expert : int
+        The expert's index in it.
+    fn : callable
+        Gets (batch * token, neuron), zero where the token is not routed to this expert; what it
+        returns, if not None, replaces the routed rows.
+    prepend : bool
+        Run before the hooks that are there already.
+
+    Returns
+    -------
+    torch.utils.hooks.RemovableHandle
+        Removing the last one of a model restores its own experts implementation.
+    """
+    per_expert = _HOOKS.setdefault(module, {})
+    if not per_expert:
+        _switch_on(module)
+    hooks = per_expert.setdefault(expert, OrderedDict())
+    handle = _Handle(module, expert, hooks)
+    hooks[handle.id] = fn
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
+
+
+class _Handle(RemovableHandle):
+    """A handle that switches our implementation off with the module's last hook."""
+
+    def __init__(self, module: nn.Module, expert: int, hooks: OrderedDict[int, Hook]) -> None:
+        super().__init__(hooks)
+        self._module = weakref.ref(module)
+        self._expert = expert
+
+    def remove(self) -> None:
+        super().remove()
+        module = self._module()
+        per_expert = _HOOKS.get(module) if module is not None else None
+        if module is None or per_expert is None or per_expert.get(self._expert):
+            return
+        if per_expert.pop(self._expert, None) is not None and not per_expert:
+            del _HOOKS[module]
+            _switch_off(module)
+
+
+def _switch_on(module: nn.Module) -> None:
+    register()
+    config = module.config
+    count, before = _SWITCHED.get(id(config), (0, config._experts_implementation))
+    _SWITCHED[id(config)] = (count + 1, before)
+    config._experts_implementation_internal = NAME
+
+
+def _switch_off(module: nn.Module) -> None:
+    config = module.config
+    count, before = _SWITCHED[id(config)]
+    if count > 1:
+        _SWITCHED[id(config)] = (count - 1, before)
+        return
+    del _SWITCHED[id(config)]
+    config._experts_implementation_internal = before
+
+
+def register() -> None:
+    """Register our implementation with transformers, once."""
+    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+    if NAME not in ALL_EXPERTS_FUNCTIONS:
+        ALL_EXPERTS_FUNCTIONS.register(NAME, hooked_experts_forward)
+
+
+def _own_forward(module: nn.Module) -> Callable[..., torch.Tensor]:
+    """Return the implementation the model had before ours."""
+    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+    _, before = _SWITCHED.get(id(module.config), (0, None))
+    original = type(module).forward.__wrapped__
+    return ALL_EXPERTS_FUNCTIONS.get_interface(before or "eager", original)
+
+
+def hooked_experts_forward(
+    self: Any,
+    hidden_states: torch.Tensor,
+    top_k_index: torch.Tensor,
+    top_k_weights: torch.Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """Compute routed experts one by one and show each hooked expert's activations to its hooks.
+
+    Parameters
+    ----------
+    self : torch.nn.Module
+        The experts module.
+    hidden_states : torch.Tensor, shape (token, hidden)
+        Tokens of all sequences, batch-major.
+    top_k_index, top_k_weights : torch.Tensor, shape (token, k)
+        The router's choice and weights.
+
+    Returns
+    -------
+    torch.Tensor, shape (token, hidden)
+    """
+    per_expert = _HOOKS.get(self)
+    if not per_expert:
+        return _own_forward(self)(self, hidden_states, top_k_index, top_k_weights, *args, **kwargs)
+    n_tokens, k = hidden_states.shape[0], top_k_index.shape[-1]
+    chosen = top_k_index.reshape(-1)
+    slots, outputs = [], []
+    for expert in range(self.num_experts):
+        slot = (chosen == expert).nonzero().squeeze(-1)
+        hooks = per_expert.get(expert)
+        if slot.numel() == 0 and not hooks:
+            continue
+        token = slot // k
+        neurons = _neurons(self, hidden_states[token], expert)
+        for fn in list(hooks.values()) if hooks else ():
+            everywhere = neurons.new_zeros(n_tokens, neurons.shape[-1])
+            everywhere = everywhere.index_copy(0, token, neurons)
+            changed = fn(everywhere)
+            neurons = (everywhere if changed is None else changed)[token]
+        output = functional.linear(neurons, expert_down(self, expert), expert_bias(self, expert))
+        if getattr(self, "has_post_expert_norm", False):
+            output = self.post_expert_norm(output)
+        slots.append(slot)
+        outputs.append(output)
+    order = torch.argsort(torch.cat(slots))
+    weighted = torch.cat(outputs)[order] * top_k_weights.reshape(-1, 1)
+    return weighted.view(n_tokens, k, -1).sum(dim=1).to(hidden_states.dtype)
+
+
+def _neurons(module: Any, rows: torch.Tensor, expert: int) -> torch.Tensor:
+    """Return the activations (row, neuron) of one expert, as transformers computes them."""
+    name = "gate_up_proj" if module.has_gate else "up_proj"
+    weight = getattr(module, name)[expert]
+    bias = getattr(module, f"{name}_bias")[expert] if module.has_bias else None
+    hidden = functional.linear(rows, weight.T if module.is_transposed else weight, bias)
+    return module._apply_gate(hidden) if module.has_gate else module.act_fn(hidden)

@@ -1,0 +1,209 @@
+"""Greedy decoding with streaming and cancellation; the KV cache stays on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .._jobs import CancelToken
+
+if TYPE_CHECKING:
+    from .model import MultimodalModel
+    from .prepare import Prepared
+
+__all__ = ["DEFAULT_MAX_NEW_TOKENS", "Generation", "OnToken", "generate", "greedy_config"]
+
+#: Length of a caption where neither the caller nor the model says one.
+DEFAULT_MAX_NEW_TOKENS = 64
+
+#: Called as ``on_token(piece of text, row)`` after every token.
+OnToken = Callable[[str, int], None]
+
+_KEPT = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What greedy decoding wrote.
+
+    Attributes
+    ----------
+    token_ids : list of list of int
+        The new tokens of each row, without the end token and what follows it.
+    texts : list of str
+        The same as text, special tokens left out, stripped.
+    finished : list of bool
+        Whether a row wrote its end token, or was cut at ``max_new_tokens``.
+    left_padding : list of int
+        Padding before each row's prompt while it was decoded.
+    """
+
+    token_ids: list[list[int]]
+    texts: list[str]
+    finished: list[bool]
+    left_padding: list[int]
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+class Pieces:
+    """Turn a growing list of ids into pieces of text whose sum is the text of the whole."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._from, self._read = 0, 0
+
+    def add(self, token: int) -> str:
+        """Return the text that this token completes; "" inside a multi-byte character."""
+        self._ids.append(token)
+        if self._tokenizer is None:
+            return f"{token} "
+        before = self._decode(self._ids[self._from : self._read])
+        now = self._decode(self._ids[self._from :])
+        if len(now) <= len(before) or now.endswith("\ufffd"):
+            return ""
+        self._from, self._read = self._read, len(self._ids)
+        return now[len(before) :]
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True)) if ids else ""
+
+
+class _Stream:
+    """What transformers calls after every step: keeps the ids and passes pieces on."""
+
+    def __init__(self, tokenizer: Any, ends: set[int], on_token: OnToken | None, n: int) -> None:
+        self.rows: list[list[int]] = [[] for _ in range(n)]
+        self.finished = [False] * n
+        self._prompt = True
+        self._ends = ends
+        self._on_token = on_token
+        self._pieces = [Pieces(tokenizer) for _ in range(n)]
+
+    def put(self, value: torch.Tensor) -> None:
+        if self._prompt:
+            self._prompt = False
+            return
+        for row, token in enumerate(value.reshape(-1).tolist()[: len(self.rows)]):
+            if self.finished[row]:
+                continue
+            if token in self._ends:
+                self.finished[row] = True
+                continue
+            self.rows[row].append(token)
+            if self._on_token is not None and (piece := self._pieces[row].add(token)):
+                self._on_token(piece, row)
+
+    def end(self) -> None:
+        return
+
+
+def greedy_config(hf: Any, max_new_tokens: int) -> Any:
+    """Return a generation config for greedy decoding that no default of the model can colour.
+
+    Parameters
+    ----------
+    hf : transformers.PreTrainedModel
+        Its token ids (start, end, padding, forced, suppressed) are kept, all else is neutral: no
+        sampling, one beam, no penalties.
+    max_new_tokens : int
+        Where to stop.
+    """
+    from transformers import GenerationConfig
+
+    own = getattr(hf, "generation_config", None) or GenerationConfig()
+    neutral = dict(GenerationConfig._get_default_generation_params())
+    neutral.update({name: value for name in _KEPT if (value := getattr(own, name, None)) is not None})
+    neutral.update(do_sample=False, num_beams=1, num_return_sequences=1, use_cache=True)
+    neutral.pop("max_length", None)
+    return GenerationConfig(**neutral, max_new_tokens=max_new_tokens)
+
+
+def _default_length(hf: Any) -> int:
+    own = getattr(hf, "generation_config", None)
+    length = getattr(own, "max_new_tokens", None)
+    return int(length) if length else DEFAULT_MAX_NEW_TOKENS
+
+
+def _ends(model: MultimodalModel, config: Any) -> set[int]:
+    found: set[int] = set()
+    for value in (config.eos_token_id, model.config_value("eos_token_id")):
+        if value is not None:
+            found |= set(value) if isinstance(value, list | tuple) else {int(value)}
+    return found
+
+
+def generate(
+    model: MultimodalModel,
+    prepared: Prepared,
+    *,
+    max_new_tokens: int | None = None,
+    on_token: OnToken | None = None,
+    cancel: CancelToken | None = None,
+) -> Generation:
+    """Decode greedily; see `MultimodalModel.generate`."""
+    from transformers import StoppingCriteria, StoppingCriteriaList
+
+    class Cancelling(StoppingCriteria):
+        def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> Any:
+            stop = cancel is not None and cancel.cancelled
+            return torch.full((input_ids.shape[0],), stop, device=input_ids.device)
+
+    length = _default_length(model.hf) if max_new_tokens is None else max_new_tokens
+    config = greedy_config(model.hf, length)
+    if config.pad_token_id is None:
+        config.pad_token_id = model.pad_id
+    batch = prepared.left_padded()
+    ends = _ends(model, config)
+    stream = _Stream(model.tokenizer, ends, on_token, len(prepared))
+    with model.lock, torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="transformers")
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+        output = model.hf.generate(
+            **batch.inputs,
+            generation_config=config,
+            streamer=stream,
+            stopping_criteria=StoppingCriteriaList([Cancelling()]),
+        )
+    if cancel is not None:
+        cancel.raise_if_cancelled()
+    rows, finished = stream.rows, stream.finished
+    if not any(rows) and not any(finished):
+        rows, finished = _from_output(output, batch, ends)
+    texts = [model.decode(ids) for ids in rows]
+    padding = [prepared.n_tokens - length for length in prepared.lengths]
+    return Generation(rows, texts, finished, padding)
+
+
+def _from_output(
+    output: Any, batch: Prepared, ends: set[int]
+) -> tuple[list[list[int]], list[bool]]:
+    """Read new tokens from what `generate` returned, where the model streams none."""
+    ids = output if isinstance(output, torch.Tensor) else output.sequences
+    prompt = batch.inputs.get("decoder_input_ids", batch.inputs.get("input_ids"))
+    if prompt is not None:
+        length = prompt.shape[1]
+        if ids.shape[1] >= length and torch.equal(ids[:, :length].cpu(), prompt.cpu()):
+            ids = ids[:, length:]
+    rows, finished = [], []
+    for row in ids.tolist():
+        end = next((i for i, token in enumerate(row) if token in ends), None)
+        rows.append(row if end is None else row[:end])
+        finished.append(end is not None)
+    return rows, finished

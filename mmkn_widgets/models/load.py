@@ -1,0 +1,342 @@
+"""Load a multimodal model by name, folder or object, and check that its neurons are reachable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .._errors import BadArgument, NotSupported, bad_argument
+from .model import MultimodalModel
+from .probe import verify
+from .sites import find_sites
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["load_model"]
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+_FOLDER = "config.json, weights (model.safetensors), and a tokenizer and processor beside them"
+
+
+def load_model(
+    model: str | PathLike[str] | Any,
+    processor: Any = None,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    device_map: Any = None,
+    load_in_8bit: bool = False,
+    stack: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    check: bool = True,
+    **options: Any,
+) -> MultimodalModel:
+    """Load a multimodal language model and find its FFN neurons.
+
+    Parameters
+    ----------
+    model : str, path or transformers.PreTrainedModel
+        ``"pocket"`` (the model in the box), a name on the Hugging Face hub, a model folder, or a
+        model object of your own.
+    processor : transformers.ProcessorMixin, optional
+        With a model object: what reads pictures and texts for it. Without one the model takes
+        ready-made inputs (a dict of tensors) only.
+    device : str or torch.device, optional
+        By default the GPU, else Apple's MPS, else the CPU. A model object stays where it is.
+    dtype : str or torch.dtype, optional
+        By default float32 on a CPU, the checkpoint's own type elsewhere (float16 on MPS instead of
+        bfloat16). ``"auto"`` takes the checkpoint's type everywhere.
+    device_map : optional
+        As in transformers (``"auto"`` spreads the model; needs accelerate); excludes `device`.
+    load_in_8bit : bool
+        Pack the weights with bitsandbytes. Capture and ablation work, weight edits are refused.
+    stack : {"auto", "decoder", "encoder"}
+        Which stack of an encoder-decoder. ``"auto"``: the one that holds the image tokens.
+    revision : str, optional
+        The hub's branch, tag or commit.
+    trust_remote_code : bool
+        Run Python code that comes with the checkpoint. Off: nothing from outside is executed.
+    check : bool
+        Run one small forward that proves each site; off, the first problem shows in use.
+    **options
+        Passed to ``AutoModelForImageTextToText.from_pretrained``.
+
+    Returns
+    -------
+    MultimodalModel
+        In evaluation mode, parameters frozen.
+
+    Raises
+    ------
+    BadArgument
+        If there is no such model, it is no multimodal model, or its files are damaged.
+    NotSupported
+        If its neurons cannot be found or the check fails; the message says why.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> model.n_layers, model.n_neurons
+    (6, 512)
+    """
+    if stack not in ("auto", "decoder", "encoder"):
+        raise bad_argument("stack", stack, "'auto', 'decoder' or 'encoder'")
+    if isinstance(model, torch.nn.Module):
+        hf, name, found_revision = model, _name_of(model), revision or ""
+        if device is not None or dtype is not None:
+            hf = hf.to(device=device, dtype=_dtype(dtype, torch.device(device or "cpu"), None))
+    else:
+        name = str(model)
+        source = _source(name)
+        if device is not None and device_map is not None:
+            raise BadArgument("device: give device or device_map, not both")
+        target = torch.device(device) if device is not None else _best_device()
+        config = _read_config(source, name, revision, trust_remote_code)
+        hf = _load_weights(
+            source, name, config, target,
+            {
+                **options,
+                **_placement(target, device_map, load_in_8bit),
+                "dtype": _dtype(dtype, target, config),
+                "revision": revision or "main",
+                "trust_remote_code": trust_remote_code,
+            },
+        )  # fmt: skip
+        found_revision = str(getattr(hf.config, "_commit_hash", None) or revision or "")
+        if processor is None:
+            processor = _load_processor(source, revision, trust_remote_code)
+    hf.eval()
+    hf.requires_grad_(False)
+    return wrap(hf, processor, name=name, revision=found_revision, stack=stack, check=check)
+
+
+def wrap(
+    hf: Any, processor: Any, *, name: str, revision: str = "", stack: str = "auto", check: bool = True
+) -> MultimodalModel:
+    """Find the sites of a model that is in memory, check them, and return its `MultimodalModel`."""
+    chosen = choose_stack(hf) if stack == "auto" else stack
+    if chosen == "encoder" and not hasattr(hf, "get_encoder"):
+        raise bad_argument("stack", stack, f"'decoder': {type(hf).__name__} has no encoder")
+    search = find_sites(hf, chosen)
+    made = MultimodalModel(hf, processor, search, name=name, revision=revision, stack=chosen)
+    if check:
+        made.checks = verify(made)
+    return made
+
+
+def choose_stack(hf: Any) -> str:
+    """Return which stack holds the image tokens: the text encoder of an encoder-decoder, if any."""
+    config = hf.config
+    if not getattr(config, "is_encoder_decoder", False) or not hasattr(hf, "get_encoder"):
+        return "decoder"
+    try:
+        found = find_sites(hf, "encoder")
+    except (NotSupported, AttributeError):
+        return "decoder"
+    return "encoder" if found.sites else "decoder"
+
+
+def _name_of(hf: Any) -> str:
+    given = getattr(getattr(hf, "config", None), "_name_or_path", "") or ""
+    return Path(given).name if given else type(hf).__name__
+
+
+def _source(name: str) -> str:
+    if name == "pocket":
+        from ..pocket import path
+
+        return str(path())
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadArgument(
+                f"model: {name} is not a model folder: it has no config.json; expected {_FOLDER}"
+            )
+        return str(folder)
+    if folder.is_file():
+        raise BadArgument(f"model: {name} is a file; expected the folder that holds {_FOLDER}")
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+    if looks_local or not name:
+        raise BadArgument(f"model: there is no folder {name!r}; expected a folder with {_FOLDER}")
+    return name
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _dtype(asked: str | torch.dtype | None, device: torch.device, config: Any) -> Any:
+    if isinstance(asked, torch.dtype):
+        return asked
+    if asked is None:
+        if device.type == "cpu" and config is not None:
+            return torch.float32
+        own = getattr(config, "dtype", None)
+        return torch.float16 if device.type == "mps" and own is torch.bfloat16 else own
+    if asked == "auto":
+        return getattr(config, "dtype", None)
+    if asked not in _DTYPES:
+        raise bad_argument("dtype", asked, "one of 'auto', " + ", ".join(map(repr, _DTYPES)))
+    return _DTYPES[asked]
+
+
+def _placement(device: torch.device, device_map: Any, load_in_8bit: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if device_map is not None:
+        options["device_map"] = device_map
+    if load_in_8bit:
+        try:
+            import bitsandbytes  # noqa: F401
+        except ImportError as error:
+            raise NotSupported(
+                "load_in_8bit: bitsandbytes is not installed; pip install bitsandbytes"
+            ) from error
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
+        options.setdefault("device_map", {"": device})
+    return options
+
+
+def _one_line(error: BaseException, limit: int = 240) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _read_config(source: str, name: str, revision: str | None, trust: bool) -> Any:
+    from transformers import AutoConfig
+
+    folder = Path(source)
+    if folder.is_dir():
+        try:
+            written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise BadArgument(
+                f"model: the config.json of {name} cannot be read ({_one_line(error)})"
+            ) from error
+        if not isinstance(written, dict) or "model_type" not in written:
+            raise BadArgument(
+                f"model: the config.json of {name} names no model_type, so it is not a "
+                f"transformers model; expected {_FOLDER}"
+            )
+        _refuse_remote_code(written, name, trust)
+    try:
+        return AutoConfig.from_pretrained(
+            source, revision=revision or "main", trust_remote_code=trust
+        )
+    except Exception as error:
+        raise _config_error(error, name, trust) from error
+
+
+def _refuse_remote_code(written: dict[str, Any], name: str, trust: bool) -> None:
+    from transformers import CONFIG_MAPPING
+
+    if "auto_map" in written and written["model_type"] not in CONFIG_MAPPING and not trust:
+        raise _remote_code_error(name)
+
+
+def _remote_code_error(name: str) -> NotSupported:
+    return NotSupported(
+        f"model: {name} needs Python code that comes with its checkpoint, which is not run unless "
+        "you read it and pass trust_remote_code=True"
+    )
+
+
+def _config_error(error: Exception, name: str, trust: bool) -> Exception:
+    text = _one_line(error)
+    if "trust_remote_code" in text and not trust:
+        return _remote_code_error(name)
+    if "model type" in text.lower() and "does not recognize" in text.lower():
+        return NotSupported(f"model: this transformers does not know the model type of {name}: {text}")
+    if isinstance(error, OSError):
+        return BadArgument(
+            f"model: no folder {name!r} here, and the Hugging Face hub has no such model or cannot "
+            f"be reached; expected 'pocket', a folder with {_FOLDER}, or a hub name like "
+            "'llava-hf/llava-1.5-7b-hf'"
+        )
+    return BadArgument(f"model: the configuration of {name} cannot be used ({text})")
+
+
+def _load_weights(
+    source: str, name: str, config: Any, device: torch.device, options: dict[str, Any]
+) -> Any:
+    from safetensors import SafetensorError
+
+    auto = _auto_class(config, name, options["trust_remote_code"])
+    try:
+        hf = auto.from_pretrained(source, config=config, **options)
+    except SafetensorError as error:
+        raise BadArgument(
+            f"model: the safetensors of {name} are damaged ({_one_line(error)}); copy or download "
+            "them again"
+        ) from error
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if any(sign in str(error) for sign in ("safetensors", "HeaderTooLarge", "header")):
+            raise BadArgument(
+                f"model: the weights of {name} cannot be read ({_one_line(error)}); expected "
+                f"{_FOLDER}"
+            ) from error
+        raise BadArgument(
+            f"model: {name} cannot be loaded: {type(error).__name__}: {_one_line(error)}"
+        ) from error
+    if "device_map" not in options:
+        hf = hf.to(device)
+    return hf
+
+
+def _auto_class(config: Any, name: str, trust: bool) -> Any:
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    kind = config.model_type
+    remote = getattr(config, "auto_map", None) or {}
+    if trust and "AutoModelForImageTextToText" not in remote and "AutoModelForCausalLM" in remote:
+        return transformers.AutoModelForCausalLM
+    if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or trust:
+        found = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind)
+        known = transformers.AutoModelForImageTextToText._model_mapping
+        if trust or type(config) in known:
+            return transformers.AutoModelForImageTextToText
+        return getattr(transformers, str(found))
+    raise BadArgument(
+        f"model: {name} is a {kind} model, which reads no pictures; expected a model of the "
+        "image-text-to-text kind, such as LLaVA, BLIP-2, Qwen-VL or PaliGemma"
+    )
+
+
+def _load_processor(source: str, revision: str | None, trust: bool) -> Any:
+    """Return the processor that lies beside the weights, or None where there is none."""
+    from transformers import AutoProcessor
+
+    if Path(source).is_dir() and not any(
+        (Path(source) / file).is_file()
+        for file in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+    ):
+        return None
+    try:
+        return AutoProcessor.from_pretrained(
+            source, revision=revision or "main", trust_remote_code=trust
+        )
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
+        raise BadArgument(
+            f"processor: the processor of {source} cannot be read ({_one_line(error)}); pass "
+            "load_model(model object, processor) to go on without it"
+        ) from error

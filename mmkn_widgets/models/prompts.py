@@ -1,0 +1,113 @@
+"""What a model is asked: its chat template, else the prompt its family was trained with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["DEFAULT_QUESTION", "FAMILY_PROMPTS", "image_token", "prompt_text"]
+
+#: The question where the caller gives none and the model brings none of its own.
+DEFAULT_QUESTION = "Describe the image in a few words."
+
+#: ``model_type`` -> (prompt without a question, prompt with one). ``{image}`` is the model's own
+#: image placeholder, ``{question}`` the question; None stands for `DEFAULT_QUESTION` in the second.
+FAMILY_PROMPTS: dict[str, tuple[str | None, str]] = {
+    "llava": (None, "USER: {image}\n{question} ASSISTANT:"),
+    "vipllava": (
+        None,
+        "A chat between a curious human and an artificial intelligence assistant. The assistant "
+        "gives helpful, detailed, and polite answers to the human's questions."
+        "###Human: {image}\n{question}###Assistant:",
+    ),
+    "video_llava": (None, "USER: {image}\n{question} ASSISTANT:"),
+    "llava_next": (None, "[INST] {image}\n{question} [/INST]"),
+    "llava_next_video": (None, "USER: {image}\n{question} ASSISTANT:"),
+    "blip": ("", "{question}"),
+    "blip-2": ("", "Question: {question} Answer:"),
+    "instructblip": (None, "{question}"),
+    "instructblipvideo": (None, "{question}"),
+    "git": ("", "{question}"),
+    "paligemma": ("{image}caption en", "{image}answer en {question}"),
+    "pi0": ("{image}caption en", "{image}{question}"),
+    "kosmos-2": ("<grounding>An image of", "<grounding> Question: {question} Answer:"),
+    "kosmos-2.5": ("<ocr>", "{question}"),
+    "florence2": ("<CAPTION>", "{question}"),
+    "fuyu": ("Generate a coco-style caption.\n", "{question}\n"),
+    "chameleon": (None, "{image}{question}"),
+    "pix2struct": ("", "{question}"),
+    "vision-encoder-decoder": ("", "{question}"),
+    "pp_formulanet": ("", "{question}"),
+    "udop": ("Question answering. What is shown?", "Question answering. {question}"),
+    "idefics": (None, "User: {question}\nAssistant:"),
+    "minigpt4": (None, "{image}{question}"),
+    "molmo2": (None, "User: {image}{question} Assistant:"),
+    "emu3": (None, "USER: {image}{question} ASSISTANT:"),
+}
+
+_PLACEHOLDERS = ("image_token", "boi_token", "full_image_sequence", "image_placeholder")
+
+
+def image_token(processor: Any) -> str:
+    """Return the text that stands for a picture in a processor's prompts; "" if there is none."""
+    for holder in (processor, getattr(processor, "tokenizer", None)):
+        for name in _PLACEHOLDERS[:2]:
+            token = getattr(holder, name, None)
+            if token is not None and str(token):
+                return str(token)
+    return ""
+
+
+def own_prompt(config: Any) -> str | None:
+    """Return the captioning prompt that a model's config brings, if any.
+
+    It is read from ``task_specific_params["image-to-text"]["prompt"]``.
+    """
+    tasks = getattr(config, "task_specific_params", None)
+    if isinstance(tasks, dict):
+        task = tasks.get("image-to-text")
+        if isinstance(task, dict) and isinstance(task.get("prompt"), str):
+            return task["prompt"]
+    return None
+
+
+def chat_template(processor: Any) -> bool:
+    """Return whether a processor (or its tokenizer) has a chat template."""
+    return getattr(processor, "chat_template", None) is not None
+
+
+def prompt_text(processor: Any, config: Any, question: str | None) -> str:
+    """Return the text to give the processor together with one picture.
+
+    Parameters
+    ----------
+    processor : transformers.ProcessorMixin
+        The model's processor.
+    config : transformers.PreTrainedConfig
+        The model's configuration.
+    question : str or None
+        What to ask. A text that holds the model's image placeholder is taken as the whole prompt.
+        None asks for a caption, in the model's own words where it has some.
+
+    Returns
+    -------
+    str
+        By preference: the model's own captioning prompt, its chat template, the prompt of its
+        family, or placeholder, line break, question.
+    """
+    token = image_token(processor)
+    if question is None and (own := own_prompt(config)) is not None:
+        return own
+    if question is not None and token and token in question:
+        return question
+    asked = DEFAULT_QUESTION if question is None else question
+    if chat_template(processor):
+        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": asked}]}
+        return str(
+            processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+        )
+    family = FAMILY_PROMPTS.get(getattr(config, "model_type", ""))
+    if family is not None:
+        bare, asking = family
+        text = bare if question is None and bare is not None else asking
+        return text.replace("{image}", token).replace("{question}", asked)
+    return f"{token}\n{asked}" if token else asked

@@ -1,0 +1,137 @@
+"""The weights that neurons write with: W_out, unembedding, final norm, and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from .._errors import NotSupported
+from .experts import expert_bias, expert_down
+from .sites import Site
+
+__all__ = ["final_norm", "hash_weights", "is_quantised", "site_bias", "site_weight", "unembedding"]
+
+_NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "layernorm", "layer_norm")
+
+
+def is_quantised(module: nn.Module) -> bool:
+    """Return whether a projection's weight is packed, so that its columns cannot be edited."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, torch.Tensor) and not weight.is_floating_point()
+
+
+def dense_weight(module: nn.Module) -> torch.Tensor:
+    """Return a projection's weight as floating point, in its own layout.
+
+    8-bit and 4-bit weights of bitsandbytes are dequantised (a copy); float weights are returned as
+    they are. Weights that accelerate keeps on disk or in another memory are fetched.
+    """
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, torch.Tensor):
+        raise NotSupported(f"weights: {type(module).__name__} has no weight tensor")
+    if weight.device.type == "meta":
+        return _offloaded(module)
+    if weight.is_floating_point():
+        return weight.detach()
+    kind = type(weight).__name__
+    if kind == "Int8Params":
+        scale = weight.SCB if getattr(weight, "SCB", None) is not None else module.state.SCB
+        packed = weight.CB if getattr(weight, "CB", None) is not None else weight.data
+        return packed.to(torch.float32) * (scale.to(torch.float32) / 127.0).unsqueeze(1)
+    if kind == "Params4bit":
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(weight.data, weight.quant_state)
+    raise NotSupported(f"weights: {kind} weights of {type(module).__name__} cannot be read")
+
+
+def _offloaded(module: nn.Module) -> torch.Tensor:
+    hook = getattr(module, "_hf_hook", None)
+    stored = getattr(hook, "weights_map", None)
+    if stored is None:
+        raise NotSupported("weights: the weights are on the meta device and were never loaded")
+    return stored["weight"].detach()
+
+
+def site_weight(site: Site) -> torch.Tensor:
+    """Return W_out of a site, (hidden, neuron): a neuron writes with its column."""
+    if site.kind == "routed":
+        return expert_down(site.module, site.expert - site.first_expert).detach()
+    weight = dense_weight(site.module)
+    return weight.T if site.kind == "conv1d" else weight
+
+
+def site_bias(site: Site) -> torch.Tensor | None:
+    """Return the down projection's bias, (hidden,), or None."""
+    if site.kind == "routed":
+        bias = expert_bias(site.module, site.expert - site.first_expert)
+    else:
+        bias = getattr(site.module, "bias", None)
+    return None if bias is None else bias.detach()
+
+
+def unembedding(hf: Any) -> tuple[str, nn.Module] | None:
+    """Return (name, module) of the language model's head whose weight is (vocabulary, hidden)."""
+    head = None
+    if hasattr(hf, "get_output_embeddings"):
+        head = hf.get_output_embeddings()
+    if head is None or not isinstance(getattr(head, "weight", None), torch.Tensor):
+        named = [
+            (n, m)
+            for n, m in hf.named_modules()
+            if n.rpartition(".")[2] in ("lm_head", "embed_out", "output_projection", "proj_out")
+            and isinstance(m, nn.Linear)
+        ]
+        if named:
+            return named[-1]
+        decoder = [
+            (n, m)
+            for n, m in hf.named_modules()
+            if n.endswith(("predictions.decoder", "output")) and isinstance(m, nn.Linear)
+            and m.out_features == getattr(hf.config.get_text_config(), "vocab_size", -1)
+        ]  # fmt: skip
+        return decoder[-1] if decoder else None
+    name = next((n for n, m in hf.named_modules() if m is head), "")
+    return name, head
+
+
+def final_norm(hf: Any, blocks: nn.ModuleList) -> nn.Module | None:
+    """Return the norm between the last decoder block and the unembedding, or None.
+
+    It is the only norm that is a sibling of the list of blocks and has the blocks' width, so that
+    post-norm models (BERT-like decoders) have none.
+    """
+    parent = next(
+        (m for m in hf.modules() if any(child is blocks for child in m.children())), None
+    )
+    if parent is None:
+        return None
+    for name, child in parent.named_children():
+        if child is blocks or any(True for _ in child.children()):
+            continue
+        if "norm" in type(child).__name__.lower() and any(key in name for key in _NORM_NAMES):
+            if "emb" not in name:
+                return child
+    return None
+
+
+def hash_weights(hf: nn.Module) -> str:
+    """Return the SHA-256 of every parameter: names, types, shapes and bytes, sorted by name.
+
+    Tied parameters count once, under their first name. Buffers do not count.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in sorted(hf.named_parameters(), key=lambda item: item[0]):
+        tensor = parameter.detach()
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        if tensor.device.type == "meta":
+            module = hf.get_submodule(name.rpartition(".")[0])
+            tensor = _offloaded(module) if name.endswith(".weight") else tensor
+        if tensor.device.type == "meta":
+            continue
+        flat = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(memoryview(flat.numpy()))  # type: ignore[arg-type]
+    return digest.hexdigest()
