@@ -1,0 +1,101 @@
+"""Find the geometry of one row of a prepared batch, and say why when there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import Geometry, GeometryKind
+from .geometry_families import FAMILIES, Refused, Scene
+from .geometry_frames import Origins, identity_origins, trace_origins
+from .geometry_panels import Panel, merge_tiles
+from .prepare import _call_processor as call_processor
+
+if TYPE_CHECKING:
+    from .model import MultimodalModel
+    from .prepare import Prepared
+
+__all__ = ["find_geometry"]
+
+#: measured origins by model, then by what shapes them
+_measured: WeakKeyDictionary[Any, dict[Any, Origins | None]] = WeakKeyDictionary()
+
+
+def find_geometry(model: MultimodalModel, prepared: Prepared, row: int, n_tokens: int) -> Geometry:
+    """Return the geometry of the `n_tokens` image tokens in one row of a prepared batch."""
+    origins = _origins(model, prepared, row) if n_tokens else None
+    size = origins.picture_size if origins is not None else _size(prepared, row)
+    if n_tokens == 0:
+        reason = "no image tokens in the language model's sequence"
+        if _attends_across(model):
+            reason += "; it sees the picture through cross-attention"
+        return Geometry.none(0, size, reason)
+    scene = Scene(model.hf, model.processor, dict(prepared.inputs), origins, n_tokens)
+    try:
+        for family in FAMILIES:
+            found = family(scene)
+            if found is not None:
+                return found if isinstance(found, Geometry) else _assemble(scene, found, size)
+    except Refused as refusal:
+        return Geometry.none(n_tokens, size, str(refusal))
+    return Geometry.none(
+        n_tokens,
+        size,
+        f"no known layout gives {n_tokens} image tokens for these inputs "
+        f"({', '.join(sorted(k for k in scene.inputs if 'ids' not in k))})",
+    )
+
+
+def _assemble(
+    scene: Scene, found: tuple[GeometryKind, list[Panel]], size: tuple[int, int]
+) -> Geometry:
+    kind, panels = found
+    boxes = np.full((scene.n_tokens, 4), np.nan)
+    for panel in panels:
+        panel.write(boxes)
+    if len(panels) > 1:
+        panels = merge_tiles(panels)
+    panels = sorted(panels, key=lambda panel: panel.cell_area)
+    rasters = tuple(panel.tokens for panel in panels)
+    shape: tuple[int, int] = (int(rasters[0].shape[0]), int(rasters[0].shape[1]))
+    return Geometry(kind, shape, boxes, size, rasters)
+
+
+def _size(prepared: Prepared, row: int) -> tuple[int, int]:
+    """Return (height, width) of the row's picture, else of its processed pixels."""
+    picture = prepared.images[row] if row < len(prepared.images) else None
+    if picture is not None:
+        return int(picture.height), int(picture.width)
+    pixels = prepared.inputs.get("pixel_values")
+    if pixels is not None and pixels.dim() >= 4:
+        return int(pixels.shape[-2]), int(pixels.shape[-1])
+    return 1, 1
+
+
+def _origins(model: MultimodalModel, prepared: Prepared, row: int) -> Origins | None:
+    picture = prepared.images[row] if row < len(prepared.images) else None
+    text = prepared.prompts[row] if row < len(prepared.prompts) else None
+    if picture is None or model.processor is None:
+        return identity_origins(prepared.inputs) if len(prepared) == 1 else None
+    size = _size(prepared, row)
+    cache = _measured.setdefault(model, {})
+    if (size, text) not in cache:
+        if len(cache) > 64:
+            cache.clear()
+        cache[size, text] = trace_origins(
+            lambda image: call_processor(model.processor, image, text or ""), size
+        )
+    return cache[size, text]
+
+
+def _attends_across(model: MultimodalModel) -> bool:
+    names: NDArray[np.str_] = np.array([name for name, _ in model.hf.named_modules()])
+    return bool(
+        np.any(np.char.find(names, "cross_attn") >= 0)
+        or np.any(np.char.find(names, "crossattention") >= 0)
+        or np.any(np.char.find(names, "encoder_attn") >= 0)
+        or np.any(np.char.find(names, "encoder_decoder_attention") >= 0)
+    )
