@@ -112,7 +112,7 @@ def prepare(
         )
     pictures = _pictures(images)
     prompts = _per_row("prompt", prompt, len(pictures))
-    texts = [prompt_text(model.processor, model.hf.config, text) for text in prompts]
+    texts = [prompt_text(model.hf, model.processor, text) for text in prompts]
     rows, extras = [], []
     for picture, text in zip(pictures, texts, strict=True):
         inputs, extra = _process(model, picture, text)

@@ -57,17 +57,13 @@ def image_token(processor: Any) -> str:
     return ""
 
 
-def own_prompt(config: Any) -> str | None:
-    """Return the captioning prompt that a model's config brings, if any.
+def own_prompt(generation_config: Any) -> str | None:
+    """Return the captioning prompt that a model brings in its generation config, if any.
 
-    It is read from ``task_specific_params["image-to-text"]["prompt"]``.
+    The entry's name is ``caption_prompt``; the prompt holds the model's image placeholder.
     """
-    tasks = getattr(config, "task_specific_params", None)
-    if isinstance(tasks, dict):
-        task = tasks.get("image-to-text")
-        if isinstance(task, dict) and isinstance(task.get("prompt"), str):
-            return task["prompt"]
-    return None
+    prompt = getattr(generation_config, "caption_prompt", None)
+    return prompt if isinstance(prompt, str) else None
 
 
 def chat_template(processor: Any) -> bool:
@@ -75,15 +71,15 @@ def chat_template(processor: Any) -> bool:
     return getattr(processor, "chat_template", None) is not None
 
 
-def prompt_text(processor: Any, config: Any, question: str | None) -> str:
+def prompt_text(hf: Any, processor: Any, question: str | None) -> str:
     """Return the text to give the processor together with one picture.
 
     Parameters
     ----------
+    hf : transformers.PreTrainedModel
+        The model; its configurations are read.
     processor : transformers.ProcessorMixin
         The model's processor.
-    config : transformers.PreTrainedConfig
-        The model's configuration.
     question : str or None
         What to ask. A text that holds the model's image placeholder is taken as the whole prompt.
         None asks for a caption, in the model's own words where it has some.
@@ -95,7 +91,7 @@ def prompt_text(processor: Any, config: Any, question: str | None) -> str:
         family, or placeholder, line break, question.
     """
     token = image_token(processor)
-    if question is None and (own := own_prompt(config)) is not None:
+    if question is None and (own := own_prompt(getattr(hf, "generation_config", None))) is not None:
         return own
     if question is not None and token and token in question:
         return question
@@ -105,7 +101,7 @@ def prompt_text(processor: Any, config: Any, question: str | None) -> str:
         return str(
             processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
         )
-    family = FAMILY_PROMPTS.get(getattr(config, "model_type", ""))
+    family = FAMILY_PROMPTS.get(getattr(hf.config, "model_type", ""))
     if family is not None:
         bare, asking = family
         text = bare if question is None and bare is not None else asking

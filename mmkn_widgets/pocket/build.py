@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import PROMPT
 from .words import vocabulary
 from .world import SIZE
 
@@ -132,7 +133,12 @@ def untrained(seed: int = 0) -> LlavaForConditionalGeneration:
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(config())
     model.generation_config = GenerationConfig(
-        bos_token_id=1, eos_token_id=2, pad_token_id=0, do_sample=False, max_new_tokens=32
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        do_sample=False,
+        max_new_tokens=32,
+        caption_prompt=PROMPT,
     )
     return model
 
