@@ -106,7 +106,9 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
         raise bad_argument("path", str(path), "a folder that Study.save wrote") from error
     if described.get("format") != _MARK or described.get("version") != FORMAT_VERSION:
         raise bad_argument(
-            "path", f"{described.get('format')} {described.get('version')}", f"a study of version {FORMAT_VERSION}"
+            "path",
+            f"{described.get('format')} {described.get('version')}",
+            f"a study of version {FORMAT_VERSION}",
         )
     if model is None:
         from ..models import load_model

@@ -157,7 +157,9 @@ def _default_choice(dataset: str) -> str:
 
 
 def _choosing(choose: str, word: str) -> list[Scene]:
-    scenes = open_dataset(choose).with_concept(word, None if choose.startswith("coco") else _CHOOSING)
+    scenes = open_dataset(choose).with_concept(
+        word, None if choose.startswith("coco") else _CHOOSING
+    )
     return list(scenes)[-_CHOOSING:]
 
 
@@ -190,7 +192,9 @@ def _neurons(method: str, made: Study, n_neurons: int, seed: int) -> NeuronSet:
         return random_uniform(n_neurons, made.model, seed)
     if method == "random_like":
         return random_like(made.neurons(quantile_d=0.95, top=n_neurons), made.model, seed)
-    return top_neurons(score(method, made.model, made.concept, made.scenes, evidence=made.evidence), n_neurons)
+    return top_neurons(
+        score(method, made.model, made.concept, made.scenes, evidence=made.evidence), n_neurons
+    )
 
 
 def _claim(folder: Path, described: dict[str, Any]) -> None:

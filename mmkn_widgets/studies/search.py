@@ -214,7 +214,9 @@ def search_thresholds(
             "retention": ("setting", kept_least),
         }
     )
-    best, met = _choose(gone, kept_least, np.asarray([len(s[2]) for s in settings]), minimum_retention)
+    best, met = _choose(
+        gone, kept_least, np.asarray([len(s[2]) for s in settings]), minimum_retention
+    )
     return ThresholdSearch(
         points,
         best,
@@ -244,9 +246,7 @@ def _choose(
     return int(order[0]), True
 
 
-def _captions(
-    study: Study, scenes: Sequence[Scene], rows: Sequence[NeuronSet | None]
-) -> list[str]:
+def _captions(study: Study, scenes: Sequence[Scene], rows: Sequence[NeuronSet | None]) -> list[str]:
     from ..interventions import ablate_rows
 
     model, prompt = study.model, study.options["prompt"]

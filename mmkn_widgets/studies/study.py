@@ -200,7 +200,12 @@ class Study:
         -----
         Without any threshold: the top 5 % by stage 1, of these the 60 best by stage 2.
         """
-        if threshold_d is None and threshold_g is None and quantile_d is None and quantile_g is None:
+        if (
+            threshold_d is None
+            and threshold_g is None
+            and quantile_d is None
+            and quantile_g is None
+        ):
             quantile_d, top = 0.95, 60 if top is None else top
         found = two_stage(
             self.evidence,
@@ -213,7 +218,9 @@ class Study:
         if exclude:
             gone = {tuple(int(part) for part in place) for place in exclude}
             found = found.filter(
-                lambda n: (n.layer, n.index) not in gone and (n.layer, n.expert, n.index) not in gone
+                lambda n: (
+                    (n.layer, n.index) not in gone and (n.layer, n.expert, n.index) not in gone
+                )
             )
         return found.with_words(self.model) if words else found
 
@@ -271,15 +278,15 @@ class Study:
         tokens, token_map = self._image_activations(scene)
         chosen = tokens[np.asarray(rows, int), :, np.asarray(indices, int)]
         if signed:
-            signs = np.sign(self.evidence["activation"].values[np.asarray(rows), np.asarray(indices)])
+            signs = np.sign(
+                self.evidence["activation"].values[np.asarray(rows), np.asarray(indices)]
+            )
             chosen = chosen * signs[:, None].astype(np.float32)
         geometry = token_map.geometry
         painted = [geometry.paint(values, size=geometry.shape) for values in chosen]
         return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
 
-    def words(
-        self, rows: Sequence[int], indices: Sequence[int], k: int = 6
-    ) -> list[list[str]]:
+    def words(self, rows: Sequence[int], indices: Sequence[int], k: int = 6) -> list[list[str]]:
         """Return, for each neuron, the `k` words it writes most (sign of its activation applied)."""
         from ..activations import decode
 

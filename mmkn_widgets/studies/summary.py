@@ -71,7 +71,9 @@ def summarize(
         "methods": table,
         "per_concept": {
             method: {
-                word: {name: part[name] for name in (*_PLAIN, "retention", "random_control", "neurons")}
+                word: {
+                    name: part[name] for name in (*_PLAIN, "retention", "random_control", "neurons")
+                }
                 for word, part in by_word.items()
             }
             for method, by_word in parts.items()

@@ -114,12 +114,17 @@ def write_figures(result: dict[str, Any], folder: Path) -> None:
         axes.errorbar(
             least["mean"],
             gone["mean"],
-            xerr=[[max(0.0, least["mean"] - least["low"])], [max(0.0, least["high"] - least["mean"])]],
+            xerr=[
+                [max(0.0, least["mean"] - least["low"])],
+                [max(0.0, least["high"] - least["mean"])],
+            ],
             yerr=[[max(0.0, gone["mean"] - gone["low"])], [max(0.0, gone["high"] - gone["mean"])]],
             fmt="o",
             capsize=2,
         )
-        axes.annotate(name, (least["mean"], gone["mean"]), xytext=(5, 4), textcoords="offset points")
+        axes.annotate(
+            name, (least["mean"], gone["mean"]), xytext=(5, 4), textcoords="offset points"
+        )
     axes.set(
         xlabel="retention (the smaller of scene and other)",
         ylabel="suppression",

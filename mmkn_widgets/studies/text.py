@@ -66,7 +66,9 @@ def describe_found(found: Found, neurons_shown: int = 15) -> str:
     """
     effect, neurons, word = found.effect, found.neurons, found.study.concept.word
     layers = ", ".join(
-        f"layer {layer}: {count}" for layer, count in sorted(neurons.layer_histogram().items()) if count
+        f"layer {layer}: {count}"
+        for layer, count in sorted(neurons.layer_histogram().items())
+        if count
     )
     lines = [
         f"{len(neurons)} neurons for {word!r} in {found.study.model.name} ({layers})",
@@ -77,7 +79,9 @@ def describe_found(found: Found, neurons_shown: int = 15) -> str:
     ]
     for neuron, words in list(zip(neurons, neurons.words or (), strict=True))[:neurons_shown]:
         place = f"L{neuron.layer}" + (f".{neuron.expert}" if neuron.expert >= 0 else "")
-        lines.append(f"{place + '·' + str(neuron.index):<12}{neuron.score:>9.4f}  {' '.join(words[:6])}")
+        lines.append(
+            f"{place + '·' + str(neuron.index):<12}{neuron.score:>9.4f}  {' '.join(words[:6])}"
+        )
     if len(neurons) > neurons_shown:
         lines.append(f"... and {len(neurons) - neurons_shown} more")
     lines.append("")
