@@ -1,0 +1,218 @@
+// The style of every widget. Colours: the notebook's theme variables, else VS Code's, else our own for light and dark.
+
+const TOKENS = `
+.mmkn {
+  color-scheme: light dark;
+  --bg: var(--jp-layout-color1, var(--vscode-editor-background, light-dark(#ffffff, #171a21)));
+  --bg-2: light-dark(color-mix(in srgb, var(--bg) 95%, #1c3560), color-mix(in srgb, var(--bg) 93%, #b9cdf5));
+  --text: var(--jp-ui-font-color1, var(--vscode-foreground, light-dark(#1b2230, #e8ebf1)));
+  --soft: light-dark(#5a6475, #a0a9b8);
+  --line: light-dark(#dfe3ea, #2f3642);
+  --line-2: light-dark(#7f8a9b, #707b8d);
+  --accent: light-dark(#2b5ccc, #82a8ff);
+  --on-accent: light-dark(#ffffff, #0e1a33);
+  --tint: light-dark(#e4edfc, #22304f);
+  --gone: light-dark(#b3261e, #ff9d92);
+  --new: light-dark(#17733f, #6fd39b);
+  --warn: light-dark(#8f5300, #f0b64f);
+  --track: light-dark(#eef1f5, #242a34);
+  --cloud: light-dark(#4a5568, #b4bfd0);
+  --radius: 6px;
+  --font: var(--jp-ui-font-family, var(--vscode-font-family, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif));
+  --mono: var(--jp-code-font-family, var(--vscode-editor-font-family, ui-monospace, SFMono-Regular, Menlo, monospace));
+}
+.mmkn[data-theme="light"] { color-scheme: light; }
+.mmkn[data-theme="dark"] { color-scheme: dark; }
+.mmkn.contrast { --line: var(--line-2); --soft: var(--text); --cloud: var(--text); }
+`;
+
+const BASE = `
+.mmkn { container-type: inline-size; position: relative; font: 13px/1.45 var(--font); color: var(--text);
+  text-align: start; min-width: 280px; font-variant-numeric: tabular-nums; }
+.mmkn *, .mmkn *::before, .mmkn *::after { box-sizing: border-box; }
+.mmkn .card { background: var(--bg); border: 1px solid var(--line); border-radius: 10px; overflow: clip; }
+.mmkn .sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.mmkn .part { display: flex; flex-direction: column; gap: 8px; padding: 12px 14px; min-width: 0; background: var(--bg); }
+.mmkn h3 { all: unset; display: block; font-weight: 600; }
+.mmkn .head { display: flex; gap: 8px; align-items: baseline; flex-wrap: wrap; min-width: 0; }
+.mmkn .note { color: var(--soft); font-size: 12px; overflow-wrap: anywhere; }
+.mmkn .row { display: flex; gap: 8px; align-items: center; flex-wrap: wrap; }
+.mmkn .grow { flex: 1 1 auto; }
+.mmkn .mono { font-family: var(--mono); font-size: 12px; }
+.mmkn button, .mmkn input, .mmkn select { font: inherit; color: inherit; }
+.mmkn .btn, .mmkn select, .mmkn input[type="number"], .mmkn input[type="text"], .mmkn input[type="search"] {
+  background: var(--bg); border: 1px solid var(--line); border-radius: var(--radius); padding: 3px 9px; min-height: 28px;
+  margin: 0; box-shadow: none; height: auto; line-height: 1.4; }
+.mmkn .btn { cursor: pointer; white-space: nowrap; }
+.mmkn .btn:hover:not(:disabled), .mmkn select:hover:not(:disabled) { border-color: var(--line-2); }
+.mmkn .btn:active:not(:disabled) { background: var(--tint); }
+.mmkn .btn.primary { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; }
+.mmkn .btn.quiet { border-color: transparent; background: none; color: var(--soft); padding: 3px 6px; }
+.mmkn .btn[aria-pressed="true"] { background: var(--tint); color: var(--accent); font-weight: 600; }
+.mmkn :disabled { opacity: .5; cursor: not-allowed; }
+.mmkn :is(button, input, select, canvas, [tabindex], summary):focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.mmkn .segments { display: inline-flex; border: 1px solid var(--line); border-radius: var(--radius); background: var(--bg); }
+.mmkn .segments button { all: unset; padding: 3px 10px; cursor: pointer; line-height: 20px; white-space: nowrap; }
+.mmkn .segments button:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 4px; }
+.mmkn .segments button + button { border-inline-start: 1px solid var(--line); }
+.mmkn .segments button[aria-checked="true"] { background: var(--tint); color: var(--accent); font-weight: 600; }
+.mmkn .segments button:disabled { opacity: .45; cursor: not-allowed; }
+.mmkn label { display: inline-flex; gap: 6px; align-items: center; }
+.mmkn input[type="checkbox"] { accent-color: var(--accent); width: 14px; height: 14px; margin: 0; }
+.mmkn input[type="range"] { appearance: none; -webkit-appearance: none; background: none; height: 20px; margin: 0; min-width: 60px;
+  flex: 1 1 90px; cursor: pointer; --fill: 50%; }
+.mmkn input[type="range"]::-webkit-slider-runnable-track { height: 4px; border-radius: 2px;
+  background: linear-gradient(to right, var(--accent) var(--fill), var(--line) var(--fill)); }
+.mmkn input[type="range"]::-moz-range-track { height: 4px; border-radius: 2px;
+  background: linear-gradient(to right, var(--accent) var(--fill), var(--line) var(--fill)); }
+.mmkn input[type="range"]::-webkit-slider-thumb { -webkit-appearance: none; width: 14px; height: 14px; margin-top: -5px;
+  border-radius: 50%; background: var(--accent); border: 2px solid var(--bg); box-shadow: 0 0 0 1px var(--accent); }
+.mmkn input[type="range"]::-moz-range-thumb { width: 11px; height: 11px; border-radius: 50%; background: var(--accent);
+  border: 2px solid var(--bg); box-shadow: 0 0 0 1px var(--accent); }
+.mmkn .bar { height: 4px; border-radius: 2px; background: var(--track); overflow: hidden; min-width: 80px; }
+.mmkn .bar > i { display: block; height: 100%; width: 0; background: var(--accent); border-radius: 2px; }
+.mmkn .alert { display: flex; gap: 10px; align-items: baseline; padding: 9px 14px; border-bottom: 1px solid var(--line);
+  background: light-dark(#fdf0ee, #3a2320); }
+.mmkn .alert strong { color: var(--gone); font-weight: 600; }
+.mmkn .alert.info { background: var(--bg-2); }
+.mmkn .alert[hidden] { display: none; }
+@media (prefers-reduced-motion: no-preference) {
+  .mmkn .bar > i { transition: width .15s linear; }
+  .mmkn .btn, .mmkn .segments button { transition: background-color .12s, border-color .12s; }
+}
+@media (forced-colors: active) { .mmkn .btn.primary, .mmkn .segments button[aria-checked="true"] { border: 2px solid Highlight; } }
+`;
+
+const PARTS = `
+.mmkn .stage { position: relative; border-radius: var(--radius); overflow: hidden; background: var(--track); aspect-ratio: 1;
+  width: 100%; touch-action: none; }
+.mmkn .stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; border-radius: var(--radius); }
+.mmkn .stage .empty { position: absolute; inset: 0; display: grid; place-items: center; padding: 20px; text-align: center; }
+.mmkn .legend { display: grid; grid-template-columns: auto minmax(60px, 150px) auto 1fr; gap: 6px; align-items: center; font-size: 12px;
+  color: var(--soft); }
+.mmkn .legend i { height: 8px; border-radius: 4px; }
+.mmkn .hover { min-height: 18px; }
+.mmkn .plane { position: relative; }
+.mmkn .plane canvas { display: block; width: 100%; border-radius: 4px; touch-action: none; cursor: crosshair; }
+.mmkn .plane .corner { position: absolute; width: 14px; height: 14px; margin: -7px 0 0 -7px; border-radius: 50%; background: var(--bg);
+  border: 2.5px solid var(--accent); cursor: move; touch-action: none; }
+.mmkn .sliders { display: grid; grid-template-columns: auto minmax(80px, 1fr) 88px 62px; gap: 4px 10px; align-items: center; }
+.mmkn .sliders input[type="number"] { width: 88px; text-align: right; }
+.mmkn .layers { display: grid; gap: 2px; overflow: auto; max-height: 420px; align-content: start; }
+.mmkn .layers.dense { gap: 0; }
+.mmkn .layers button { all: unset; display: grid; grid-template-columns: 34px 1fr 46px; gap: 8px; align-items: center; cursor: pointer;
+  font-size: 12px; min-height: 22px; border-radius: 4px; }
+.mmkn .layers.dense button { min-height: 13px; font-size: 10.5px; line-height: 13px; }
+.mmkn .layers button:hover i.track { outline: 1px solid var(--line-2); }
+.mmkn .layers button:focus-visible { outline: 2px solid var(--accent); outline-offset: -1px; }
+.mmkn .layers button > span:first-child { text-align: right; color: var(--soft); }
+.mmkn .layers i.track { display: block; background: var(--track); height: 14px; border-radius: 2px; overflow: hidden; }
+.mmkn .layers.dense i.track { height: 9px; }
+.mmkn .layers i.track > i { display: block; height: 100%; background: var(--accent); }
+.mmkn .layers button[aria-pressed="false"] { opacity: .5; text-decoration: line-through; }
+.mmkn .table { position: relative; border: 0; min-height: 120px; }
+.mmkn .thead, .mmkn .trow { display: grid; grid-template-columns: 30px minmax(74px, 1.1fr) 58px 58px minmax(90px, 4fr); gap: 8px;
+  align-items: center; padding: 0 6px; }
+.mmkn .thead { border-bottom: 1px solid var(--line); min-height: 28px; color: var(--soft); font-size: 12px; }
+.mmkn .thead button { all: unset; cursor: pointer; white-space: nowrap; }
+.mmkn .thead button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 2px; }
+.mmkn .thead [aria-sort="ascending"] button::after { content: " ↑"; } 
+.mmkn .thead [aria-sort="descending"] button::after { content: " ↓"; }
+.mmkn .thead .num, .mmkn .trow .num { text-align: right; }
+.mmkn .scroll { overflow-y: auto; overflow-x: hidden; height: 300px; position: relative; overscroll-behavior: contain; }
+.mmkn .scroll:focus-visible { outline-offset: -2px; }
+.mmkn .trow { position: absolute; left: 0; right: 0; height: 28px; border-bottom: 1px solid var(--line); cursor: default; }
+.mmkn .trow[aria-selected="true"] { background: var(--tint); }
+.mmkn .trow.unchecked > :not(:first-child) { opacity: .5; }
+.mmkn .trow .words { overflow: hidden; white-space: nowrap; text-overflow: ellipsis; color: var(--soft); }
+.mmkn .trow .words b { color: var(--text); }
+.mmkn .page { border-top: 1px solid var(--line); padding-top: 8px; display: grid; gap: 6px; }
+.mmkn .page .strip { padding: 2px; }
+.mmkn .captions { display: grid; grid-template-columns: auto 1fr; gap: 6px 12px; font-size: 14.5px; align-items: baseline; }
+.mmkn .captions dt { color: var(--soft); font-size: 13px; }
+.mmkn .captions dd { margin: 0; overflow-wrap: anywhere; min-height: 22px; }
+.mmkn .captions .word { all: unset; cursor: pointer; border-radius: 4px; padding: 0 1px; }
+.mmkn .captions .word:hover { text-decoration: underline dotted; text-underline-offset: 3px; }
+.mmkn .captions .word:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
+.mmkn .captions .word.concept { background: var(--tint); color: var(--accent); font-weight: 600; padding: 0 4px; }
+.mmkn .captions .drop { outline: 2px dashed var(--accent); outline-offset: 2px; border-radius: 4px; }
+.mmkn .captions del { color: var(--gone); text-decoration: line-through; }
+.mmkn .captions ins { color: var(--new); text-decoration: underline; text-underline-offset: 3px; text-decoration-thickness: 1.5px; }
+.mmkn .captions .refs { color: var(--soft); }
+.mmkn .measures { display: grid; grid-template-columns: auto 1fr 44px; gap: 6px 12px; align-items: center; }
+.mmkn .measures .bar { position: relative; height: 6px; border-radius: 3px; overflow: visible; }
+.mmkn .measures .bar > i { border-radius: 3px; }
+.mmkn .measures .bar > b { position: absolute; top: -3px; bottom: -3px; width: 2px; margin-left: -1px; background: var(--line-2); border-radius: 1px; }
+.mmkn .measures .num { text-align: right; }
+.mmkn .strip { display: flex; gap: 6px; overflow-x: auto; padding: 3px; scrollbar-width: thin; }
+.mmkn .strip button { all: unset; flex: none; width: 46px; height: 46px; border-radius: 5px; overflow: hidden; cursor: pointer; position: relative;
+  background: var(--track); }
+.mmkn .strip img { width: 100%; height: 100%; object-fit: cover; display: block; }
+.mmkn .strip button[aria-selected="true"] { box-shadow: 0 0 0 2px var(--accent); }
+.mmkn .strip button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.mmkn .strip .dot { position: absolute; right: 3px; top: 3px; width: 9px; height: 9px; border-radius: 50%; border: 1.5px solid var(--bg); background: var(--accent); }
+.mmkn .strip .dot.gone { background: var(--bg); border-color: var(--gone); }
+.mmkn .tokens { display: flex; flex-wrap: wrap; gap: 2px; max-height: 108px; overflow: auto; font-family: var(--mono); font-size: 11.5px; }
+.mmkn .tokens span { padding: 0 4px; border-radius: 3px; border-bottom: 2px solid transparent; white-space: pre; line-height: 18px; }
+.mmkn .tokens span.generated { border-bottom-color: var(--accent); }
+.mmkn .tokens span.special { color: var(--soft); }
+.mmkn .tokens .image { display: inline-flex; padding: 0; gap: 0; border: 0; align-items: stretch; flex-wrap: wrap; }
+.mmkn .tokens canvas { height: 18px; border-radius: 3px; }
+.mmkn .chip { display: inline-flex; gap: 6px; align-items: center; border: 1px solid var(--warn); color: var(--warn); border-radius: 99px;
+  padding: 1px 10px; font-weight: 600; font-size: 12px; }
+.mmkn .chip::before { content: ""; width: 7px; height: 7px; border-radius: 50%; background: currentColor; }
+.mmkn details.menu { position: relative; }
+.mmkn details.menu > summary { list-style: none; display: inline-flex; align-items: center; gap: 5px; }
+.mmkn details.menu > summary::-webkit-details-marker { display: none; }
+.mmkn details.menu > div { position: absolute; z-index: 5; right: 0; bottom: calc(100% + 6px); background: var(--bg); border: 1px solid var(--line-2);
+  border-radius: 8px; padding: 4px; display: grid; min-width: 190px; box-shadow: 0 6px 20px rgb(0 0 0 / .18); }
+.mmkn details.menu > div button { all: unset; padding: 5px 10px; border-radius: 4px; cursor: pointer; }
+.mmkn details.menu > div button:hover, .mmkn details.menu > div button:focus-visible { background: var(--tint); outline: none; }
+.mmkn details.menu > div button:focus-visible { box-shadow: inset 0 0 0 2px var(--accent); }
+`;
+
+const LAYOUT = `
+.mmkn .explorer { display: grid; gap: 1px; background: var(--line); overflow: visible; grid-template-columns: minmax(0, 1fr);
+  grid-template-areas: "alert" "top" "scenes" "picture" "without" "caption" "plane" "layers" "table" "foot"; }
+.mmkn .explorer > * { background: var(--bg); }
+.mmkn .explorer > [hidden] { display: none; }
+.mmkn .a-alert { grid-area: alert; } .mmkn .a-top { grid-area: top; border-radius: 10px 10px 0 0; } .mmkn .a-scenes { grid-area: scenes; padding-block: 7px; }
+.mmkn .a-picture { grid-area: picture; } .mmkn .a-without { grid-area: without; } .mmkn .a-caption { grid-area: caption; }
+.mmkn .a-plane { grid-area: plane; } .mmkn .a-layers { grid-area: layers; } .mmkn .a-table { grid-area: table; }
+.mmkn .explorer > .a-foot { grid-area: foot; background: var(--bg-2); border-radius: 0 0 10px 10px; }
+.mmkn .a-top { padding: 9px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; gap: 8px 12px; }
+.mmkn .a-foot { padding: 10px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; }
+@container (min-width: 520px) {
+  .mmkn .explorer { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); grid-template-areas: "alert alert" "top top" "scenes scenes"
+    "picture without" "caption caption" "plane plane" "layers layers" "table table" "foot foot"; }
+}
+@container (min-width: 620px) {
+  .mmkn .explorer { grid-template-columns: repeat(24, minmax(0, 1fr)); }
+  .mmkn .explorer { grid-template-areas:
+    "alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert"
+    "top top top top top top top top top top top top top top top top top top top top top top top top"
+    "scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes"
+    "picture picture picture picture picture picture picture picture picture picture picture picture without without without without without without without without without without without without"
+    "caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption"
+    "plane plane plane plane plane plane plane plane plane plane plane plane plane plane plane plane layers layers layers layers layers layers layers layers"
+    "table table table table table table table table table table table table table table table table table table table table table table table table"
+    "foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot"; }
+}
+@container (min-width: 940px) {
+  .mmkn .explorer { grid-template-areas:
+    "alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert"
+    "top top top top top top top top top top top top top top top top top top top top top top top top"
+    "scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes"
+    "picture picture picture picture picture picture picture without without without without without without without caption caption caption caption caption caption caption caption caption caption"
+    "plane plane plane plane plane plane plane plane plane plane layers layers layers layers table table table table table table table table table table"
+    "foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot"; }
+}
+.mmkn .explorer[data-preset="compact"] :is(.a-without, .a-layers, .extra) { display: none; }
+@container (min-width: 520px) {
+  .mmkn .explorer[data-preset="compact"] { grid-template-columns: minmax(0, 1fr) minmax(0, 1.4fr); grid-template-areas: "alert alert" "top top" "scenes scenes"
+    "picture caption" "plane table" "foot foot"; }
+}
+.mmkn .explorer[data-preset="teaching"] .expert { display: none; }
+`;
+
+export const CSS = TOKENS + BASE + PARTS + LAYOUT;

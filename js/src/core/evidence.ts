@@ -1,0 +1,158 @@
+// The reduced arrays (layer, neuron) and everything the sliders need of them: counts, orders, quantiles.
+
+/** Indices that sort `values` from large to small; ties keep their order. Radix sort on the float bits. */
+export function argsortDescending(values: Float32Array): Uint32Array {
+  const n = values.length;
+  const bits = new Uint32Array(n);
+  const source = new Uint32Array(values.buffer, values.byteOffset, n);
+  for (let i = 0; i < n; i++) {
+    const b = source[i];
+    // order-preserving key of a float, then complemented: large values first; NaN last
+    bits[i] = Number.isNaN(values[i]) ? 0xffffffff : ~(b & 0x80000000 ? ~b : b | 0x80000000) >>> 0;
+  }
+  let from = new Uint32Array(n);
+  let to = new Uint32Array(n);
+  for (let i = 0; i < n; i++) from[i] = i;
+  const counts = new Uint32Array(2048);
+  for (const shift of [0, 11, 22]) {
+    counts.fill(0);
+    for (let i = 0; i < n; i++) counts[(bits[i] >>> shift) & 2047]++;
+    let sum = 0;
+    for (let b = 0; b < 2048; b++) {
+      const c = counts[b];
+      counts[b] = sum;
+      sum += c;
+    }
+    for (let i = 0; i < n; i++) to[counts[(bits[from[i]] >>> shift) & 2047]++] = from[i];
+    [from, to] = [to, from];
+  }
+  return from;
+}
+
+export type SortKey = "gradcam" | "difference" | "position";
+
+export interface Kept {
+  /** Above both thresholds, in a layer that is switched on. */
+  count: number;
+  /** Of these, checked. */
+  checked: number;
+  /** Checked survivors per row. */
+  perRow: Int32Array;
+}
+
+export class Evidence {
+  readonly size: number;
+  private orderG: Uint32Array | undefined;
+  private orderD: Uint32Array | undefined;
+  private sortedD: Float32Array | undefined;
+  private sortedG: Float32Array | undefined;
+
+  constructor(
+    readonly difference: Float32Array,
+    readonly gradcam: Float32Array,
+    readonly rows: number,
+    readonly width: number,
+  ) {
+    this.size = Math.min(difference.length, gradcam.length, rows * width);
+  }
+
+  /** Count survivors: one pass over the arrays (about 1 ms for 32 x 11,008). */
+  count(thresholdD: number, thresholdG: number, off: ReadonlySet<number>, unchecked: ReadonlySet<number>): Kept {
+    const td = Math.fround(thresholdD);
+    const tg = Math.fround(thresholdG);
+    const { difference: d, gradcam: g, width } = this;
+    const perRow = new Int32Array(this.rows);
+    let count = 0;
+    for (let row = 0, i = 0; row < this.rows; row++) {
+      const end = Math.min(i + width, this.size);
+      if (off.has(row)) {
+        i = end;
+        continue;
+      }
+      let here = 0;
+      for (; i < end; i++) here += +(g[i] > tg) & +(d[i] > td);
+      perRow[row] = here;
+      count += here;
+    }
+    let checked = count;
+    for (const i of unchecked) {
+      if (i < this.size && this.passes(i, td, tg, off)) {
+        perRow[Math.floor(i / width)]--;
+        checked--;
+      }
+    }
+    return { count, checked, perRow };
+  }
+
+  passes(i: number, td: number, tg: number, off: ReadonlySet<number>): boolean {
+    return this.difference[i] > td && this.gradcam[i] > tg && !off.has(Math.floor(i / this.width));
+  }
+
+  /** Ids of the survivors in the order of `key`; at most `limit`. */
+  list(thresholdD: number, thresholdG: number, off: ReadonlySet<number>, key: SortKey, ascending: boolean,
+    limit = Infinity): Int32Array {
+    const td = Math.fround(thresholdD);
+    const tg = Math.fround(thresholdG);
+    const order = key === "position" ? undefined : this.order(key);
+    const cut = key === "gradcam" ? tg : td;
+    const values = key === "gradcam" ? this.gradcam : this.difference;
+    const out: number[] = [];
+    if (!order) {
+      for (let k = 0; k < this.size && out.length < limit; k++) {
+        const i = ascending ? k : this.size - 1 - k;
+        if (this.passes(i, td, tg, off)) out.push(i);
+      }
+    } else if (ascending) {
+      for (let k = this.rank(key as "gradcam" | "difference", cut) - 1; k >= 0 && out.length < limit; k--) {
+        if (this.passes(order[k], td, tg, off)) out.push(order[k]);
+      }
+    } else {
+      for (let k = 0; k < this.size && out.length < limit; k++) {
+        const i = order[k];
+        if (!(values[i] > cut)) break;
+        if (this.passes(i, td, tg, off)) out.push(i);
+      }
+    }
+    return Int32Array.from(out);
+  }
+
+  order(key: "gradcam" | "difference"): Uint32Array {
+    if (key === "gradcam") return (this.orderG ??= argsortDescending(this.gradcam));
+    return (this.orderD ??= argsortDescending(this.difference));
+  }
+
+  /** Ascending copy of the values, NaN left out at the end. */
+  sorted(key: "gradcam" | "difference"): Float32Array {
+    if (key === "gradcam") return (this.sortedG ??= Float32Array.from(this.gradcam).sort());
+    return (this.sortedD ??= Float32Array.from(this.difference).sort());
+  }
+
+  /** How many values are above the threshold. */
+  rank(key: "gradcam" | "difference", threshold: number): number {
+    const values = this.sorted(key);
+    const cut = Math.fround(threshold);
+    let low = 0;
+    let high = values.length;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (values[mid] > cut) high = mid;
+      else low = mid + 1;
+    }
+    return values.length - low;
+  }
+
+  /** The quantile by linear interpolation between order statistics (numpy's default), in float32. */
+  quantile(key: "gradcam" | "difference", q: number): number {
+    const values = this.sorted(key);
+    if (!values.length) return 0;
+    const at = Math.min(Math.max(q, 0), 1) * (values.length - 1);
+    const low = Math.floor(at);
+    const high = Math.min(low + 1, values.length - 1);
+    return Math.fround(values[low] + (values[high] - values[low]) * (at - low));
+  }
+
+  /** The share of values that are at or below the threshold. */
+  quantileOf(key: "gradcam" | "difference", threshold: number): number {
+    return this.size ? 1 - this.rank(key, threshold) / this.size : 0;
+  }
+}

@@ -1,0 +1,61 @@
+// Numbers and names as people read them.
+
+/** Three significant digits, no leading zero: .031, 1.92, 12.4, 1,204. */
+export function short(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1000) return Math.round(value).toLocaleString("en-US");
+  if (size < 0.001) return value.toExponential(1).replace("e-", "e−").replace(/^-/, "−");
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  return value.toFixed(digits).replace(/^(-?)0\./, "$1.").replace(/^-/, "−");
+}
+
+/** A signed change: +1.2, −3.7. */
+export function change(value: number): string {
+  return (value > 0 ? "+" : "") + short(value);
+}
+
+export function integer(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+/** "1 neuron", "61 neurons". */
+export function plural(count: number, noun: string): string {
+  return `${integer(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** A share as "top 5%". */
+export function top(share: number): string {
+  const percent = share * 100;
+  if (percent <= 0) return "none";
+  const digits = percent >= 10 ? 0 : percent >= 1 ? 1 : percent >= 0.1 ? 2 : 3;
+  return `top ${Number(percent.toFixed(digits))}%`;
+}
+
+/** A Python literal of the float32 value: the fewest digits that give the same float32 again. */
+export function float32Literal(value: number): string {
+  const target = Math.fround(value);
+  for (let digits = 1; digits <= 9; digits++) {
+    const text = Number(target.toPrecision(digits));
+    if (Math.fround(text) === target) return pythonFloat(text);
+  }
+  return pythonFloat(target);
+}
+
+export function pythonFloat(value: number): string {
+  if (value === Infinity) return 'float("inf")';
+  if (value === -Infinity) return 'float("-inf")';
+  const text = String(value);
+  return /[.e]/.test(text) ? text : `${text}.0`;
+}
+
+export function pythonString(value: string): string {
+  return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
+}
+
+export function seconds(value: number): string {
+  if (value < 10) return `${value.toFixed(1)} s`;
+  if (value < 90) return `${Math.round(value)} s`;
+  return `${Math.round(value / 60)} min`;
+}

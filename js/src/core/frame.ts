@@ -1,0 +1,104 @@
+// What every widget has around it: theme, errors, read-only notice, a live region, a check that the kernel is there.
+
+import { button, fill, h, setText } from "./dom";
+import type { RenderProps } from "./model";
+import { Session } from "./session";
+import { applyTheme } from "./theme";
+import { WIDGETS, type TraitName } from "./traits";
+
+const HELLO_AFTER = 6000;
+
+export interface Module {
+  render(props: RenderProps): () => void;
+}
+
+/** An anywidget module whose content `mount` builds into a card. */
+export function widget(name: keyof typeof WIDGETS, mount: (session: Session, card: HTMLElement) => void, label: string): Module {
+  return {
+    render({ model, el, signal }) {
+      const root = h("div", { class: "mmkn", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": label });
+      const card = h("div", { class: "card" });
+      const session = new Session(model, root, Object.keys(WIDGETS[name]) as TraitName[]);
+      applyTheme(root, session.off.signal, () => session.store.touch("view"));
+      const alert = notice(session);
+      if (name === "Explorer") alert.classList.add("a-alert");
+      card.append(alert);
+      mount(session, card);
+      root.append(card, session.live);
+      el.append(root);
+      const sizes = new ResizeObserver(() => session.store.touch("view"));
+      sizes.observe(root);
+      const stop = (): void => {
+        sizes.disconnect();
+        session.dispose();
+        root.remove();
+      };
+      signal?.addEventListener("abort", stop, { once: true });
+      return stop;
+    },
+  };
+}
+
+/** The line on top: an error with what to do, or that this is a saved view. */
+function notice(session: Session): HTMLElement {
+  const title = h("strong");
+  const words = h("span", { class: "grow" });
+  const close = button("dismiss", () => {
+    local = null;
+    dismissed = session.store.get("status")?.message ?? "";
+    update();
+  }, { class: "btn quiet" });
+  const el = h("div", { class: "alert", role: "alert", hidden: true }, title, words, close);
+  let local: { message: string; remedy: string } | null = null;
+  let silent = false;
+  let dismissed = "";
+
+  const show = (info: boolean, head: string, body: string, closable: boolean): void => {
+    el.hidden = false;
+    el.classList.toggle("info", info);
+    setText(title, head);
+    fill(words, body);
+    close.hidden = !closable;
+  };
+  const update = (): void => {
+    const status = session.store.get("status");
+    const kernel = status?.state === "error" && status.message !== dismissed ? status : null;
+    const error = local ?? kernel;
+    if (error) show(false, "Not done.", [error.message, error.remedy].filter(Boolean).join(" "), true);
+    else if (session.store.get("read_only")) show(true, "", "Saved view, read-only: thresholds, overlays and tables work; the model is not here.", false);
+    else if (status?.state === "closed") show(true, "", "This widget was closed in the kernel.", false);
+    else if (silent) show(true, "", "The kernel does not answer: it is busy, was restarted or is not connected. What you see is the last state; run the cell again for a live view.", false);
+    else el.hidden = true;
+    if (status?.state !== "error") dismissed = "";
+  };
+  session.onfail((message, remedy) => {
+    local = { message, remedy };
+    update();
+    session.announce(`Not done. ${message}`);
+  });
+  session.store.watch(["status", "read_only"], update);
+
+  const timer = setTimeout(() => {
+    silent = true;
+    update();
+  }, HELLO_AFTER);
+  session.off.signal.addEventListener("abort", () => clearTimeout(timer));
+  if (session.blocked()) clearTimeout(timer);
+  else {
+    void session.requests.send("hello").then(() => {
+      clearTimeout(timer);
+      silent = false;
+      update();
+    }, () => undefined);
+  }
+  return el;
+}
+
+/** A part on a card of its own. */
+export function part(mount: (session: Session, host: HTMLElement) => unknown): (session: Session, card: HTMLElement) => void {
+  return (session, card) => {
+    const host = h("section", { class: "part" });
+    card.append(host);
+    mount(session, host);
+  };
+}

@@ -1,0 +1,177 @@
+// One rendered widget: its traits, what is derived from them, requests to the kernel, words for screen readers.
+
+import { asFloat32, asInt32, asInt8, asUint8, byteLength } from "./binary";
+import { Evidence, type Kept } from "./evidence";
+import type { Maps } from "./heat";
+import type { WidgetModel } from "./model";
+import { KernelError, Requests, Superseded, type Reply } from "./requests";
+import { derive, Store, type Schedule } from "./store";
+import { colors, type ColorName } from "./theme";
+import type { ExplorerTraits, Grid, RequestName, TraitName } from "./traits";
+
+/** Traits and what only the page knows: its theme and size. */
+export type Local = ExplorerTraits & { view: number };
+
+const NO_GRID: Grid = { rows: 0, cols: 0, extent: [0, 0, 1, 1], approximate: false, reason: "" };
+
+export class Session {
+  readonly store: Store<Local>;
+  readonly requests: Requests;
+  readonly live: HTMLElement;
+  readonly off = new AbortController();
+  /** words of neurons beyond the prefetched ones, as the kernel sends them */
+  private readonly extraWords = new Map<number, string[]>();
+  private failed: (message: string, remedy: string) => void = () => undefined;
+
+  readonly evidence: () => Evidence;
+  readonly unchecked: () => ReadonlySet<number>;
+  readonly rowsOff: () => ReadonlySet<number>;
+  readonly thresholds: () => readonly [number, number];
+  readonly kept: () => Kept;
+  readonly predicted: () => number | null;
+  readonly maps: () => Maps;
+  readonly wordIndex: () => Map<number, string[]>;
+  /** the theme's colours, resolved for canvases */
+  readonly colors: () => Record<ColorName, string>;
+
+  constructor(model: WidgetModel, readonly root: HTMLElement, names: readonly TraitName[], schedule?: Schedule) {
+    this.store = new Store<Local>(model, names, schedule);
+    this.requests = new Requests(model);
+    this.live = document.createElement("div");
+    this.live.className = "sr";
+    this.live.setAttribute("role", "status");
+    this.live.setAttribute("aria-live", "polite");
+    const s = this.store;
+
+    this.colors = derive(s, ["view"], () => colors(root));
+    this.evidence = derive(s, ["difference", "gradcam", "shape"], () => {
+      const [rows, width] = s.get("shape") ?? [0, 0];
+      return new Evidence(asFloat32(s.get("difference")), asFloat32(s.get("gradcam")), rows, width);
+    });
+    this.unchecked = derive(s, ["unchecked"], () => new Set(s.get("unchecked") ?? []));
+    this.rowsOff = derive(s, ["rows_off"], () => new Set(s.get("rows_off") ?? []));
+    const cuts = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape"] as const;
+    this.thresholds = derive(s, cuts, () => {
+      if (s.get("mode") !== "quantile") return [s.get("threshold_d") ?? 0, s.get("threshold_g") ?? 0] as const;
+      const e = this.evidence();
+      return [e.quantile("difference", s.get("quantile_d") ?? 0), e.quantile("gradcam", s.get("quantile_g") ?? 0)] as const;
+    });
+    const sets = [...cuts, "unchecked", "rows_off"] as const;
+    this.kept = derive(s, sets, () => {
+      const [td, tg] = this.thresholds();
+      return this.evidence().count(td, tg, this.rowsOff(), this.unchecked());
+    });
+    this.predicted = derive(s, [...sets, "gradient_sum", "ablate_mode", "ablate_scale"], () => this.predictChange());
+    this.maps = derive(s, ["map_ids", "maps", "map_scale", "map_offset", "map_sign", "grid"], () => {
+      const ids = asInt32(s.get("map_ids"));
+      const at = new Map<number, number>();
+      for (let k = 0; k < ids.length; k++) at.set(ids[k], k);
+      const grid = this.grid();
+      return { ids, at, grids: asUint8(s.get("maps")), scale: asFloat32(s.get("map_scale")), rows: grid.rows,
+        offset: asFloat32(s.get("map_offset")), sign: asInt8(s.get("map_sign")), cols: grid.cols };
+    });
+    this.wordIndex = derive(s, ["map_ids", "words"], () => {
+      const ids = asInt32(s.get("map_ids"));
+      const words = s.get("words") ?? [];
+      return new Map(words.map((list, k) => [ids[k], list] as const));
+    });
+  }
+
+  grid(): Grid {
+    return this.store.get("grid") ?? NO_GRID;
+  }
+
+  /** Whether a neuron is among the checked survivors. */
+  passes = (id: number): boolean => {
+    const [td, tg] = this.thresholds();
+    return this.evidence().passes(id, Math.fround(td), Math.fround(tg), this.rowsOff()) && !this.unchecked().has(id);
+  };
+
+  /** The checked survivors, best GradCAM first. */
+  survivors(limit = Infinity): Int32Array {
+    const [td, tg] = this.thresholds();
+    const out = this.unchecked();
+    return this.evidence().list(td, tg, this.rowsOff(), "gradcam", false, limit).filter((id) => !out.has(id));
+  }
+
+  /** "L4·233", or "L4·E1·233" in a mixture of experts. */
+  name(id: number): string {
+    const width = this.evidence().width || 1;
+    const row = Math.floor(id / width);
+    return `${this.store.get("row_names")?.[row] ?? `L${row}`}·${id % width}`;
+  }
+
+  words(id: number): string[] | undefined {
+    return this.wordIndex().get(id) ?? this.extraWords.get(id);
+  }
+
+  addWords(ids: Int32Array | readonly number[], words: readonly string[][]): void {
+    words.forEach((list, k) => this.extraWords.set(ids[k], list));
+    this.store.touch("words");
+  }
+
+  /** Say something to screen readers. */
+  announce(message: string): void {
+    this.live.textContent = message;
+  }
+
+  onfail(show: (message: string, remedy: string) => void): void {
+    this.failed = show;
+  }
+
+  /** Why the kernel cannot be asked now, or null when it can. */
+  blocked(): string | null {
+    if (this.store.get("read_only")) return "needs a running kernel: this is a saved view";
+    return null;
+  }
+
+  /** Ask the kernel; a failure is shown inside the widget. Undefined when it failed or was superseded. */
+  async ask(name: RequestName, args: Record<string, unknown> = {}, buffers: ArrayBuffer[] = [],
+    ontoken?: (text: string) => void): Promise<Reply | undefined> {
+    if (this.blocked()) return undefined;
+    try {
+      return await this.requests.send(name, args, buffers, ontoken);
+    } catch (error) {
+      if (error instanceof Superseded) return undefined;
+      if (error instanceof KernelError) this.failed(error.message, error.remedy);
+      else this.failed(String(error), "");
+      return undefined;
+    }
+  }
+
+  /** Run now, when one of the traits changes, and when the theme or the size of the page changes. */
+  paint(names: readonly TraitName[], run: () => void): void {
+    this.store.watch([...names, "view"], run);
+  }
+
+  hasMaps(): boolean {
+    return byteLength(this.store.get("maps")) > 0 && this.grid().rows > 0;
+  }
+
+  dispose(): void {
+    this.off.abort();
+    this.store.dispose();
+    this.requests.dispose();
+  }
+
+  private predictChange(): number | null {
+    const sums = asFloat32(this.store.get("gradient_sum"));
+    const mode = this.store.get("ablate_mode");
+    const evidence = this.evidence();
+    if (!sums.length || sums.length < evidence.size || (mode !== "zero" && mode !== "scale")) return null;
+    const [td, tg] = this.thresholds();
+    const cutD = Math.fround(td);
+    const cutG = Math.fround(tg);
+    const off = this.rowsOff();
+    const { difference: d, gradcam: g, width, rows } = evidence;
+    let sum = 0;
+    for (let row = 0; row < rows; row++) {
+      if (off.has(row)) continue;
+      for (let i = row * width, end = Math.min(i + width, evidence.size); i < end; i++) {
+        if (g[i] > cutG && d[i] > cutD) sum += sums[i];
+      }
+    }
+    for (const id of this.unchecked()) if (evidence.passes(id, cutD, cutG, off)) sum -= sums[id];
+    return (mode === "scale" ? this.store.get("ablate_scale") - 1 : -1) * sum;
+  }
+}

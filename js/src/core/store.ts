@@ -1,0 +1,120 @@
+// The widget's local copy of its traits. A drag previews locally; its end commits to the kernel.
+
+import type { Listener, WidgetModel } from "./model";
+
+type Watcher<S> = { names: ReadonlySet<keyof S>; run: () => void };
+
+export type Schedule = (run: () => void) => void;
+
+export const onFrame: Schedule = (run) => {
+  requestAnimationFrame(run);
+};
+
+/**
+ * Traits by name, watched in batches: whatever changed since the last animation frame runs every
+ * watcher that asked for it once. Values come from the model, or from a local preview until the commit.
+ */
+export class Store<S extends object> {
+  private readonly previews = new Map<keyof S, unknown>();
+  private readonly versions = new Map<keyof S, number>();
+  private readonly changed = new Set<keyof S>();
+  private readonly watchers = new Set<Watcher<S>>();
+  private readonly attached: [string, Listener][] = [];
+  private waiting = false;
+
+  constructor(
+    readonly model: WidgetModel,
+    names: readonly (keyof S & string)[],
+    private readonly schedule: Schedule = onFrame,
+  ) {
+    for (const name of names) {
+      const listener = (): void => {
+        this.previews.delete(name);
+        this.touch(name);
+      };
+      model.on(`change:${name}`, listener);
+      this.attached.push([`change:${name}`, listener]);
+    }
+  }
+
+  get<K extends keyof S & string>(name: K): S[K] {
+    return (this.previews.has(name) ? this.previews.get(name) : this.model.get(name)) as S[K];
+  }
+
+  /** Grows whenever the trait changes; the key of everything derived from it. */
+  version(name: keyof S): number {
+    return this.versions.get(name) ?? 0;
+  }
+
+  /** Change what is on screen without telling the kernel. */
+  preview(patch: Partial<S>): void {
+    for (const [name, value] of Object.entries(patch)) {
+      if (this.get(name as keyof S & string) === value) continue;
+      this.previews.set(name as keyof S, value);
+      this.touch(name as keyof S);
+    }
+  }
+
+  /** Change traits here and in the kernel, in one message. */
+  commit(patch: Partial<S> = {}): void {
+    this.preview(patch);
+    let any = false;
+    for (const [name, value] of [...this.previews]) {
+      this.previews.delete(name);
+      if (this.model.get(name as string) === value) continue;
+      this.model.set(name as string, value);
+      any = true;
+    }
+    if (any) this.model.save_changes();
+  }
+
+  /** Run now and after every change of the named traits, at most once a frame. */
+  watch(names: readonly (keyof S & string)[], run: () => void): void {
+    this.watchers.add({ names: new Set(names), run });
+    run();
+  }
+
+  /** Mark a trait as changed, for what is derived from it. */
+  touch(name: keyof S): void {
+    this.versions.set(name, this.version(name) + 1);
+    this.changed.add(name);
+    if (this.waiting) return;
+    this.waiting = true;
+    this.schedule(() => this.flush());
+  }
+
+  /** Run what waits for the next frame. */
+  flush(): void {
+    this.waiting = false;
+    const names = new Set(this.changed);
+    this.changed.clear();
+    for (const watcher of this.watchers) {
+      for (const name of names) {
+        if (watcher.names.has(name)) {
+          watcher.run();
+          break;
+        }
+      }
+    }
+  }
+
+  /** Stop listening to the model. */
+  dispose(): void {
+    for (const [event, listener] of this.attached) this.model.off(event, listener);
+    this.watchers.clear();
+  }
+}
+
+/** A value derived from traits, computed again only when one of them changed. */
+export function derive<S extends object, T>(store: Store<S>, names: readonly (keyof S)[], make: () => T): () => T {
+  let key = "";
+  let value: T;
+  return () => {
+    const now = names.map((name) => store.version(name)).join(",") + ";";
+    if (now !== key) {
+      value = make();
+      key = now;
+    }
+    return value;
+  };
+}

@@ -1,0 +1,211 @@
+// Every trait on the wire, by the part that declares it. Python declares the same (mmkn_widgets/widgets/traits.py);
+// contract.json, written from Python, is compared with this file by a test.
+
+import { bool, bytes, float, int, json, text, type Traits } from "./model";
+
+export interface Status {
+  state: "ready" | "working" | "error" | "closed";
+  stage: string;
+  done: number;
+  total: number;
+  seconds_left: number | null;
+  message: string;
+  remedy: string;
+}
+
+export interface Facts {
+  model: string;
+  layers: number;
+  neurons: number;
+  device: string;
+  scenes: number;
+  seconds: number | null;
+  inpainter: string;
+}
+
+export interface Mark {
+  threshold_d: number;
+  threshold_g: number;
+  count: number;
+  suppression: number;
+  retention: number;
+}
+
+export interface Measure {
+  value: number;
+  random: number | null;
+}
+
+export interface Effect {
+  measures: Record<string, Measure>;
+  neurons: number;
+  scenes: number;
+  held_out: boolean;
+}
+
+export interface Labels {
+  difference: string;
+  gradcam: string;
+  activation: string;
+  score: string;
+}
+
+export interface Grid {
+  rows: number;
+  cols: number;
+  /** x0, y0, x1, y1 of the token grid as shares of the picture */
+  extent: [number, number, number, number];
+  approximate: boolean;
+  reason: string;
+}
+
+export interface SceneLine {
+  name: string;
+  before: string;
+  after: string;
+}
+
+export interface ActiveAblation {
+  label: string;
+  count: number;
+  mode: string;
+  own: boolean;
+}
+
+export interface AblationState {
+  active: ActiveAblation[];
+  can_undo: boolean;
+  can_redo: boolean;
+  predicted: number | null;
+  measured: number | null;
+}
+
+export interface StripToken {
+  text: string;
+  role: "text" | "image" | "special" | "generated";
+  step: number;
+}
+
+export interface MaskObject {
+  name: string;
+  area: number;
+}
+
+export const STATUS = {
+  status: json<Status>(),
+  read_only: bool,
+};
+
+export const EVIDENCE = {
+  shape: json<[number, number]>(),
+  row_names: json<string[]>(),
+  labels: json<Labels>(),
+  difference: bytes,
+  gradcam: bytes,
+  gradient_sum: bytes,
+  mode: text,
+  threshold_d: float,
+  threshold_g: float,
+  quantile_d: float,
+  quantile_g: float,
+  unchecked: json<number[]>(),
+  rows_off: json<number[]>(),
+  axis: text,
+  marks: json<Mark[]>(),
+  selected: int,
+};
+
+export const WORDS = {
+  map_ids: bytes,
+  words: json<string[][]>(),
+  concept_forms: json<string[]>(),
+};
+
+export const PICTURE = {
+  picture: bytes,
+  inpainted: bytes,
+  grid: json<Grid>(),
+  overlay: text,
+  opacity: float,
+  colormap: text,
+  smooth: bool,
+  signed: bool,
+  above_percentile: bool,
+  maps: bytes,
+  map_scale: bytes,
+  map_offset: bytes,
+  map_sign: bytes,
+  difference_map: bytes,
+  gradcam_map: bytes,
+  patch_words: json<string[][]>(),
+};
+
+export const CAPTION = {
+  concept: text,
+  caption_before: text,
+  caption_after: text,
+  references: json<string[]>(),
+  effect: json<Effect | null>(),
+};
+
+export const TOKENS = {
+  tokens: json<StripToken[]>(),
+  token_values: bytes,
+  token_label: text,
+};
+
+export const MASK = {
+  mask: bytes,
+  mask_shape: json<[number, number]>(),
+  objects: json<MaskObject[]>(),
+  object_masks: json<DataView[]>(),
+};
+
+export const ABLATION = {
+  ablation: json<AblationState>(),
+  ablate_mode: text,
+  ablate_scale: float,
+};
+
+export const SCENES = {
+  scene: int,
+  scenes: json<SceneLine[]>(),
+  thumbnails: json<DataView[]>(),
+};
+
+export const EXPLORER_ONLY = {
+  facts: json<Facts>(),
+  concepts: json<string[]>(),
+  concept_tokens: json<string[]>(),
+  preset: text,
+  setup_code: text,
+};
+
+export const EXPLORER = {
+  ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...CAPTION, ...TOKENS, ...MASK, ...ABLATION, ...SCENES, ...EXPLORER_ONLY,
+};
+
+export type ExplorerTraits = Traits<typeof EXPLORER>;
+export type TraitName = keyof ExplorerTraits & string;
+
+/** The traits of each widget. */
+export const WIDGETS = {
+  Explorer: EXPLORER,
+  PatchHeatmap: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...SCENES },
+  ThresholdPlane: { ...STATUS, ...EVIDENCE },
+  NeuronTable: { ...STATUS, ...EVIDENCE, ...WORDS },
+  TokenStrip: { ...STATUS, ...TOKENS },
+  CaptionDiff: { ...STATUS, ...CAPTION, concept_forms: WORDS.concept_forms },
+  MaskPainter: { ...STATUS, ...MASK, picture: PICTURE.picture, inpainted: PICTURE.inpainted },
+  AblationPanel: { ...STATUS, ...EVIDENCE, ...ABLATION },
+} as const;
+
+/** Every request that the kernel answers. */
+export const REQUESTS = [
+  "hello", "cancel", "compute", "ablate", "restore", "undo", "redo", "maps", "mean_map", "words", "tokens",
+  "neuron", "evaluate", "propose", "inpaint", "transplant", "upload", "export_html",
+] as const;
+export type RequestName = (typeof REQUESTS)[number];
+
+/** Kinds of messages: what the front end sends, and what it receives. */
+export const MESSAGES = { sent: ["request"], received: ["reply", "token"] } as const;

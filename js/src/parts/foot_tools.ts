@@ -1,0 +1,62 @@
+// Propose thresholds, measure, copy as Python, export.
+
+import { asUint8 } from "../core/binary";
+import { button, h, setAttr, setText } from "../core/dom";
+import { download } from "../core/pictures";
+import { asPython } from "../core/python";
+import type { Session } from "../core/session";
+import { neuronsCsv } from "../core/table_csv";
+
+export function mountFootTools(session: Session, host: HTMLElement): void {
+  const { store } = session;
+  const propose = button("propose thresholds", () => void session.ask("propose"));
+  const measure = button("measure", () => void session.ask("evaluate", {}, [session.survivors().slice().buffer as ArrayBuffer]));
+  const copy = button("copy as Python", () => void copyText());
+  const name = (): string => (store.get("concept") || "neurons").replace(/[^\p{L}\p{N}_-]+/gu, "_");
+  const item = (label: string, run: () => void): HTMLButtonElement => h("button", { type: "button", onclick: () => {
+    menu.open = false;
+    run();
+  } }, label);
+  const page = item("page as HTML (offline)", () => void session.ask("export_html").then((reply) => {
+    if (reply?.buffers[0]) download(`${name()}.html`, asUint8(reply.buffers[0]) as Uint8Array<ArrayBuffer>, "text/html");
+  }));
+  const menu = h("details", { class: "menu" }, h("summary", { class: "btn" }, "export ▾"), h("div", {},
+    item("neurons as CSV", () => download(`${name()}.csv`, neuronsCsv(session), "text/csv")),
+    item("thresholds as Python", () => download(`${name()}.py`, asPython(session), "text/x-python")),
+    page));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    menu.open = false;
+    menu.querySelector("summary")?.focus();
+  });
+  menu.addEventListener("focusout", (event) => {
+    if (!menu.contains(event.relatedTarget as Node | null)) menu.open = false;
+  });
+  host.append(h("span", { class: "grow" }), measure, propose, copy, menu);
+
+  const copyText = async (): Promise<void> => {
+    const code = asPython(session);
+    try {
+      await navigator.clipboard.writeText(code);
+    } catch {
+      const area = h("textarea", { style: { position: "fixed", opacity: "0" } });
+      area.value = code;
+      session.root.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    setText(copy, "copied");
+    session.announce("copied as Python");
+    setTimeout(() => setText(copy, "copy as Python"), 1500);
+  };
+  store.watch(["read_only", "status"], () => {
+    const blocked = session.blocked();
+    for (const [b, title] of [[propose, "try pairs of thresholds by ablation and mark the measured ones in the plane"],
+      [measure, "suppression, retention and a random control of the kept neurons, by ablation over the scenes"]] as const) {
+      b.disabled = blocked !== null || store.get("status")?.state === "working";
+      setAttr(b, "title", blocked ?? title);
+    }
+    page.hidden = blocked !== null;
+  });
+}

@@ -1,0 +1,46 @@
+// How many survivors each layer has; a click switches a layer off or on.
+
+import { h, setAttr, setText } from "../core/dom";
+import { integer } from "../core/format";
+import type { Session } from "../core/session";
+
+export function mountLayerBars(session: Session, host: HTMLElement): void {
+  const { store } = session;
+  const note = h("span", { class: "note" }, "kept");
+  const list = h("div", { class: "layers", role: "group", "aria-label": "neurons kept per layer; a click switches a layer off or on" });
+  host.append(h("div", { class: "head" }, h("h3", {}, "layers"), note), list);
+  let bars: { button: HTMLButtonElement; fill: HTMLElement; count: HTMLElement }[] = [];
+
+  const build = (): void => {
+    const names = store.get("row_names") ?? [];
+    list.textContent = "";
+    list.classList.toggle("dense", names.length > 14);
+    bars = names.map((name, row) => {
+      const fill = h("i");
+      const count = h("span");
+      const button = h("button", { type: "button", onclick: () => toggle(row) }, h("span", {}, name), h("i", { class: "track" }, fill), count);
+      list.append(button);
+      return { button, fill, count };
+    });
+  };
+  const toggle = (row: number): void => {
+    const off = new Set(store.get("rows_off") ?? []);
+    if (!off.delete(row)) off.add(row);
+    store.commit({ rows_off: [...off].sort((a, b) => a - b) });
+  };
+  store.watch(["row_names"], build);
+  store.watch(["row_names", "rows_off", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "unchecked"], () => {
+    const { perRow } = session.kept();
+    const off = session.rowsOff();
+    const most = Math.max(1, ...perRow);
+    const names = store.get("row_names") ?? [];
+    bars.forEach((bar, row) => {
+      const count = perRow[row] ?? 0;
+      bar.fill.style.width = `${(count / most) * 100}%`;
+      setText(bar.count, off.has(row) ? "off" : integer(count));
+      setAttr(bar.button, "aria-pressed", String(!off.has(row)));
+      setAttr(bar.button, "aria-label", `${names[row]}: ${off.has(row) ? "switched off" : `${integer(count)} kept`}`);
+    });
+    setText(note, off.size ? `kept · ${off.size} off` : "kept");
+  });
+}

@@ -1,0 +1,252 @@
+// The picture without the object, and the mask that says where: brush, eraser, box, lasso, the data set's own masks.
+
+import { asUint8, byteLength } from "../core/binary";
+import { button, clamp, fill, h, segments, setAttr, setText } from "../core/dom";
+import { decodePicture } from "../core/pictures";
+import type { Session } from "../core/session";
+import { fit } from "../core/theme";
+
+type Tool = "brush" | "erase" | "box" | "lasso";
+const MEMORY = 30;
+
+export interface MaskOptions {
+  title?: () => string;
+  /** read-only pictures have no tools */
+  tools?: boolean;
+}
+
+export function mountMaskPainter(session: Session, host: HTMLElement, options: MaskOptions = {}): void {
+  const { store } = session;
+  let tool: Tool = "brush";
+  let bitmap: ImageBitmap | null = null;
+  let original: ImageBitmap | null = null;
+  let mask: Uint8Array = new Uint8Array(0);
+  let [rows, cols] = [0, 0];
+  let past: Uint8Array[] = [];
+  let editing = false;
+  let path: [number, number][] = [];
+  let cursor: [number, number] | null = null;
+  let down = false;
+
+  const title = h("h3");
+  const note = h("span", { class: "note" });
+  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "picture without the object; paint here to change the mask; arrow keys move the brush, space paints" });
+  const empty = h("div", { class: "empty note" });
+  const stage = h("div", { class: "stage" }, canvas, empty);
+  const tools = segments<Tool>("mask tool", [["brush", "brush"], ["erase", "erase"], ["box", "box"], ["lasso", "lasso"]], (next) => {
+    tool = next;
+    tools.set(next);
+    edit();
+  });
+  const size = h("input", { type: "range", min: 1, max: 30, value: 8, "aria-label": "brush size" });
+  const undo = button("undo", () => {
+    const last = past.pop();
+    if (last) mask = last;
+    show();
+  });
+  const clear = button("clear", () => {
+    remember();
+    mask = new Uint8Array(rows * cols);
+    edit();
+  });
+  const objects = h("span", { class: "row" });
+  const inpaint = button("inpaint", () => {
+    void session.ask("inpaint", { shape: [rows, cols], scene: store.get("scene") ?? 0 }, [mask.slice().buffer as ArrayBuffer]).then((reply) => {
+      if (!reply) return;
+      editing = false;
+      past = [];
+      show();
+    });
+  });
+  tools.set(tool);
+  host.append(h("div", { class: "head" }, title, note), stage,
+    h("div", { class: "row" }, tools.el, undo, clear),
+    h("div", { class: "row" }, h("label", { class: "grow" }, "size", size), inpaint),
+    h("div", { class: "row" }, h("span", { class: "note" }, "objects"), objects));
+
+  const show = (): void => store.touch("view");
+  const edit = (): void => {
+    editing = true;
+    show();
+  };
+  const remember = (): void => {
+    past.push(mask.slice());
+    if (past.length > MEMORY) past.shift();
+  };
+  const area = (): number => {
+    let n = 0;
+    for (const v of mask) n += +(v > 0);
+    return mask.length ? n / mask.length : 0;
+  };
+
+  const small = document.createElement("canvas");
+  const paint = (): void => {
+    const width = stage.clientWidth;
+    if (!width) return;
+    const base = editing ? (original ?? bitmap) : bitmap;
+    const aspect = base ? base.height / base.width : 1;
+    stage.style.aspectRatio = String(1 / aspect);
+    const height = width * aspect;
+    const { ctx } = fit(canvas, width, height);
+    ctx.clearRect(0, 0, width, height);
+    ctx.imageSmoothingEnabled = !base || base.width > 64;
+    ctx.imageSmoothingQuality = "high";
+    if (base) ctx.drawImage(base, 0, 0, width, height);
+    const tone = session.colors();
+    if (editing && mask.length) {
+      small.width = cols;
+      small.height = rows;
+      const c2 = small.getContext("2d")!;
+      c2.clearRect(0, 0, cols, rows);
+      c2.fillStyle = tone.accent;
+      c2.fillRect(0, 0, cols, rows);
+      const image = c2.getImageData(0, 0, cols, rows);
+      for (let i = 0; i < mask.length; i++) image.data[i * 4 + 3] = mask[i] ? 150 : 0;
+      c2.putImageData(image, 0, 0);
+      ctx.drawImage(small, 0, 0, width, height);
+    }
+    ctx.strokeStyle = tone.accent;
+    ctx.lineWidth = 1.5;
+    if (path.length > 1 && (tool === "lasso" || tool === "box")) {
+      ctx.beginPath();
+      const points = tool === "box" ? corners(path) : path;
+      points.forEach(([x, y], k) => (k ? ctx.lineTo(x * width, y * height) : ctx.moveTo(x * width, y * height)));
+      ctx.closePath();
+      ctx.stroke();
+    }
+    if (cursor && (tool === "brush" || tool === "erase")) {
+      ctx.beginPath();
+      ctx.arc(cursor[0] * width, cursor[1] * height, (Number(size.value) / 100) * width, 0, 2 * Math.PI);
+      ctx.stroke();
+    }
+    empty.hidden = base !== null;
+    setText(empty, base ? "" : byteLength(store.get("inpainted")) ? "the picture cannot be read" : "nothing is inpainted yet");
+    setText(title, options.title?.() ?? "without the object");
+    const share = `mask ${(area() * 100).toFixed(1)}%`;
+    setText(note, [editing ? "mask not yet inpainted" : store.get("facts")?.inpainter, mask.length ? share : ""].filter(Boolean).join(", "));
+    const blocked = session.blocked();
+    undo.disabled = past.length === 0;
+    inpaint.disabled = blocked !== null || !editing || area() === 0;
+    setAttr(inpaint, "title", blocked ?? (area() ? "paint the masked part away, and compute with it" : "the mask is empty"));
+    size.style.setProperty("--fill", `${(Number(size.value) / 30) * 100}%`);
+  };
+
+  const stamp = (x: number, y: number): void => {
+    const r = (Number(size.value) / 100) * cols;
+    const [cx, cy] = [x * cols, y * rows];
+    const value = tool === "erase" ? 0 : 255;
+    for (let j = Math.max(0, Math.floor(cy - r)); j <= Math.min(rows - 1, Math.ceil(cy + r)); j++) {
+      for (let i = Math.max(0, Math.floor(cx - r)); i <= Math.min(cols - 1, Math.ceil(cx + r)); i++) {
+        if (Math.hypot(i + 0.5 - cx, j + 0.5 - cy) <= r) mask[j * cols + i] = value;
+      }
+    }
+  };
+  const stroke = (from: [number, number], to: [number, number]): void => {
+    const steps = Math.max(1, Math.ceil(Math.hypot((to[0] - from[0]) * cols, (to[1] - from[1]) * rows)));
+    for (let k = 0; k <= steps; k++) stamp(from[0] + ((to[0] - from[0]) * k) / steps, from[1] + ((to[1] - from[1]) * k) / steps);
+  };
+  const where = (event: PointerEvent): [number, number] => {
+    const bounds = canvas.getBoundingClientRect();
+    return [clamp((event.clientX - bounds.left) / bounds.width, 0, 1), clamp((event.clientY - bounds.top) / bounds.height, 0, 1)];
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || !mask.length) return;
+    canvas.setPointerCapture(event.pointerId);
+    remember();
+    down = true;
+    const at = where(event);
+    path = [at];
+    if (tool === "brush" || tool === "erase") stamp(...at);
+    edit();
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const at = where(event);
+    cursor = at;
+    if (down) {
+      if (tool === "brush" || tool === "erase") stroke(path[path.length - 1], at);
+      path = tool === "box" ? [path[0], at] : [...path, at];
+    }
+    show();
+  });
+  const finish = (): void => {
+    if (!down) return;
+    down = false;
+    if (tool === "box" && path.length > 1) fillPolygon(mask, rows, cols, corners(path));
+    if (tool === "lasso" && path.length > 2) fillPolygon(mask, rows, cols, path);
+    path = [];
+    edit();
+  };
+  canvas.addEventListener("pointerup", finish);
+  canvas.addEventListener("pointercancel", finish);
+  canvas.addEventListener("pointerleave", () => {
+    cursor = null;
+    show();
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: [0.03, 0], ArrowLeft: [-0.03, 0], ArrowDown: [0, 0.03], ArrowUp: [0, -0.03] }[event.key];
+    if (step) {
+      event.preventDefault();
+      const at = cursor ?? [0.5, 0.5];
+      cursor = [clamp(at[0] + step[0], 0, 1), clamp(at[1] + step[1], 0, 1)];
+      show();
+    } else if (event.key === " " && cursor && mask.length) {
+      event.preventDefault();
+      remember();
+      stamp(...cursor);
+      edit();
+    }
+  });
+  size.addEventListener("input", show);
+
+  let turn = 0;
+  store.watch(["inpainted", "picture"], () => {
+    const mine = ++turn;
+    void Promise.all([decodePicture(store.get("inpainted")), decodePicture(store.get("picture"))]).then(([without, before]) => {
+      if (mine !== turn) return;
+      bitmap = without;
+      original = before;
+      show();
+    });
+  });
+  store.watch(["mask", "mask_shape"], () => {
+    [rows, cols] = store.get("mask_shape") ?? [0, 0];
+    const given = asUint8(store.get("mask"));
+    mask = given.length === rows * cols ? given.slice() : new Uint8Array(rows * cols);
+    past = [];
+    editing = false;
+    show();
+  });
+  store.watch(["objects", "object_masks"], () => {
+    const masks = store.get("object_masks") ?? [];
+    fill(objects, ...(store.get("objects") ?? []).map((object, k) => button(object.name, () => {
+      const given = asUint8(masks[k]);
+      if (given.length !== rows * cols) return;
+      remember();
+      mask = given.slice();
+      edit();
+    }, { title: `use the data set's mask of “${object.name}” (${(object.area * 100).toFixed(1)}%)` })));
+  });
+  session.paint(["read_only", "concept", "facts"], paint);
+}
+
+function corners(path: readonly [number, number][]): [number, number][] {
+  const [[x0, y0], [x1, y1]] = [path[0], path[path.length - 1]];
+  return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
+}
+
+/** Set the cells whose centre lies in the polygon (even-odd rule). */
+export function fillPolygon(mask: Uint8Array, rows: number, cols: number, polygon: readonly [number, number][]): void {
+  for (let y = 0; y < rows; y++) {
+    const cy = (y + 0.5) / rows;
+    for (let x = 0; x < cols; x++) {
+      const cx = (x + 0.5) / cols;
+      let inside = false;
+      for (let a = 0, b = polygon.length - 1; a < polygon.length; b = a++) {
+        const [xa, ya] = polygon[a];
+        const [xb, yb] = polygon[b];
+        if (ya > cy !== yb > cy && cx < ((xb - xa) * (cy - ya)) / (yb - ya) + xa) inside = !inside;
+      }
+      if (inside) mask[y * cols + x] = 255;
+    }
+  }
+}

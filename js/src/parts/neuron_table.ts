@@ -1,0 +1,188 @@
+// The survivors, one row each; only the rows in sight exist in the page.
+
+import { fill, h, setAttr, setText } from "../core/dom";
+import { isForm } from "../core/diff";
+import type { SortKey } from "../core/evidence";
+import { integer, plural, short } from "../core/format";
+import type { Session } from "../core/session";
+import { derive } from "../core/store";
+import { neuronPage } from "./neuron_page";
+
+const ROW = 28;
+const SPARE = 6;
+const HEADS: readonly (readonly [SortKey | null, string, string])[] = [
+  [null, "", "checked"], ["position", "neuron", "sort by layer and index"], ["difference", "diff", "sort by activation difference"],
+  ["gradcam", "cam", "sort by GradCAM score"], [null, "writes", ""],
+];
+
+interface Row {
+  el: HTMLElement;
+  check: HTMLInputElement;
+  name: HTMLElement;
+  d: HTMLElement;
+  g: HTMLElement;
+  words: HTMLElement;
+  id: number;
+  shown: string;
+}
+
+export function mountNeuronTable(session: Session, host: HTMLElement): void {
+  const { store } = session;
+  let key: SortKey = "gradcam";
+  let ascending = false;
+  let query = "";
+  let local = 0;
+  let asking = 0;
+
+  const note = h("span", { class: "note" });
+  const search = h("input", { type: "search", placeholder: "filter: word or layer", "aria-label": "filter neurons by word or layer", size: 16 });
+  const heads = HEADS.map(([sort, label, title]) => {
+    const cell = h("span", { role: "columnheader", class: sort === "difference" || sort === "gradcam" ? "num" : null });
+    if (sort) cell.append(h("button", { type: "button", title, onclick: () => order(sort) }, label));
+    else cell.append(label);
+    return cell;
+  });
+  const spacer = h("div");
+  const scroll = h("div", { class: "scroll", tabindex: "0", role: "rowgroup", "aria-label": "neurons; up and down choose one, space checks or unchecks it" }, spacer);
+  const table = h("div", { class: "table", role: "grid", "aria-label": "neurons that are kept" }, h("div", { class: "thead", role: "row" }, ...heads), scroll);
+  const page = neuronPage(session);
+  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note, h("span", { class: "grow" }), search), table, page);
+
+  const list = derive(store, ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids", "view"],
+    () => {
+      const [td, tg] = session.thresholds();
+      const ids = session.evidence().list(td, tg, session.rowsOff(), key, ascending);
+      return query ? ids.filter((id) => matches(id)) : ids;
+    });
+  const matches = (id: number): boolean => {
+    const name = session.name(id).toLowerCase();
+    if (/^l\d+/.test(query) || query.includes("·")) return name === query || name.startsWith(query + "·") || (query.includes("·") && name.startsWith(query));
+    return (session.words(id) ?? []).some((word) => word.toLowerCase().trim().startsWith(query));
+  };
+  const order = (next: SortKey): void => {
+    ascending = key === next ? !ascending : next === "position";
+    key = next;
+    scroll.scrollTop = 0;
+    store.touch("view");
+  };
+  search.addEventListener("input", () => {
+    query = search.value.trim().toLowerCase();
+    scroll.scrollTop = 0;
+    store.touch("view");
+  });
+
+  const pool: Row[] = [];
+  const makeRow = (): Row => {
+    const check = h("input", { type: "checkbox", tabindex: "-1" });
+    const [name, d, g, words] = [h("span", { role: "gridcell" }), h("span", { role: "gridcell", class: "num" }), h("span", { role: "gridcell", class: "num" }),
+      h("span", { role: "gridcell", class: "words" })];
+    const el = h("div", { class: "trow", role: "row" }, h("span", { role: "gridcell" }, check), name, d, g, words);
+    const row: Row = { el, check, name, d, g, words, id: -1, shown: "" };
+    check.addEventListener("change", () => toggle(row.id));
+    el.addEventListener("click", (event) => {
+      if (event.target !== check) choose(row.id);
+    });
+    spacer.append(el);
+    pool.push(row);
+    return row;
+  };
+
+  const toggle = (id: number): void => {
+    const out = new Set(session.unchecked());
+    if (!out.delete(id)) out.add(id);
+    store.commit({ unchecked: [...out].sort((a, b) => a - b) });
+    session.announce(`${session.name(id)} ${out.has(id) ? "unchecked" : "checked"}, ${plural(session.kept().checked, "neuron")} kept`);
+  };
+  const choose = (id: number): void => {
+    const patch: { selected: number; overlay?: string } = { selected: id };
+    if (store.get("overlay") !== undefined) patch.overlay = "neuron";
+    store.commit(patch);
+    session.announce(`${session.name(id)}: ${(session.words(id) ?? []).slice(0, 5).join(", ")}`);
+  };
+
+  const paintRow = (row: Row, id: number, at: number): void => {
+    const top = `${at * ROW}px`;
+    if (row.el.style.top !== top) row.el.style.top = top;
+    row.el.hidden = false;
+    const off = session.unchecked().has(id);
+    const chosen = store.get("selected") === id;
+    const words = session.words(id);
+    const shown = `${id} ${store.version("words")} ${store.version("concept_forms")} ${store.version("difference")} ${words ? 1 : 0}`;
+    row.check.checked = !off;
+    row.el.classList.toggle("unchecked", off);
+    setAttr(row.el, "aria-selected", String(chosen));
+    setAttr(row.el, "aria-rowindex", String(at + 2));
+    row.el.id = `${local}-row-${at}`;
+    if (row.shown === shown) return;
+    row.shown = shown;
+    row.id = id;
+    const e = session.evidence();
+    setText(row.name, session.name(id));
+    setText(row.d, short(e.difference[id]));
+    setText(row.g, short(e.gradcam[id]));
+    setAttr(row.check, "aria-label", `keep ${session.name(id)}`);
+    const forms = store.get("concept_forms") ?? [];
+    fill(row.words, ...(words ?? ["…"]).flatMap((word) => [isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(), " "]));
+  };
+
+  const paint = (): void => {
+    const ids = list();
+    const kept = session.kept();
+    const height = `${ids.length * ROW}px`;
+    if (spacer.style.height !== height) spacer.style.height = height;
+    const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
+    const last = Math.min(ids.length, Math.ceil((scroll.scrollTop + (scroll.clientHeight || 300)) / ROW) + SPARE);
+    let used = 0;
+    for (let at = first; at < last; at++, used++) paintRow(pool[used] ?? makeRow(), ids[at], at);
+    for (; used < pool.length; used++) {
+      pool[used].el.hidden = true;
+    }
+    setAttr(table, "aria-rowcount", String(ids.length + 1));
+    const sorted = key === "position" ? "layer" : key === "gradcam" ? "GradCAM" : "difference";
+    const shown = query ? `${integer(ids.length)} of ${integer(kept.count)} match` : `${integer(kept.checked)} kept`;
+    setText(note, `${shown} · sorted by ${sorted}${kept.count - kept.checked ? ` · ${kept.count - kept.checked} unchecked` : ""}`);
+    heads.forEach((head, k) => setAttr(head, "aria-sort", HEADS[k][0] === key ? (ascending ? "ascending" : "descending") : null));
+    clearTimeout(asking);
+    asking = setTimeout(() => wantWords(ids.subarray(first, last)), 150) as unknown as number;
+  };
+
+  const wantWords = (ids: Int32Array): void => {
+    const missing = [...ids].filter((id) => !session.words(id));
+    if (!missing.length || session.blocked()) return;
+    void session.ask("words", { ids: missing }).then((reply) => {
+      if (reply) session.addWords(missing, (reply.result["words"] ?? []) as string[][]);
+    });
+  };
+  session.off.signal.addEventListener("abort", () => clearTimeout(asking));
+
+  let frame = 0;
+  scroll.addEventListener("scroll", () => {
+    if (frame) return;
+    frame = requestAnimationFrame(() => {
+      frame = 0;
+      paint();
+    });
+  });
+  scroll.addEventListener("keydown", (event) => {
+    const ids = list();
+    const at = ids.indexOf(store.get("selected") ?? -1);
+    const page = Math.max(1, Math.floor(scroll.clientHeight / ROW) - 1);
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -ids.length, End: ids.length }[event.key];
+    if (step !== undefined && ids.length) {
+      event.preventDefault();
+      const next = Math.min(Math.max(at < 0 ? 0 : at + step, 0), ids.length - 1);
+      const top = next * ROW;
+      if (top < scroll.scrollTop) scroll.scrollTop = top;
+      if (top + ROW > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top + ROW - scroll.clientHeight;
+      choose(ids[next]);
+    } else if (event.key === " " && at >= 0) {
+      event.preventDefault();
+      toggle(ids[at]);
+    }
+  });
+  local = ++tables;
+  session.paint(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids",
+    "unchecked", "selected", "concept_forms", "row_names"], paint);
+}
+
+let tables = 0;

@@ -1,0 +1,269 @@
+// The picture with a map over its patches: one neuron, the mean of the survivors, difference, GradCAM.
+
+import { asFloat32, byteLength } from "../core/binary";
+import { DIVERGING, gradient, lut, SEQUENTIAL } from "../core/colormap";
+import { clamp, h, segments, setText } from "../core/dom";
+import { integer, short } from "../core/format";
+import { meanMap, neuronMap, percentile, range, shade, upsample } from "../core/heat";
+import { decodePicture } from "../core/pictures";
+import type { Session } from "../core/session";
+import { fit } from "../core/theme";
+import type { TraitName } from "../core/traits";
+
+type Overlay = "kept" | "neuron" | "difference" | "gradcam" | "none";
+const SIZE = 224;
+const SETS: readonly TraitName[] = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "unchecked", "rows_off"];
+
+interface Heat {
+  map: Float32Array;
+  what: string;
+  unit: string;
+}
+
+export function mountPatchHeatmap(session: Session, host: HTMLElement, options: { swipe?: boolean } = {}): void {
+  const { store } = session;
+  let exact: { key: string; map: Float32Array } | null = null;
+  let bitmap: ImageBitmap | null = null;
+  let other: ImageBitmap | null = null;
+
+  const note = h("span", { class: "note" });
+  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "picture with heatmap; arrow keys move over the patches" });
+  const empty = h("div", { class: "empty note" });
+  const stage = h("div", { class: "stage" }, canvas, empty);
+  const choice = segments<Overlay>("heatmap of", [["kept", "kept"], ["neuron", "neuron"], ["difference", "difference"], ["gradcam", "GradCAM"], ["none", "off"]],
+    (overlay) => store.commit({ overlay }));
+  const opacity = h("input", { type: "range", min: 0, max: 100, "aria-label": "opacity of the heatmap" });
+  opacity.addEventListener("input", () => store.preview({ opacity: Number(opacity.value) / 100 }));
+  opacity.addEventListener("change", () => store.commit());
+  const swipe = h("input", { type: "range", min: 0, max: 100, "aria-label": "swipe between the picture and the inpainted one", value: 100 });
+  swipe.addEventListener("input", () => store.touch("view"));
+  const maps = h("select", { "aria-label": "colour map" }, ...SEQUENTIAL.map((name) => h("option", { value: name }, name)));
+  maps.addEventListener("change", () => store.commit({ colormap: maps.value }));
+  const toggle = (label: string, name: "smooth" | "signed" | "above_percentile", title: string): { el: HTMLElement; box: HTMLInputElement } => {
+    const box = h("input", { type: "checkbox" });
+    box.addEventListener("change", () => store.commit({ [name]: box.checked }));
+    return { el: h("label", { title }, box, label), box };
+  };
+  const smooth = toggle("smooth", "smooth", "smooth: centred bilinear samples; off: the patches as they are");
+  const signed = toggle("sign-weighted", "signed", "times the sign of the neuron's mean activation at the predicting position");
+  const mask = toggle("top 5%", "above_percentile", "only where the map is above its 95th percentile");
+  const low = h("span");
+  const high = h("span");
+  const bar = h("i");
+  const unit = h("span");
+  const hover = h("div", { class: "note hover" });
+  host.append(
+    h("div", { class: "head" }, h("h3", {}, "picture"), note),
+    stage,
+    h("div", { class: "row" }, choice.el),
+    h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), ...(options.swipe ? [h("label", { class: "grow" }, "swipe", swipe)] : [])),
+    h("div", { class: "row expert" }, smooth.el, signed.el, mask.el, maps),
+    h("div", { class: "legend" }, low, bar, high, unit),
+    hover,
+  );
+
+  const heat = (): Heat | null => {
+    const overlay = (store.get("overlay") || "kept") as Overlay;
+    const grid = session.grid();
+    const sign = Boolean(store.get("signed"));
+    const labels = store.get("labels");
+    const unitName = `${labels?.activation ?? "activation"}${sign ? " × sign" : ""}`;
+    if (overlay === "none" || !grid.rows) return null;
+    if (overlay === "difference" || overlay === "gradcam") {
+      const map = asFloat32(store.get(overlay === "difference" ? "difference_map" : "gradcam_map"));
+      if (map.length !== grid.rows * grid.cols) return null;
+      return overlay === "difference" ? { map, what: "activation difference", unit: labels?.difference ?? "" } : { map, what: "GradCAM", unit: labels?.gradcam ?? "" };
+    }
+    const all = session.maps();
+    if (overlay === "neuron") {
+      const id = store.get("selected") ?? -1;
+      const map = neuronMap(all, id, sign) ?? (exact?.key === `n${id}${sign}${store.get("scene")}` ? exact.map : undefined);
+      return map ? { map, what: session.name(id), unit: unitName } : null;
+    }
+    const { map, used } = meanMap(all, session.passes, sign);
+    const kept = session.kept().checked;
+    if (exact && exact.key === keptKey()) return { map: exact.map, what: `mean of ${integer(kept)} kept neurons`, unit: unitName };
+    if (!used) return null;
+    return { map, what: used < kept ? `mean of ${integer(used)} of ${integer(kept)} kept neurons` : `mean of ${integer(kept)} kept neuron${kept === 1 ? "" : "s"}`, unit: unitName };
+  };
+  const keptKey = (): string => [...SETS.map((name) => store.version(name)), store.get("signed"), store.get("scene")].join();
+
+  const small = document.createElement("canvas");
+  const paint = (): void => {
+    const width = stage.clientWidth;
+    if (!width) return;
+    const aspect = bitmap ? bitmap.height / bitmap.width : 1;
+    stage.style.aspectRatio = String(1 / aspect);
+    const height = width * aspect;
+    const { ctx } = fit(canvas, width, height);
+    ctx.clearRect(0, 0, width, height);
+    ctx.imageSmoothingQuality = "high";
+    ctx.imageSmoothingEnabled = !bitmap || bitmap.width > 64;
+    if (bitmap) ctx.drawImage(bitmap, 0, 0, width, height);
+    const shown = heat();
+    const overlay = (store.get("overlay") || "kept") as Overlay;
+    const grid = session.grid();
+    setText(note, shown ? shown.what : overlay === "none" ? "" : why(overlay));
+    const [lowest, highest] = shown ? range(shown.map) : [0, 0];
+    const both = shown !== null && lowest < 0 && (Boolean(store.get("signed")) || -lowest > 0.25 * highest);
+    const table = lut(both ? DIVERGING : store.get("colormap"));
+    const edge = Math.max(Math.abs(lowest), Math.abs(highest));
+    const [from, to] = both ? [-edge, edge] : [lowest, highest];
+    if (shown) {
+      const fine = store.get("smooth") || store.get("above_percentile");
+      const w = fine ? SIZE : grid.cols;
+      const hh = fine ? Math.max(1, Math.round((SIZE * grid.rows) / grid.cols)) : grid.rows;
+      const values = fine ? upsample(shown.map, grid.rows, grid.cols, w, hh) : shown.map;
+      small.width = w;
+      small.height = hh;
+      const context = small.getContext("2d")!;
+      const image = context.createImageData(w, hh);
+      shade(values, image.data, { table, low: from, high: to, opacity: store.get("opacity") ?? 0.6, floor: both ? 0.05 : 0.3, diverging: both });
+      if (store.get("above_percentile")) {
+        const cut = percentile(values, 0.95);
+        for (let i = 0; i < values.length; i++) if (!(values[i] > cut)) image.data[i * 4 + 3] = 0;
+      }
+      context.putImageData(image, 0, 0);
+      const [x0, y0, x1, y1] = grid.extent;
+      ctx.imageSmoothingEnabled = Boolean(store.get("smooth"));
+      ctx.drawImage(small, x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height);
+    }
+    if (options.swipe && other && Number(swipe.value) < 100) {
+      const x = (Number(swipe.value) / 100) * width;
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(x, 0, width - x, height);
+      ctx.clip();
+      ctx.drawImage(other, 0, 0, width, height);
+      ctx.restore();
+      ctx.fillStyle = session.colors().accent;
+      ctx.fillRect(x - 1, 0, 2, height);
+    }
+    if (cell >= 0 && grid.rows) outline(ctx, grid, cell, width, height, session.colors());
+    empty.hidden = bitmap !== null;
+    setText(empty, bitmap ? "" : byteLength(store.get("picture")) ? "the picture cannot be read" : "no picture");
+    bar.style.background = gradient(both ? DIVERGING : store.get("colormap"));
+    setText(low, shown ? short(from) : "");
+    setText(high, shown ? short(to) : "");
+    bar.style.visibility = shown ? "visible" : "hidden";
+    setText(unit, shown ? `${shown.unit}${grid.approximate ? " · approximate places" : ""}` : "");
+    describe(shown);
+  };
+  const why = (overlay: Overlay): string => {
+    const grid = session.grid();
+    if (!grid.rows) return grid.reason || "no map of the tokens";
+    if (overlay === "neuron") return (store.get("selected") ?? -1) < 0 ? "choose a neuron in the table" : "map not loaded";
+    if (overlay === "kept") return session.kept().checked ? "maps not loaded" : "no neuron is kept";
+    return "not computed";
+  };
+
+  let cell = -1;
+  const describe = (shown: Heat | null): void => {
+    const grid = session.grid();
+    if (cell < 0 || !grid.rows) {
+      setText(hover, "");
+      return;
+    }
+    const reads = (store.get("patch_words") ?? [])[cell];
+    const value = shown ? ` · ${short(shown.map[cell])}` : "";
+    setText(hover, `patch ${Math.floor(cell / grid.cols) + 1}, ${(cell % grid.cols) + 1}${value}${reads?.length ? ` · reads ${reads.join(", ")}` : ""}`);
+  };
+  canvas.addEventListener("pointermove", (event) => {
+    const bounds = canvas.getBoundingClientRect();
+    const grid = session.grid();
+    const [x0, y0, x1, y1] = grid.extent;
+    const col = Math.floor((((event.clientX - bounds.left) / bounds.width - x0) / (x1 - x0)) * grid.cols);
+    const row = Math.floor((((event.clientY - bounds.top) / bounds.height - y0) / (y1 - y0)) * grid.rows);
+    point(col >= 0 && col < grid.cols && row >= 0 && row < grid.rows ? row * grid.cols + col : -1);
+  });
+  canvas.addEventListener("pointerleave", () => point(-1));
+  canvas.addEventListener("blur", () => point(-1));
+  canvas.addEventListener("keydown", (event) => {
+    const { rows, cols } = session.grid();
+    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+    if (!step || !rows) return;
+    event.preventDefault();
+    const at = cell < 0 ? Math.floor(rows / 2) * cols + Math.floor(cols / 2) : cell;
+    point(clamp(Math.floor(at / cols) + step[0], 0, rows - 1) * cols + clamp((at % cols) + step[1], 0, cols - 1));
+    store.flush();
+    session.announce(hover.textContent ?? "");
+  });
+  const point = (next: number): void => {
+    if (next === cell) return;
+    cell = next;
+    store.touch("view");
+  };
+
+  // What lies beyond the prefetched maps is one request, made when the hand rests.
+  let timer = 0;
+  const wantExact = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => void fetchExact(), 250) as unknown as number;
+  };
+  const fetchExact = async (): Promise<void> => {
+    if (session.blocked() || !session.hasMaps()) return;
+    const overlay = store.get("overlay") || "kept";
+    const sign = Boolean(store.get("signed"));
+    const id = store.get("selected") ?? -1;
+    if (overlay === "neuron" && id >= 0 && !session.maps().at.has(id)) {
+      const key = `n${id}${sign}${store.get("scene")}`;
+      if (exact?.key === key) return;
+      const reply = await session.ask("maps", { ids: [id], scene: store.get("scene") ?? 0, signed: sign });
+      if (reply?.buffers[0]) take(key, reply.buffers[0]);
+    } else if (overlay === "kept") {
+      const key = keptKey();
+      const ids = session.survivors();
+      if (exact?.key === key || !ids.length || ids.every((i) => session.maps().at.has(i))) return;
+      const reply = await session.ask("mean_map", { scene: store.get("scene") ?? 0, signed: sign }, [ids.slice().buffer as ArrayBuffer]);
+      if (reply?.buffers[0]) take(key, reply.buffers[0]);
+    }
+  };
+  const take = (key: string, data: DataView): void => {
+    exact = { key, map: asFloat32(data) };
+    store.touch("view");
+  };
+  session.off.signal.addEventListener("abort", () => clearTimeout(timer));
+
+  const load = (name: "picture" | "inpainted", put: (b: ImageBitmap | null) => void): void => {
+    let turn = 0;
+    store.watch([name], () => {
+      const mine = ++turn;
+      void decodePicture(store.get(name)).then((loaded) => {
+        if (mine !== turn) return;
+        put(loaded);
+        store.touch("view");
+      });
+    });
+  };
+  load("picture", (b) => (bitmap = b));
+  if (options.swipe) load("inpainted", (b) => (other = b));
+  store.watch(["overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "difference_map", "gradcam_map", "grid"], () => {
+    choice.set((store.get("overlay") || "kept") as Overlay);
+    opacity.value = String(Math.round((store.get("opacity") ?? 0.6) * 100));
+    opacity.style.setProperty("--fill", `${opacity.value}%`);
+    maps.value = store.get("colormap") || "inferno";
+    smooth.box.checked = Boolean(store.get("smooth"));
+    signed.box.checked = Boolean(store.get("signed"));
+    mask.box.checked = Boolean(store.get("above_percentile"));
+    choice.enable("difference", byteLength(store.get("difference_map")) > 0, "not computed for this scene");
+    choice.enable("gradcam", byteLength(store.get("gradcam_map")) > 0, "not computed for this scene");
+  });
+  store.watch([...SETS, "overlay", "signed", "selected", "scene", "maps"], wantExact);
+  session.paint([...SETS, "overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "selected", "maps", "map_ids", "map_sign", "grid", "patch_words",
+    "difference_map", "gradcam_map", "labels"], paint);
+}
+
+function outline(ctx: CanvasRenderingContext2D, grid: { rows: number; cols: number; extent: [number, number, number, number] }, cell: number,
+  width: number, height: number, tone: { bg: string; accent: string }): void {
+  const [x0, y0, x1, y1] = grid.extent;
+  const w = ((x1 - x0) * width) / grid.cols;
+  const hh = ((y1 - y0) * height) / grid.rows;
+  const x = x0 * width + (cell % grid.cols) * w;
+  const y = y0 * height + Math.floor(cell / grid.cols) * hh;
+  ctx.lineWidth = 3;
+  ctx.strokeStyle = tone.bg;
+  ctx.strokeRect(x, y, w, hh);
+  ctx.lineWidth = 1.5;
+  ctx.strokeStyle = tone.accent;
+  ctx.strokeRect(x, y, w, hh);
+}

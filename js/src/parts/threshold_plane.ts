@@ -1,0 +1,233 @@
+// Every neuron as density in the plane (activation difference, GradCAM score), with a corner to drag.
+
+import { Axis, suitableKind, type AxisKind } from "../core/axis";
+import { clamp, h, segments, setText } from "../core/dom";
+import { integer, plural, short } from "../core/format";
+import type { Session } from "../core/session";
+import { derive } from "../core/store";
+import { fit } from "../core/theme";
+import type { TraitName } from "../core/traits";
+import { density, type Density } from "./density";
+import { thresholdSliders } from "./threshold_sliders";
+
+const LEFT = 44;
+const BOTTOM = 36;
+const TOP = 8;
+const RIGHT = 8;
+const CUTS: readonly TraitName[] = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g"];
+
+export function mountThresholdPlane(session: Session, host: HTMLElement): void {
+  const { store } = session;
+  const axes = derive(store, ["difference", "gradcam", "shape", "axis"], () => {
+    const evidence = session.evidence();
+    const make = (key: "difference" | "gradcam"): Axis => {
+      const sorted = evidence.sorted(key);
+      const said = store.get("axis");
+      return new Axis(sorted, said === "linear" || said === "log" ? (said as AxisKind) : suitableKind(sorted));
+    };
+    return { d: make("difference"), g: make("gradcam") };
+  });
+
+  const note = h("span", { class: "note" });
+  const axisChoice = segments<AxisKind>("axes", [["linear", "linear"], ["log", "log"]], (axis) => store.commit({ axis }));
+  axisChoice.el.classList.add("expert");
+  const canvas = h("canvas", { "aria-hidden": "true" });
+  const corner = h("div", { class: "corner", tabindex: "0", role: "slider", "aria-label": "threshold corner: left and right set the difference, up and down the GradCAM score",
+    "aria-valuemin": "0", "aria-valuemax": "100" });
+  const plane = h("div", { class: "plane" }, canvas, corner);
+  host.append(
+    h("div", { class: "head" }, h("h3", {}, "thresholds"), note, h("span", { class: "grow" }), axisChoice.el),
+    plane,
+    thresholdSliders(session, () => axes()),
+  );
+
+  let box = { width: 0, height: 0, w: 0, h: 0 };
+  let picture: Density | undefined;
+  let drawn = "";
+
+  const paint = (): void => {
+    const width = plane.clientWidth;
+    if (!width) return;
+    const height = Math.round(clamp(width * 0.52, 200, 330));
+    canvas.style.height = `${height}px`;
+    box = { width, height, w: width - LEFT - RIGHT, h: height - TOP - BOTTOM };
+    const tone = session.colors();
+    const { d, g } = axes();
+    const { ctx, ratio } = fit(canvas, width, height);
+    const key = [box.w, box.h, ratio, store.version("difference"), store.version("gradcam"), store.version("shape"), store.version("axis"),
+      tone["cloud"], tone["accent"]].join();
+    if (!picture || key !== drawn) {
+      picture = density(session.evidence(), d, g, box.w, box.h, ratio, tone["cloud"], tone["accent"]);
+      drawn = key;
+    }
+    axisChoice.set(d.kind);
+    const [td, tg] = session.thresholds();
+    const x = LEFT + clamp(d.position(td), 0, 1) * box.w;
+    const y = TOP + (1 - clamp(g.position(tg), 0, 1)) * box.h;
+    ctx.clearRect(0, 0, width, height);
+    drawAxes(ctx, d, g, box, tone, store.get("labels"));
+    ctx.drawImage(picture.cloud, LEFT, TOP, box.w, box.h);
+    const right = LEFT + box.w;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(x, TOP, right - x, y - TOP);
+    ctx.clip();
+    ctx.fillStyle = tone["tint"];
+    ctx.fillRect(x, TOP, right - x, y - TOP);
+    ctx.drawImage(picture.kept, LEFT, TOP, box.w, box.h);
+    ctx.restore();
+    ctx.strokeStyle = tone["accent"];
+    ctx.lineWidth = 1.5;
+    ctx.setLineDash([]);
+    line(ctx, x, TOP, x, y);
+    line(ctx, x, y, right, y);
+    ctx.lineWidth = 1;
+    ctx.setLineDash([3, 3]);
+    line(ctx, x, y, x, TOP + box.h);
+    line(ctx, LEFT, y, x, y);
+    ctx.setLineDash([]);
+    drawMarks(ctx, session, d, g, box, tone);
+    corner.style.left = `${x}px`;
+    corner.style.top = `${y}px`;
+    const kept = session.kept();
+    setText(note, `${integer(session.evidence().size)} neurons · ${integer(kept.checked)} kept · drag the corner`);
+    corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
+    corner.setAttribute("aria-valuetext", `difference above ${short(td)}, GradCAM above ${short(tg)}, ${plural(kept.checked, "neuron")} kept`);
+  };
+
+  const setCuts = (td: number | null, tg: number | null): void => {
+    const quantile = store.get("mode") === "quantile";
+    const e = session.evidence();
+    if (td !== null) store.preview(quantile ? { quantile_d: e.quantileOf("difference", td) } : { threshold_d: Math.fround(td) });
+    if (tg !== null) store.preview(quantile ? { quantile_g: e.quantileOf("gradcam", tg) } : { threshold_g: Math.fround(tg) });
+  };
+  const commit = (): void => {
+    store.commit();
+    session.announce(`${plural(session.kept().checked, "neuron")} kept`);
+  };
+
+  let grip: "both" | "d" | "g" | null = null;
+  const place = (event: PointerEvent): void => {
+    const bounds = plane.getBoundingClientRect();
+    const { d, g } = axes();
+    const px = clamp((event.clientX - bounds.left - LEFT) / box.w, 0, 1);
+    const py = clamp(1 - (event.clientY - bounds.top - TOP) / box.h, 0, 1);
+    setCuts(grip === "g" ? null : d.value(px), grip === "d" ? null : g.value(py));
+  };
+  plane.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    const mark = markAt(session, axes(), box, event.offsetX, event.offsetY, event.target === canvas);
+    if (mark) {
+      store.commit({ mode: "absolute", threshold_d: mark.threshold_d, threshold_g: mark.threshold_g });
+      return;
+    }
+    const [td, tg] = session.thresholds();
+    const { d, g } = axes();
+    const bounds = plane.getBoundingClientRect();
+    const dx = Math.abs(event.clientX - bounds.left - LEFT - clamp(d.position(td), 0, 1) * box.w);
+    const dy = Math.abs(event.clientY - bounds.top - TOP - (1 - clamp(g.position(tg), 0, 1)) * box.h);
+    grip = dx < 7 && dy > 12 ? "d" : dy < 7 && dx > 12 ? "g" : "both";
+    plane.setPointerCapture(event.pointerId);
+    corner.focus({ preventScroll: true });
+    event.preventDefault();
+    place(event);
+  });
+  plane.addEventListener("pointermove", (event) => {
+    if (grip) place(event);
+  });
+  const end = (): void => {
+    if (!grip) return;
+    grip = null;
+    commit();
+  };
+  plane.addEventListener("pointerup", end);
+  plane.addEventListener("pointercancel", end);
+  corner.addEventListener("keydown", (event) => {
+    const step = event.shiftKey ? 0.05 : 0.01;
+    const move = { ArrowRight: [step, 0], ArrowLeft: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    const { d, g } = axes();
+    const [td, tg] = session.thresholds();
+    setCuts(move[0] ? d.value(clamp(d.position(td) + move[0], 0, 1)) : null, move[1] ? g.value(clamp(g.position(tg) + move[1], 0, 1)) : null);
+    commit();
+  });
+  session.paint([...CUTS, "difference", "gradcam", "shape", "axis", "unchecked", "rows_off", "marks", "labels"], paint);
+}
+
+type Box = { width: number; height: number; w: number; h: number };
+
+function line(ctx: CanvasRenderingContext2D, x0: number, y0: number, x1: number, y1: number): void {
+  ctx.beginPath();
+  ctx.moveTo(x0, y0);
+  ctx.lineTo(x1, y1);
+  ctx.stroke();
+}
+
+function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, tone: Record<string, string>,
+  labels: { difference: string; gradcam: string } | undefined): void {
+  ctx.font = `11px ${getComputedStyle(ctx.canvas).fontFamily}`;
+  ctx.lineWidth = 1;
+  ctx.strokeStyle = tone["line"];
+  ctx.fillStyle = tone["soft"];
+  ctx.textAlign = "center";
+  ctx.textBaseline = "top";
+  let last = -Infinity;
+  for (const v of d.ticks()) {
+    const x = Math.round(LEFT + d.position(v) * box.w) + 0.5;
+    line(ctx, x, TOP, x, TOP + box.h);
+    if (x - last < 34) continue;
+    ctx.fillText(short(v), x, TOP + box.h + 4);
+    last = x;
+  }
+  ctx.textAlign = "right";
+  ctx.textBaseline = "middle";
+  last = Infinity;
+  for (const v of g.ticks()) {
+    const y = Math.round(TOP + (1 - g.position(v)) * box.h) + 0.5;
+    line(ctx, LEFT, y, LEFT + box.w, y);
+    if (last - y < 14) continue;
+    ctx.fillText(short(v), LEFT - 5, y);
+    last = y;
+  }
+  ctx.textAlign = "center";
+  ctx.fillText(labels?.difference ?? "activation difference", LEFT + box.w / 2, box.height - 7);
+  ctx.save();
+  ctx.translate(7, TOP + box.h / 2);
+  ctx.rotate(-Math.PI / 2);
+  ctx.fillText(labels?.gradcam ?? "GradCAM", 0, 0);
+  ctx.restore();
+}
+
+function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: Axis, box: Box, tone: Record<string, string>): void {
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  ctx.font = `600 11px ${getComputedStyle(ctx.canvas).fontFamily}`;
+  for (const mark of session.store.get("marks") ?? []) {
+    const x = LEFT + clamp(d.position(mark.threshold_d), 0, 1) * box.w;
+    const y = TOP + (1 - clamp(g.position(mark.threshold_g), 0, 1)) * box.h;
+    ctx.beginPath();
+    ctx.arc(x, y, 4.5, 0, 2 * Math.PI);
+    ctx.fillStyle = tone["bg"];
+    ctx.fill();
+    ctx.strokeStyle = tone["new"];
+    ctx.lineWidth = 2;
+    ctx.stroke();
+    ctx.lineWidth = 3;
+    ctx.strokeStyle = tone["bg"];
+    const label = short(Math.min(mark.suppression, mark.retention));
+    ctx.strokeText(label, x + 8, y);
+    ctx.fillStyle = tone["new"];
+    ctx.fillText(label, x + 8, y);
+  }
+}
+
+function markAt(session: Session, axes: { d: Axis; g: Axis }, box: Box, x: number, y: number, onCanvas: boolean):
+  { threshold_d: number; threshold_g: number } | undefined {
+  if (!onCanvas) return undefined;
+  return (session.store.get("marks") ?? []).find((mark) => {
+    const mx = LEFT + clamp(axes.d.position(mark.threshold_d), 0, 1) * box.w;
+    const my = TOP + (1 - clamp(axes.g.position(mark.threshold_g), 0, 1)) * box.h;
+    return Math.hypot(mx - x, my - y) < 8;
+  });
+}

@@ -1,0 +1,74 @@
+// The two sliders, their numbers, and the choice of absolute or quantile thresholds.
+
+import type { Axis } from "../core/axis";
+import { clamp, h, segments, setText } from "../core/dom";
+import { float32Literal, plural, top } from "../core/format";
+import type { Session } from "../core/session";
+
+type Key = "difference" | "gradcam";
+const STEPS = 1000;
+
+export function thresholdSliders(session: Session, axes: () => { d: Axis; g: Axis }): HTMLElement {
+  const { store } = session;
+  const mode = segments<"absolute" | "quantile">("thresholds are", [["absolute", "absolute"], ["quantile", "quantile"]], (value) => {
+    const [td, tg] = session.thresholds();
+    const e = session.evidence();
+    store.commit(value === "quantile"
+      ? { mode: value, quantile_d: e.quantileOf("difference", td), quantile_g: e.quantileOf("gradcam", tg) }
+      : { mode: value, threshold_d: td, threshold_g: tg });
+  });
+  const rows = (["difference", "gradcam"] as const).map((key) => slider(session, key, axes));
+  session.store.watch(["mode"], () => mode.set(store.get("mode") === "quantile" ? "quantile" : "absolute"));
+  return h("div", {}, h("div", { class: "sliders" }, ...rows.flat()), h("div", { class: "row expert", style: { "margin-top": "8px" } }, mode.el));
+}
+
+function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): HTMLElement[] {
+  const { store } = session;
+  const name = key === "difference" ? "difference" : "GradCAM";
+  const axis = (): Axis => (key === "difference" ? axes().d : axes().g);
+  const cut = (): number => session.thresholds()[key === "difference" ? 0 : 1];
+  const quantile = (): boolean => store.get("mode") === "quantile";
+  const range = h("input", { type: "range", min: 0, max: STEPS, step: 1, "aria-label": `${name} threshold` });
+  const box = h("input", { type: "number", step: "any", "aria-label": `${name} threshold, number` });
+  const share = h("span", { class: "note" });
+
+  const preview = (value: number): void => {
+    if (quantile()) store.preview(key === "difference" ? { quantile_d: value } : { quantile_g: value });
+    else store.preview(key === "difference" ? { threshold_d: Math.fround(value) } : { threshold_g: Math.fround(value) });
+  };
+  const commit = (): void => {
+    store.commit();
+    session.announce(`${plural(session.kept().checked, "neuron")} kept`);
+  };
+  // In quantile mode the slider is logarithmic in the share that is kept: all on the left, one neuron on the right.
+  const toQuantile = (position: number): number => (position <= 0 ? 0 : 1 - session.evidence().size ** -position);
+  const fromQuantile = (q: number): number => {
+    const n = Math.max(session.evidence().size, 2);
+    return clamp(Math.log(Math.max(1 - q, 1 / n)) / -Math.log(n), 0, 1);
+  };
+  range.addEventListener("input", () => {
+    const position = Number(range.value) / STEPS;
+    preview(quantile() ? toQuantile(position) : axis().value(position));
+  });
+  range.addEventListener("change", commit);
+  box.addEventListener("input", () => {
+    if (box.value !== "" && Number.isFinite(Number(box.value))) preview(quantile() ? clamp(Number(box.value), 0, 1) : Number(box.value));
+  });
+  box.addEventListener("change", commit);
+
+  session.paint(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "axis"], () => {
+    const value = cut();
+    const q = store.get(key === "difference" ? "quantile_d" : "quantile_g") ?? 0;
+    const position = quantile() ? fromQuantile(q) : clamp(axis().position(value), 0, 1);
+    const at = String(Math.round(position * STEPS));
+    if (range.value !== at) range.value = at;
+    range.style.setProperty("--fill", `${position * 100}%`);
+    if (document.activeElement !== box && !(box.getRootNode() as ShadowRoot).activeElement?.isSameNode(box)) {
+      box.value = quantile() ? String(Number(q.toFixed(6))) : float32Literal(Number(value.toPrecision(4))).replace(/\.0$/, "");
+    }
+    const kept = session.evidence().rank(key, value) / Math.max(session.evidence().size, 1);
+    setText(share, top(kept));
+    range.setAttribute("aria-valuetext", `${box.value}, ${top(kept)}`);
+  });
+  return [h("span", {}, name), range, box, share];
+}

@@ -1,0 +1,69 @@
+// The concept, its tokens, the model, and long work with its progress.
+
+import { button, fill, h, setAttr, setText } from "../core/dom";
+import { integer, plural, seconds } from "../core/format";
+import type { Session } from "../core/session";
+
+export interface TopBar {
+  compute(concept: string): void;
+}
+
+let lists = 0;
+
+export function mountTopBar(session: Session, host: HTMLElement): TopBar {
+  const { store } = session;
+  const options = h("datalist", { id: `mmkn-concepts-${++lists}-${Math.random().toString(36).slice(2, 7)}` });
+  const input = h("input", { type: "text", list: options.id, size: 12, "aria-label": "concept", autocomplete: "off", spellcheck: "false" });
+  const tokens = h("span", { class: "mono note" });
+  const facts = h("span", { class: "note" });
+  const fill_ = h("i");
+  const bar = h("span", { class: "bar", role: "progressbar", "aria-label": "progress", style: { width: "120px" } }, fill_);
+  const stage = h("span", { class: "note" });
+  const run = button("compute", () => compute(input.value));
+  const cancel = button("cancel", () => void session.ask("cancel"));
+  host.append(h("label", {}, h("span", { class: "note" }, "concept"), input), options, tokens, h("span", { class: "grow" }), facts, stage, bar, run, cancel);
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") compute(input.value);
+  });
+
+  const compute = (concept: string): void => {
+    const word = concept.trim();
+    if (!word || session.blocked()) return;
+    void session.ask("compute", { concept: word });
+  };
+  store.watch(["concepts"], () => fill(options, ...(store.get("concepts") ?? []).map((name) => h("option", { value: name }))));
+  store.watch(["concept", "concept_forms", "concept_tokens"], () => {
+    input.value = store.get("concept") ?? "";
+    const pieces = store.get("concept_tokens") ?? [];
+    setText(tokens, [(store.get("concept_forms") ?? []).join(" · "), pieces.length ? `→ ${plural(pieces.length, "token")}` : ""].filter(Boolean).join("  "));
+    setAttr(tokens, "title", pieces.length ? `tokens: ${pieces.map((p) => `“${p}”`).join(" ")}` : null);
+  });
+  store.watch(["facts"], () => {
+    const f = store.get("facts");
+    if (f) setText(facts, `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device} · ${plural(f.scenes, "scene")}${f.seconds ? ` · ${seconds(f.seconds)}` : ""}`);
+  });
+  let said = "";
+  store.watch(["status", "read_only"], () => {
+    const status = store.get("status");
+    const working = status?.state === "working";
+    bar.style.visibility = working ? "visible" : "hidden";
+    stage.hidden = !working;
+    cancel.hidden = !working;
+    run.hidden = working;
+    run.disabled = input.disabled = session.blocked() !== null;
+    setAttr(run, "title", session.blocked() ?? "find the neurons of this concept");
+    if (!working || !status) {
+      if (said) session.announce("ready");
+      said = "";
+      return;
+    }
+    const share = status.total ? status.done / status.total : 0;
+    fill_.style.width = `${share * 100}%`;
+    setAttr(bar, "aria-valuenow", String(Math.round(share * 100)));
+    const left = status.seconds_left === null ? "" : ` · ${seconds(status.seconds_left)} left`;
+    setText(stage, `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}`);
+    if (said !== status.stage) session.announce(status.stage);
+    said = status.stage;
+  });
+  return { compute };
+}

@@ -1,0 +1,4 @@
+import { part, widget } from "../core/frame";
+import { mountPatchHeatmap } from "../parts/patch_heatmap";
+
+export default widget("PatchHeatmap", part((session, host) => mountPatchHeatmap(session, host, { swipe: true })), "heatmap over patches");
