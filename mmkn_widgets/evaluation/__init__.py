@@ -1,0 +1,43 @@
+"""What an intervention does to captions, and whether neurons lie where their concept is."""
+
+from .concept import chair, identical, retention, substitution, suppression
+from .maps import heatmap_iou, pointing, upsample
+from .naming import Vocabulary, as_vocabulary, names
+from .properties import (
+    causal_effect,
+    cross_image_invariance,
+    region_invariance,
+    sensitivity,
+    shuffle_patches,
+    specificity,
+)
+from .statistics import bootstrap_ci, overlap_at_k, random_control, rank_correlation
+from .text import BertScore, bertscore, bleu, rouge_l
+
+__all__ = [
+    "BertScore",
+    "Vocabulary",
+    "as_vocabulary",
+    "bertscore",
+    "bleu",
+    "bootstrap_ci",
+    "causal_effect",
+    "chair",
+    "cross_image_invariance",
+    "heatmap_iou",
+    "identical",
+    "names",
+    "overlap_at_k",
+    "pointing",
+    "random_control",
+    "rank_correlation",
+    "region_invariance",
+    "retention",
+    "rouge_l",
+    "sensitivity",
+    "shuffle_patches",
+    "specificity",
+    "substitution",
+    "suppression",
+    "upsample",
+]

@@ -1,0 +1,141 @@
+"""Whether a heatmap lies on the object: pointing game and intersection over union."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._errors import bad_argument
+
+__all__ = ["heatmap_iou", "pointing", "upsample"]
+
+
+def _map(values: Any, boxes: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    grid = np.asarray(values, dtype=np.float64)
+    if boxes is None:
+        if grid.ndim != 2 or not grid.size:
+            raise bad_argument("values", f"shape {grid.shape}", "(rows, columns), or boxes beside")
+        return grid, None
+    places = np.asarray(boxes, dtype=np.float64)
+    grid = grid.ravel()
+    if places.shape != (grid.size, 4) or not grid.size:
+        raise bad_argument("boxes", f"shape {places.shape}", f"({grid.size}, 4): x0, y0, x1, y1")
+    return grid, places
+
+
+def _mask(mask: Any) -> np.ndarray:
+    covered = np.asarray(mask)
+    if covered.ndim != 2 or not covered.size:
+        raise bad_argument("mask", f"shape {covered.shape}", "(height, width)")
+    return covered.astype(bool)
+
+
+def pointing(values: Any, mask: Any, boxes: Any = None) -> bool:
+    """Return whether the centre of the token with the largest value lies in the mask.
+
+    Parameters
+    ----------
+    values : array, shape (rows, columns), or (tokens,) with `boxes`
+        A heatmap over image tokens that tile the picture. NaN is never the largest; the first of
+        equal ones counts; a constant map points at nothing.
+    mask : array of bool, shape (height, width)
+    boxes : array, shape (tokens, 4), optional
+        Each token's x0, y0, x1, y1 in the picture's pixels, where tokens do not tile it.
+
+    Examples
+    --------
+    >>> pointing([[0, 1], [0, 0]], [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]])
+    True
+    """
+    grid, places = _map(values, boxes)
+    covered = _mask(mask)
+    known = np.isfinite(grid)
+    if not known.any() or (grid.size > 1 and np.ptp(grid[known]) == 0 and known.all()):
+        return False
+    best = int(np.argmax(np.where(known, grid, -np.inf)))
+    height, width = covered.shape
+    if places is None:
+        row, column = divmod(best, grid.shape[1])
+        x = (column + 0.5) * width / grid.shape[1]
+        y = (row + 0.5) * height / grid.shape[0]
+    else:
+        x, y = (places[best, 0] + places[best, 2]) / 2, (places[best, 1] + places[best, 3]) / 2
+    inside = 0 <= x < width and 0 <= y < height
+    return bool(inside and covered[int(y), int(x)])
+
+
+def upsample(values: Any, size: tuple[int, int]) -> np.ndarray:
+    """Return a grid of tokens as a map of the picture: bilinear, samples at the cells' centres.
+
+    Parameters
+    ----------
+    values : array, shape (rows, columns)
+    size : (int, int)
+        The picture's (height, width).
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (height, width)
+        Beyond the outermost centres the border's value goes on.
+
+    Examples
+    --------
+    >>> upsample([[0.0, 1.0]], (1, 4)).tolist()
+    [[0.0, 0.25, 0.75, 1.0]]
+    """
+    grid, _ = _map(values, None)
+    for axis, pixels in enumerate(size):
+        cells = grid.shape[axis]
+        at = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, cells - 1)
+        shape = [1, 1]
+        shape[axis] = pixels
+        share = (at - low).reshape(shape)
+        grid = np.take(grid, low, axis) * (1 - share) + np.take(grid, high, axis) * share
+    return grid
+
+
+def heatmap_iou(values: Any, mask: Any, boxes: Any = None, *, percentile: float = 95.0) -> float:
+    """Return the intersection over union of a mask and the hottest part of a heatmap.
+
+    Parameters
+    ----------
+    values : array, shape (rows, columns), or (tokens,) with `boxes`
+        A grid is brought to the mask's size by `upsample`; an array of the mask's size stays as
+        it is; with `boxes` each token's box is painted, later ones over earlier ones.
+    mask : array of bool, shape (height, width)
+    boxes : array, shape (tokens, 4), optional
+        As for `pointing`.
+    percentile : float
+        Pixels above this percentile of the map are its hottest part.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN when neither has a pixel.
+
+    Examples
+    --------
+    >>> heatmap_iou([[0, 1], [0, 0]], [[0, 1], [0, 0]], percentile=75)
+    1.0
+    """
+    grid, places = _map(values, boxes)
+    covered = _mask(mask)
+    if not 0 <= percentile <= 100:
+        raise bad_argument("percentile", percentile, "0 to 100")
+    if places is not None:
+        painted = np.full(covered.shape, np.nan)
+        for value, (x0, y0, x1, y1) in zip(grid, np.rint(places).astype(int), strict=True):
+            painted[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = value
+    else:
+        painted = grid if grid.shape == covered.shape else upsample(grid, covered.shape)
+    known = painted[np.isfinite(painted)]
+    hot = np.zeros(covered.shape, dtype=bool)
+    if known.size:
+        with np.errstate(invalid="ignore"):
+            hot = painted > np.percentile(known, percentile)
+    union = int((hot | covered).sum())
+    return int((hot & covered).sum()) / union if union else math.nan

@@ -1,0 +1,183 @@
+"""Confidence intervals, random controls and agreement between rankings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._errors import bad_argument
+
+__all__ = ["bootstrap_ci", "overlap_at_k", "random_control", "rank_correlation"]
+
+_AT_ONCE = 4_000_000
+
+
+def bootstrap_ci(
+    values: Sequence[float] | np.ndarray,
+    statistic: Callable[[np.ndarray], float] | None = None,
+    *,
+    n_resamples: int = 5000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval (Efron 1979) of a statistic.
+
+    Parameters
+    ----------
+    values : array, shape (n,) or (n, 2)
+        One value for each independent unit (scene, concept); or a numerator and a denominator
+        for each, for the ratio of their sums. Rows with NaN are left out.
+    statistic : callable, optional
+        From an array of resampled rows to a number; by default the mean, or the ratio of sums.
+    n_resamples : int
+    level : float
+        Such as 0.95.
+    seed : int
+
+    Returns
+    -------
+    (float, float)
+        Low and high; NaN when there are no values.
+
+    Examples
+    --------
+    >>> bootstrap_ci([1.0, 1.0, 1.0])
+    (1.0, 1.0)
+    """
+    if not 0 < level < 1:
+        raise bad_argument("level", level, "between 0 and 1, such as 0.95")
+    if n_resamples < 1:
+        raise bad_argument("n_resamples", n_resamples, "at least 1")
+    rows = np.asarray(values, dtype=float)
+    if rows.size == 0:
+        return math.nan, math.nan
+    if rows.ndim > 2 or (rows.ndim == 2 and rows.shape[1] != 2 and statistic is None):
+        raise bad_argument("values", f"shape {rows.shape}", "(n,) or (n, 2)")
+    rows = rows[np.isfinite(rows).reshape(len(rows), -1).all(axis=1)]
+    if not len(rows):
+        return math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    found: list[np.ndarray] = []
+    chunk = max(1, _AT_ONCE // len(rows))
+    for start in range(0, n_resamples, chunk):
+        count = min(chunk, n_resamples - start)
+        drawn = rows[generator.integers(0, len(rows), (count, len(rows)))]
+        if statistic is not None:
+            found.append(np.asarray([statistic(sample) for sample in drawn], dtype=float))
+        elif rows.ndim == 1:
+            found.append(drawn.mean(axis=1))
+        else:
+            sums = drawn.sum(axis=1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found.append(np.where(sums[:, 1] != 0, sums[:, 0] / sums[:, 1], np.nan))
+    statistics = np.concatenate(found)
+    statistics = statistics[np.isfinite(statistics)]
+    if not len(statistics):
+        return math.nan, math.nan
+    low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def random_control(draws: Iterable[float]) -> dict[str, float]:
+    """Return the mean and the maximum of a figure over random draws; NaN when there are none.
+
+    Examples
+    --------
+    >>> random_control([0.0, 0.1, 0.02])
+    {'mean': 0.04, 'max': 0.1, 'n': 3}
+    """
+    known = [float(value) for value in draws if not math.isnan(value)]
+    if not known:
+        return {"mean": math.nan, "max": math.nan, "n": 0}
+    return {"mean": sum(known) / len(known), "max": max(known), "n": len(known)}
+
+
+def _key(neuron: Any) -> Any:
+    """Return what makes a neuron the same neuron, whatever its score."""
+    if hasattr(neuron, "layer") and hasattr(neuron, "index"):
+        return (neuron.layer, getattr(neuron, "expert", -1), neuron.index)
+    return neuron
+
+
+def _is_scores(thing: Any) -> bool:
+    return hasattr(thing, "__array__") and getattr(thing, "dtype", None) is not None
+
+
+def _ranking(thing: Any, k: int) -> list[Any]:
+    if _is_scores(thing):
+        scores = np.asarray(thing, dtype=float).ravel()
+        order = np.argsort(np.where(np.isnan(scores), np.inf, -scores), kind="stable")
+        return [int(at) for at in order[: min(k, int(np.isfinite(scores).sum()))]]
+    return [_key(neuron) for neuron in thing][:k]
+
+
+def overlap_at_k(first: Any, second: Any, k: int | None = None) -> float:
+    """Return the share of the best `k` neurons that two rankings have in common.
+
+    Parameters
+    ----------
+    first, second : NeuronSet, sequence or array
+        Ordered neurons (or any hashable ids), best first; or two arrays of scores of one shape.
+    k : int, optional
+        By default the length of the shorter one. If both are shorter than `k`, the longer one's
+        length counts.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN when both are empty.
+
+    Examples
+    --------
+    >>> overlap_at_k(["a", "b", "c"], ["b", "a", "x"], k=2)
+    1.0
+    """
+    if k is not None and k < 1:
+        raise bad_argument("k", k, "at least 1")
+    if _is_scores(first) and _is_scores(second) and np.shape(first) != np.shape(second):
+        raise bad_argument("second", f"shape {np.shape(second)}", f"first's, {np.shape(first)}")
+    if k is None:
+        sizes = [np.size(x) if _is_scores(x) else len(x) for x in (first, second)]
+        k = max(1, min(sizes))
+    one, two = _ranking(first, k), _ranking(second, k)
+    size = min(k, max(len(one), len(two)))
+    return len(set(one) & set(two)) / size if size else math.nan
+
+
+def rank_correlation(first: Any, second: Any) -> float:
+    """Return Spearman's rank correlation of two arrays of scores.
+
+    Parameters
+    ----------
+    first, second : array
+        Of one shape; neurons without a finite score in both are left out. Ties share their rank.
+
+    Returns
+    -------
+    float
+        NaN when fewer than two neurons are left, or one side is constant.
+
+    Examples
+    --------
+    >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 20.0, 15.0])
+    0.5
+    """
+    one, two = np.asarray(first, dtype=float).ravel(), np.asarray(second, dtype=float).ravel()
+    if one.shape != two.shape:
+        raise bad_argument("second", f"{two.size} scores", f"as many as first: {one.size}")
+    known = np.isfinite(one) & np.isfinite(two)
+    if known.sum() < 2:
+        return math.nan
+    ranks = [_average_ranks(scores[known]) for scores in (one, two)]
+    centred = [rank - rank.mean() for rank in ranks]
+    scale = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+    return float((centred[0] * centred[1]).sum()) / scale if scale else math.nan
+
+
+def _average_ranks(scores: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]

