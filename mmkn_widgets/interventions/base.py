@@ -1,0 +1,213 @@
+"""What an intervention is: a named, counted, reversible change of activations or of weights."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._errors import NotSupported
+from .neurons import count, describe_layers
+from .where import Selection, Where
+
+if TYPE_CHECKING:
+    from .frames import Entry
+
+__all__ = ["ActivationIntervention", "Intervention", "WeightIntervention", "change"]
+
+
+class Intervention:
+    """A reversible change of a model; a context manager that makes it and undoes it.
+
+    Entering pushes it on the model's `InterventionStack`, leaving removes exactly this entry,
+    in whatever order contexts end. The same object can be entered again, also while entered.
+
+    Attributes
+    ----------
+    name : str
+        For people, unique only if the caller makes it so.
+    kind : str
+        Such as ``"ablation"``.
+    rows : mapping of int to numpy.ndarray of int64
+        Site row to the neurons touched there.
+    provenance : dict
+        What it was made with.
+    """
+
+    kind: ClassVar[str] = "intervention"
+    on_weights: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        model: Any,
+        rows: Mapping[int, np.ndarray],
+        *,
+        name: str,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.rows = dict(rows)
+        self.name = name
+        self.provenance = provenance or {}
+        self._entered: list[tuple[int, Entry]] = []
+
+    @property
+    def n_neurons(self) -> int:
+        """The number of neurons touched."""
+        return count(self.rows)
+
+    def __enter__(self) -> Self:
+        stack = self.model.interventions
+        mine = (threading.get_ident(), stack.entry(self))
+        self._entered.append(mine)
+        try:
+            stack.enter(mine[1])
+            return self
+        except BaseException:
+            self._leave(mine)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        here = threading.get_ident()
+        entered = [pair for pair in self._entered if pair[0] == here] or self._entered
+        if entered:
+            self._leave(entered[-1])
+
+    def _leave(self, mine: tuple[int, Entry]) -> None:
+        try:
+            self.model.interventions.leave(mine[1])
+        finally:
+            self._entered.remove(mine)
+
+    def __repr__(self) -> str:
+        where = describe_layers(self.model, self.rows)
+        neurons = "1 neuron" if self.n_neurons == 1 else f"{self.n_neurons} neurons"
+        return f"<{self.kind} {self.name!r}: {neurons} in {where}{self._more()}>"
+
+    def _more(self) -> str:
+        return ""
+
+
+class ActivationIntervention(Intervention):
+    """A change of FFN activations, before they enter the down projection."""
+
+    def __init__(
+        self,
+        model: Any,
+        rows: Mapping[int, np.ndarray],
+        selection: Selection,
+        *,
+        name: str,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(model, rows, name=name, provenance=provenance)
+        self.selection = selection
+        self._index = {row: torch.as_tensor(index) for row, index in self.rows.items()}
+
+    @property
+    def needs_place(self) -> bool:
+        """Whether `apply` must know where in the sequence the tokens stand."""
+        return not self.selection.everywhere
+
+    def apply(self, row: int, activation: Tensor, where: Where | None) -> Tensor:
+        """Return the changed activations of one site.
+
+        Parameters
+        ----------
+        row : int
+            The site's row.
+        activation : Tensor, shape (batch, token, neuron)
+            Or of any shape (..., neuron) when `where` is None.
+        where : Where or None
+            The tokens' places; never None when `needs_place`.
+
+        Returns
+        -------
+        Tensor, same shape
+            A new tensor: the given one is left as it is.
+        """
+        index = self._index[row]
+        if index.device != activation.device:
+            index = self._index[row] = index.to(activation.device)
+        before = activation.index_select(-1, index)
+        after = self._change(row, before, where).to(before.dtype)
+        if where is not None and (chosen := self.selection.mask(where)) is not None:
+            after = torch.where(chosen.to(after.device)[..., None], after, before)
+        return activation.index_copy(-1, index, after.expand_as(before))
+
+    def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:
+        """Return the new values of the chosen neurons, broadcastable to `before`."""
+        raise NotImplementedError
+
+    def _more(self) -> str:
+        return f" {self.selection}".rstrip()
+
+
+class WeightIntervention(Intervention):
+    """A change of the columns with which neurons write (W_out)."""
+
+    on_weights: ClassVar[bool] = True
+
+    def changed(self, row: int, columns: Tensor) -> Tensor:
+        """Return the new columns of one site.
+
+        Parameters
+        ----------
+        row : int
+            The site's row.
+        columns : Tensor, shape (hidden, neuron)
+            The columns of ``self.rows[row]`` as they are without this change, a copy.
+
+        Returns
+        -------
+        Tensor, same shape and dtype
+        """
+        raise NotImplementedError
+
+
+def change(
+    interventions: Sequence[ActivationIntervention], row: int, given: Tensor, where: Where | None
+) -> Tensor:
+    """Apply interventions in order to what one site gets.
+
+    Parameters
+    ----------
+    interventions : sequence of ActivationIntervention
+        Those that do not touch the site are passed over.
+    row : int
+        The site's row.
+    given : Tensor, shape (batch, token, neuron) or (batch * token, neuron)
+        The activations.
+    where : Where or None
+        The places of the model's tokens in this forward, where they are known.
+
+    Returns
+    -------
+    Tensor
+        Of the given shape; the given tensor itself where nothing acts.
+
+    Raises
+    ------
+    NotSupported
+        If an intervention needs the tokens' places and the site does not see the model's tokens.
+    """
+    acting = [intervention for intervention in interventions if row in intervention.rows]
+    if not acting:
+        return given
+    activation = given
+    if where is not None and given.numel() == where.index.numel() * given.shape[-1]:
+        activation = given.reshape(where.batch, where.length, given.shape[-1])
+    else:
+        where = None
+    for intervention in acting:
+        if where is None and intervention.needs_place:
+            raise NotSupported(
+                f"{intervention!r} needs the tokens' places, and an input of shape "
+                f"{tuple(given.shape)} is not the model's token sequence; use positions=None"
+            )
+        activation = intervention.apply(row, activation, where)
+    return activation.reshape(given.shape)

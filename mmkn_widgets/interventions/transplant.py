@@ -1,0 +1,253 @@
+"""Activation patching: what the FFNs hold at one place, put where a word is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._errors import bad_argument
+from .._provenance import provenance
+from .base import ActivationIntervention
+from .neurons import array_over_neurons, count, neuron_rows
+from .patches import patch_mean
+from .where import Selection, Where
+from .words import find_word, first_words, names
+
+__all__ = ["Transplant", "TransplantResult", "transplant", "transplant_object"]
+
+
+class Transplant(ActivationIntervention):
+    """Activations replaced by given ones at chosen positions; made by `transplant`."""
+
+    kind: ClassVar[str] = "transplant"
+
+    def __init__(
+        self,
+        model: Any,
+        rows: Mapping[int, np.ndarray],
+        selection: Selection,
+        values: np.ndarray,
+        places: tuple[int, ...] | None,
+        *,
+        name: str,
+        provenance: dict[str, Any],
+    ) -> None:
+        super().__init__(model, rows, selection, name=name, provenance=provenance)
+        self._values = {
+            row: torch.as_tensor(values[:, row, index]) for row, index in self.rows.items()
+        }
+        self._places = None if places is None else torch.tensor(places)
+
+    @property
+    def needs_place(self) -> bool:
+        """Whether `apply` must know where in the sequence the tokens stand."""
+        return super().needs_place or self._places is not None
+
+    def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:
+        values = self._values[row]
+        if values.device != before.device or values.dtype != before.dtype:
+            values = self._values[row] = values.to(before.device, before.dtype)
+        if len(values) not in (1, len(before)):
+            raise bad_argument(
+                "values", f"values for {len(values)} rows", f"1 or {len(before)}, the batch's rows"
+            )
+        if before.dim() == 3:
+            values = values[:, None, :]
+        if self._places is None:
+            return values.expand_as(before)
+        assert where is not None
+        here = where.index == self._places.to(where.index.device)[:, None]
+        return torch.where(here.to(before.device)[..., None], values, before)
+
+
+def transplant(
+    model: Any,
+    values: Any,
+    neurons: Any = None,
+    *,
+    layers: Sequence[int] | None = None,
+    positions: Any = "predicting",
+    steps: Any = None,
+    name: str = "transplant",
+) -> Transplant:
+    """Return an intervention that puts given activations in place of the model's own.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The model.
+    values : array over (layer, neuron), xarray.Dataset, or array (rows, sites, neurons)
+        What to put there, such as `patch_mean`; of a store the mean over its pictures and tokens;
+        with a leading dimension, other values for each row of the batch.
+    neurons : NeuronSet, boolean array, mapping or pairs, optional
+        Which neurons; all by default.
+    layers : sequence of int, optional
+        Keep only these layers; all by default.
+    positions : optional
+        As in `ablate`: by default where words are predicted. With values for each row also one
+        token index for each row.
+    steps : optional
+        As in `ablate`.
+    name : str
+        For people.
+
+    Returns
+    -------
+    Transplant
+        A context manager; also for ``model.interventions.push``.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> transplant(model, np.zeros((len(model.sites), model.n_neurons)), {5: [1, 2]})
+    <transplant 'transplant': 2 neurons in layer 5 at predicting>
+    """
+    rows = neuron_rows(model, neurons)
+    if layers is not None:
+        wanted = {int(layer) for layer in layers}
+        unknown = wanted.difference(site.layer for site in model.sites)
+        if unknown:
+            known = sorted({site.layer for site in model.sites})
+            raise bad_argument("layers", sorted(unknown), f"layers among {known}")
+        rows = {row: index for row, index in rows.items() if model.sites[row].layer in wanted}
+    array, places = _values(model, values, positions)
+    selection = Selection.of(None if places is not None else positions, steps)
+    made = provenance(
+        "transplant",
+        layers=layers,
+        positions=places or selection.positions,
+        steps=selection.steps,
+        n_neurons=count(rows),
+        neurons=getattr(neurons, "provenance", None),
+    )
+    return Transplant(model, rows, selection, array, places, name=name, provenance=made)
+
+
+def _values(model: Any, values: Any, positions: Any) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    if np.ndim(values) == 3 and not hasattr(values, "dims"):
+        array = np.stack([array_over_neurons(model, one, "values") for one in values])
+        if not isinstance(positions, str) and np.ndim(positions) == 1:
+            places = tuple(int(place) for place in positions)
+            if len(places) != len(array) or min(places) < 0:
+                raise bad_argument(
+                    "positions", positions, f"one token index from 0 for each of {len(array)} rows"
+                )
+            return array, places
+        return array, None
+    return array_over_neurons(model, values, "values")[None], None
+
+
+@dataclass(frozen=True)
+class TransplantResult:
+    """What a transplant did to a caption.
+
+    Attributes
+    ----------
+    before, after : str
+        Captions without and with it.
+    word : str
+        The concept at whose place the other was put.
+    object : str
+        The concept put there.
+    position : int
+        Index of the predicting token, padding not counted.
+    said : str
+        What the model wrote at the word's place.
+    success : bool
+        Whether that names the object.
+    """
+
+    before: str
+    after: str
+    word: str
+    object: str
+    position: int
+    said: str
+    success: bool
+
+
+def transplant_object(
+    model: Any,
+    scene: Any,
+    word: Any,
+    object: Any,
+    *,
+    source: Any = None,
+    neurons: Any = None,
+    layers: Sequence[int] | None = None,
+    threshold: float = 0.4,
+    prompt: str | None = None,
+    max_new_tokens: int | None = None,
+) -> TransplantResult:
+    """Put an object's patches where the model predicts another word, and caption again.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The model.
+    scene : Scene
+        The picture to caption.
+    word : str or Concept
+        A concept that the caption of the picture names.
+    object : str or Concept
+        A category that `source` shows.
+    source : Scene, optional
+        Where the object's patches are taken; `scene` itself by default.
+    neurons, layers
+        As in `transplant`.
+    threshold : float
+        A patch belongs to the object when more than this part of it is covered by its mask.
+    prompt, max_new_tokens
+        As in ``model.caption``.
+
+    Returns
+    -------
+    TransplantResult
+
+    Raises
+    ------
+    BadArgument
+        If the caption does not name the word, or `source` does not show the object.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> scene = mmkn.datasets.pocket_world("val")[7]
+    >>> word = next(c for c in scene.categories if c in model.caption(scene.image))
+    >>> other = mmkn.datasets.pocket_world("val").with_concept("clock", 1)[0]
+    >>> result = transplant_object(model, scene, word, "clock", source=other)
+    >>> result.word == word
+    True
+    """
+    donor = scene if source is None else source
+    named = getattr(object, "word", object)
+    with model.interventions.suspended():
+        prepared = model.prepare(scene.image, prompt)
+        before = model.generate(prepared, max_new_tokens=max_new_tokens)
+        start = find_word(model, before.token_ids[0], word)
+        if start is None:
+            raise bad_argument(
+                "word", getattr(word, "word", word), f"a word of the caption {before.texts[0]!r}"
+            )
+        values = patch_mean(model, donor.image, donor.mask(named), prompt, threshold=threshold)
+        place = int(prepared.prompt_lengths[0]) + start - 1
+        put = transplant(
+            model, values, neurons, layers=layers, positions=[place], name=f"{named} patches"
+        )
+        with put:
+            after = model.generate(prepared, max_new_tokens=max_new_tokens)
+    said = first_words(model, after.token_ids[0], start, object)
+    return TransplantResult(
+        before.texts[0],
+        after.texts[0],
+        str(getattr(word, "word", word)),
+        str(named),
+        place,
+        said,
+        names(object, said),
+    )

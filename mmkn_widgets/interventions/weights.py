@@ -1,0 +1,138 @@
+"""The only place that writes into weights: changed from kept originals, restored bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._errors import NotSupported
+from .base import WeightIntervention
+
+__all__ = ["WeightKeeper", "writable_columns"]
+
+
+def writable_columns(model: Any, row: int) -> Tensor:
+    """Return a site's W_out as a live view, or say why it cannot be written.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        Gives the weights.
+    row : int
+        The site's row.
+
+    Returns
+    -------
+    Tensor, shape (hidden, neuron)
+        Shares memory with the model's parameter.
+
+    Raises
+    ------
+    NotSupported
+        If the weights are quantised, or not in memory.
+    """
+    site = model.sites[row]
+    where = f"layer {site.layer}" + (f", expert {site.expert}" if site.expert >= 0 else "")
+    weight = getattr(site.module, "weight", None)
+    quantised = isinstance(weight, Tensor) and (
+        not weight.is_floating_point() or weight.element_size() < 2
+    )
+    packed = any(hasattr(site.module, name) for name in ("qweight", "quant_state", "W_q"))
+    if quantised or packed:
+        raise NotSupported(
+            f"the down projection of {where} is quantised ({type(site.module).__name__}): "
+            "its columns cannot be changed exactly; load the model with its full weights"
+        )
+    if isinstance(weight, Tensor) and weight.is_meta:
+        raise NotSupported(
+            f"the weights of {where} are not in memory (offloaded); load the model on one device"
+        )
+    columns = model.w_out(site.layer, site.expert).detach()
+    if not columns.is_floating_point() or columns.element_size() < 2:
+        raise NotSupported(f"the weights of {where} are {columns.dtype}, expected floating point")
+    return columns
+
+
+class WeightKeeper:
+    """Keeps the original columns and writes what a list of interventions makes of them.
+
+    Every write starts from the originals, so that order, nesting and leaving out of order do not
+    matter, and nothing is ever computed back.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The model whose W_out columns are written.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        #: (site row) -> neuron -> original column, kept while an intervention may need it
+        self._originals: dict[int, dict[int, Tensor]] = {}
+        self._written: tuple[WeightIntervention, ...] | None = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether any column may differ from its original."""
+        return self._written != ()
+
+    def realise(self, interventions: Sequence[WeightIntervention]) -> None:
+        """Write the columns as the interventions make them, in their order.
+
+        Calling it again, also after it was interrupted half-way, gives the same weights.
+        """
+        wanted = tuple(interventions)
+        if wanted == self._written:
+            return
+        with torch.no_grad():
+            self._keep(wanted)
+            self._written = None  # from here on unknown, should this be interrupted
+            for row, kept in self._originals.items():
+                self._write(row, kept, wanted)
+        self._written = wanted
+
+    def forget(self) -> None:
+        """Restore everything and drop the kept originals."""
+        self.realise(())
+        self._originals.clear()
+
+    def _keep(self, wanted: Sequence[WeightIntervention]) -> None:
+        for intervention in wanted:
+            for row, index in intervention.rows.items():
+                kept = self._originals.setdefault(row, {})
+                new = [int(i) for i in index if int(i) not in kept]
+                if new:
+                    columns = writable_columns(self._model, row)[:, new].clone()
+                    kept.update((i, columns[:, place]) for place, i in enumerate(new))
+
+    def _write(
+        self, row: int, kept: dict[int, Tensor], wanted: Sequence[WeightIntervention]
+    ) -> None:
+        if not kept:
+            return
+        place = {neuron: position for position, neuron in enumerate(kept)}
+        columns = torch.stack(list(kept.values()), dim=1)
+        for intervention in wanted:
+            index = intervention.rows.get(row)
+            if index is None:
+                continue
+            at = torch.as_tensor(
+                np.array([place[int(i)] for i in index], dtype=np.int64), device=columns.device
+            )
+            new = intervention.changed(row, columns.index_select(1, at))
+            columns.index_copy_(1, at, new.to(columns.dtype))
+        neurons = torch.as_tensor(np.array(list(kept), dtype=np.int64), device=columns.device)
+        writable_columns(self._model, row).index_copy_(1, neurons, columns)
+
+    def original(self, row: int, index: np.ndarray) -> Tensor:
+        """Return original columns, a copy of shape (hidden, neuron), whatever is written now."""
+        columns = writable_columns(self._model, row)[:, torch.as_tensor(index)].clone()
+        kept = self._originals.get(row, {})
+        for place, neuron in enumerate(index):
+            if int(neuron) in kept:
+                columns[:, place] = kept[int(neuron)]
+        return columns
