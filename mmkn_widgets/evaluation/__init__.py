@@ -1,6 +1,7 @@
 """What an intervention does to captions, and whether neurons lie where their concept is."""
 
 from .concept import chair, identical, retention, substitution, suppression
+from .effect import Effect, measure_effect
 from .maps import heatmap_iou, pointing, upsample
 from .naming import Vocabulary, as_vocabulary, names
 from .properties import (
@@ -16,6 +17,7 @@ from .text import BertScore, bertscore, bleu, rouge_l
 
 __all__ = [
     "BertScore",
+    "Effect",
     "Vocabulary",
     "as_vocabulary",
     "bertscore",
@@ -26,6 +28,7 @@ __all__ = [
     "cross_image_invariance",
     "heatmap_iou",
     "identical",
+    "measure_effect",
     "names",
     "overlap_at_k",
     "pointing",

@@ -25,7 +25,7 @@ def names(text: str, concept: Any) -> bool:
 
     Examples
     --------
-    >>> names("Two dogs on the grass", "dog"), names("a hot-dog stand", ["dogs"])
+    >>> names("Two dogs on the grass", ["dog", "dogs"]), names("a hot-dog stand", ["dogs"])
     (True, False)
     """
     if hasattr(concept, "named_in"):

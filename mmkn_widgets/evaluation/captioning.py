@@ -1,0 +1,132 @@
+"""Captions of many scenes, with nothing changed, with neurons off, or with many random sets off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .._jobs import CancelToken, Progress
+
+if TYPE_CHECKING:
+    from ..datasets import Scene
+
+__all__ = ["Captioner"]
+
+_SMALL, _ROWS_SMALL, _ROWS_LARGE = 200_000_000, 96, 8
+
+
+class Captioner:
+    """Captions scenes in batches, greedily, in a clean scope of the model's interventions.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    prompt : str, optional
+        The question; by default the model's own captioning prompt.
+    max_new_tokens : int, optional
+    batch_size : int, optional
+        Rows of one generation; by default 96 for models below 200 million parameters, else 8.
+    cancel : CancelToken, optional
+        Looked at between batches and after every token.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompt: str | None = None,
+        *,
+        max_new_tokens: int | None = None,
+        batch_size: int | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        if batch_size is None:
+            size = sum(parameter.numel() for parameter in model.hf.parameters())
+            batch_size = _ROWS_SMALL if size < _SMALL else _ROWS_LARGE
+        self.model, self.prompt, self.batch_size = model, prompt, batch_size
+        self._options = {"max_new_tokens": max_new_tokens, "cancel": cancel}
+        self._cancel = cancel
+
+    def _generate(self, prepared: Any) -> list[str]:
+        if self._cancel is not None:
+            self._cancel.raise_if_cancelled()
+        return list(self.model.generate(prepared, **self._options).texts)
+
+    def before(
+        self,
+        scenes: Sequence[Scene],
+        known: MutableMapping[Any, str] | None = None,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Return the captions of the unchanged model, whatever is active outside.
+
+        Parameters
+        ----------
+        scenes : sequence of Scene
+        known : mutable mapping, optional
+            Captions made earlier, by ``(source, id, prompt)``; new ones are added.
+        progress : callable, optional
+        """
+        store = {} if known is None else known
+        keys = [(scene.source, scene.id, self.prompt) for scene in scenes]
+        missing = {key: scene for key, scene in zip(keys, scenes, strict=True) if key not in store}
+        todo = list(missing.items())
+        with self.model.interventions.suspended():
+            for start in range(0, len(todo), self.batch_size):
+                part = todo[start : start + self.batch_size]
+                texts = self._generate(self._prepare([scene for _, scene in part]))
+                store.update(zip([key for key, _ in part], texts, strict=True))
+                if progress is not None:
+                    progress("captions before", start + len(part), len(todo))
+        return [store[key] for key in keys]
+
+    def after(
+        self, scenes: Sequence[Scene], neurons: Any, progress: Progress | None = None
+    ) -> list[str]:
+        """Return the captions with a neuron set switched off, and nothing else active."""
+        return self.under(scenes, [neurons], progress, "captions after")[0]
+
+    def under(
+        self,
+        scenes: Sequence[Scene],
+        sets: Sequence[Any],
+        progress: Progress | None = None,
+        stage: str = "random control",
+    ) -> list[list[str]]:
+        """Return the captions of the scenes for each of several neuron sets.
+
+        Each picture is read once for all sets; when there are few scenes, several sets share a
+        batch, in which every row has its own ablation.
+        """
+        found: list[list[str]] = [[] for _ in sets]
+        if not scenes or not sets:
+            return found
+        done, total = 0, len(scenes) * len(sets)
+        for start in range(0, len(scenes), self.batch_size):
+            part = scenes[start : start + self.batch_size]
+            together = min(len(sets), max(1, self.batch_size // len(part)))
+            prepared = self._prepare(list(part) * together)
+            for first in range(0, len(sets), together):
+                group = list(range(first, min(first + together, len(sets))))
+                chosen = [sets[at] for at in group]
+                # The last group may be shorter: fill its rows, and drop what they say.
+                chosen += [chosen[-1]] * (together - len(group))
+                texts = self._with(prepared, chosen, len(part))
+                for place, at in enumerate(group):
+                    found[at] += texts[place * len(part) : (place + 1) * len(part)]
+                done += len(part) * len(group)
+                if progress is not None:
+                    progress(stage, done, total)
+        return found
+
+    def _with(self, prepared: Any, sets: Sequence[Any], n_scenes: int) -> list[str]:
+        from ..interventions import ablate, ablate_rows
+
+        if len(sets) == 1:
+            with self.model.interventions.suspended(), ablate(self.model, sets[0]):
+                return self._generate(prepared)
+        rows = [neurons for neurons in sets for _ in range(n_scenes)]
+        with self.model.interventions.suspended(), ablate_rows(self.model, rows):
+            return self._generate(prepared)
+
+    def _prepare(self, scenes: Iterable[Scene]) -> Any:
+        return self.model.prepare([scene.image for scene in scenes], self.prompt)
