@@ -10,7 +10,6 @@ import torch
 
 from .._errors import BadArgument, NotSupported, bad_argument
 from .model import MultimodalModel
-from .probe import verify
 from .sites import find_sites
 
 if TYPE_CHECKING:
@@ -130,10 +129,9 @@ def wrap(
     if chosen == "encoder" and not hasattr(hf, "get_encoder"):
         raise bad_argument("stack", stack, f"'decoder': {type(hf).__name__} has no encoder")
     search = find_sites(hf, chosen)
-    made = MultimodalModel(hf, processor, search, name=name, revision=revision, stack=chosen)
-    if check:
-        made.checks = verify(made)
-    return made
+    return MultimodalModel(
+        hf, processor, search, name=name, revision=revision, stack=chosen, check=check
+    )
 
 
 def choose_stack(hf: Any) -> str:

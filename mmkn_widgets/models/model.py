@@ -17,12 +17,12 @@ from .._jobs import CancelToken
 from . import weights
 from .generate import Generation, OnToken, generate
 from .prepare import Prepared, prepare
+from .probe import SiteCheck, verify
 from .sites import Refusal, Site, SiteSearch
 from .worker import Worker
 
 if TYPE_CHECKING:
     from ..interventions import InterventionStack
-    from .probe import SiteCheck
     from .tokens import TokenMap
 
 __all__ = ["MultimodalModel"]
@@ -43,8 +43,8 @@ class MultimodalModel:
         Where it came from.
     stack : str
         ``"decoder"`` or ``"encoder"``: where the neurons are.
-    checks : tuple of SiteCheck
-        What the probe at load found at each site.
+    check : bool
+        Prove the sites with one small forward.
 
     Attributes
     ----------
@@ -54,6 +54,8 @@ class MultimodalModel:
         The neurons, one row per layer (and per routed expert).
     refused : tuple of Refusal
         FFNs that cannot be reached, with the reason.
+    checks : tuple of SiteCheck
+        What the check measured at each site; empty until it could be made.
     lock : threading.RLock
         Held for one forward or one generation.
     worker : Worker
@@ -69,7 +71,7 @@ class MultimodalModel:
         name: str,
         revision: str = "",
         stack: str = "decoder",
-        checks: tuple[SiteCheck, ...] = (),
+        check: bool = True,
     ) -> None:
         self.hf = hf
         self.processor = processor
@@ -83,10 +85,11 @@ class MultimodalModel:
         self.refused: tuple[Refusal, ...] = search.refused
         self.blocks: nn.ModuleList = search.blocks
         self.blocks_name = search.blocks_name
-        self.checks = checks
         self.lock = threading.RLock()
         self.worker = Worker(f"mmkn {name}")
         self._rows = {(site.layer, site.expert): site.row for site in self.sites}
+        self.check = check
+        self.checks: tuple[SiteCheck, ...] = verify(self) if check else ()
 
     # -- shape and place ---------------------------------------------------------------------
 
@@ -301,6 +304,18 @@ class MultimodalModel:
         transformers.utils.ModelOutput
         """
         inputs = prepared.inputs if isinstance(prepared, Prepared) else prepared
+        if not self.checks and self.check:
+            self.checks = verify(self, inputs)
+        return self.run(inputs, logits_to_keep=logits_to_keep, grad=grad)
+
+    def run(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        *,
+        logits_to_keep: int | None = None,
+        grad: bool = False,
+    ) -> Any:
+        """Run the model once on its own inputs, without checking anything; see `forward`."""
         arguments: dict[str, Any] = dict(inputs)
         if "use_cache" in self._forward_names:
             arguments["use_cache"] = False

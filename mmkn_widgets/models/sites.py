@@ -277,18 +277,20 @@ def _block_lists(root: nn.Module) -> list[tuple[str, nn.ModuleList]]:
     return found
 
 
-def _search(root: nn.Module, prefix: str, hidden: int) -> SiteSearch | None:
-    lists = _block_lists(root)
+def _search(root: nn.Module, prefix: str, config: Any) -> SiteSearch | None:
     scored = []
-    for path, blocks in lists:
+    for path, blocks in _block_lists(root):
+        hidden = hidden_size(root, path, config)
+        if hidden is None:
+            continue
         n_with_site = sum(
             bool(_down_projections(block, hidden) or find_experts(block, hidden)) for block in blocks
         )
         if n_with_site:
-            scored.append((n_with_site, path, blocks))
+            scored.append((n_with_site, path, blocks, hidden))
     if not scored:
         return None
-    _, path, blocks = max(scored, key=lambda item: item[0])
+    _, path, blocks, hidden = max(scored, key=lambda item: item[0])
     name = f"{prefix}.{path}" if prefix else path
     sites: list[Site] = []
     refused: list[Refusal] = []
@@ -326,22 +328,23 @@ def _search(root: nn.Module, prefix: str, hidden: int) -> SiteSearch | None:
     return SiteSearch(numbered, tuple(refused), blocks, name)
 
 
-def hidden_size(root: nn.Module, config: Any) -> int:
-    """Return the size of the residual stream of the stack under `root`."""
-    own = getattr(root, "config", None)
-    for candidate in (own, config):
-        if candidate is None:
+def hidden_size(root: nn.Module, path: str, config: Any) -> int | None:
+    """Return the size of the residual stream of the blocks at `path` below `root`, or None.
+
+    The nearest configuration that says it decides: of the modules around the blocks, from the
+    inside out, then the whole model's.
+    """
+    steps = path.split(".")
+    around = [root.get_submodule(".".join(steps[:n])) for n in range(len(steps) - 1, 0, -1)]
+    for holder in [*(getattr(m, "config", None) for m in [*around, root]), config]:
+        if holder is None:
             continue
-        text = candidate
-        if hasattr(candidate, "get_text_config"):
-            text = candidate.get_text_config(decoder=True)
+        text = holder.get_text_config(decoder=True) if hasattr(holder, "get_text_config") else holder
         for name in ("hidden_size", "d_model", "n_embd", "embed_dim", "dim"):
             value = getattr(text, name, None)
             if isinstance(value, int):
                 return value
-    raise NotSupported(
-        f"model: the configuration of {type(root).__name__} does not say its hidden size"
-    )
+    return None
 
 
 def stack_root(hf: nn.Module, stack: str) -> tuple[str, nn.Module]:
@@ -398,9 +401,9 @@ def find_sites(hf: Any, stack: str = "decoder") -> SiteSearch:
     if stack not in ("decoder", "encoder"):
         raise bad_argument("stack", stack, "'decoder' or 'encoder'")
     name, root = stack_root(hf, stack)
-    found = _search(root, name, hidden_size(root, hf.config))
+    found = _search(root, name, hf.config)
     if found is None and root is not hf:
-        found = _search(hf, "", hidden_size(hf, hf.config))
+        found = _search(hf, "", hf.config)
     if found is None or not (found.sites or found.refused):
         raise NotSupported(
             f"model: no decoder layer with an FFN was found in {type(hf).__name__} below "
