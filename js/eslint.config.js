@@ -1,7 +1,7 @@
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["node_modules", "lib", "coverage", "build.mjs"] },
+  { ignores: ["node_modules", "lib", "coverage", "*.mjs", "style"] },
   ...tseslint.configs.strict,
   {
     rules: {

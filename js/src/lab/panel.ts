@@ -108,18 +108,18 @@ export class NeuronPanel extends Widget {
   private async refresh(): Promise<void> {
     if (this.isDisposed || !this.isVisible) return;
     const turn = ++this.turn;
-    if (!this.notebook) return this.show(this.note("Open a notebook to see its models."));
-    if (!this.questions) return this.show(this.note("This notebook has no kernel yet."));
+    if (!this.notebook) return this.fill(this.note("Open a notebook to see its models."));
+    if (!this.questions) return this.fill(this.note("This notebook has no kernel yet."));
     try {
       const found = await this.questions.overview();
-      if (turn === this.turn) this.show(...this.describe(found));
+      if (turn === this.turn) this.fill(...this.describe(found));
     } catch (error) {
       const said = error instanceof Error ? error.message : String(error);
-      if (turn === this.turn) this.show(this.note(`The kernel could not answer: ${said}`));
+      if (turn === this.turn) this.fill(this.note(`The kernel could not answer: ${said}`));
     }
   }
 
-  private show(...nodes: Node[]): void {
+  private fill(...nodes: Node[]): void {
     this.live.replaceChildren(...nodes);
   }
 
