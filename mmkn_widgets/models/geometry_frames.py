@@ -32,6 +32,8 @@ _PIXEL_KEYS = (
     "high_res_pixel_values",
     "pixel_values_images",
 )
+#: grey levels left free at both ends of a ramp, for its noise
+_MARGIN = 8.0
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,12 @@ def trace_origins(process: Process, picture_size: tuple[int, int]) -> Origins | 
     from PIL import Image
 
     height, width = picture_size
-    across = np.broadcast_to(255.0 * (np.arange(width) + 0.5) / width, (height, width))
-    down = np.broadcast_to((255.0 * (np.arange(height) + 0.5) / height)[:, None], (height, width))
-    grey = [np.zeros((height, width)), np.full((height, width), 255.0), across, down]
+    right = np.broadcast_to((np.arange(width) + 0.5) / width, (height, width))
+    below = np.broadcast_to(((np.arange(height) + 0.5) / height)[:, None], (height, width))
+    # noise keeps the rounding to 8 bits from lining up with the ramp's steps; means average it out
+    noise = np.random.default_rng(0).uniform(-_MARGIN, _MARGIN, (height, width))
+    ramps = [_MARGIN + (255.0 - 2 * _MARGIN) * part + noise for part in (right, below)]
+    grey = [np.zeros((height, width)), np.full((height, width), 255.0), *ramps]
     pictures = [
         Image.fromarray(np.repeat(np.rint(g).astype(np.uint8)[..., None], 3, axis=2)) for g in grey
     ]
@@ -178,12 +183,12 @@ def trace_origins(process: Process, picture_size: tuple[int, int]) -> Origins | 
     for key in _PIXEL_KEYS:
         if any(key not in run or run[key] is None for run in runs):
             continue
-        black, white, right, below = (_arrays(run[key]) for run in runs)
-        shapes = [[array.shape for array in run] for run in (black, white, right, below)]
+        black, white, wide, high = (_arrays(run[key]) for run in runs)
+        shapes = [[array.shape for array in run] for run in (black, white, wide, high)]
         if any(shape != shapes[0] for shape in shapes):
             return None
-        x[key] = [_origin(*arrays, width) for arrays in zip(black, white, right, strict=True)]
-        y[key] = [_origin(*arrays, height) for arrays in zip(black, white, below, strict=True)]
+        x[key] = [_origin(*arrays, width) for arrays in zip(black, white, wide, strict=True)]
+        y[key] = [_origin(*arrays, height) for arrays in zip(black, white, high, strict=True)]
     return Origins(dict(runs[0]), x, y, picture_size) if x else None
 
 
@@ -195,7 +200,8 @@ def _origin(
 ) -> NDArray[np.float64]:
     span = white - black
     known = np.abs(span) > 1e-3
-    return np.where(known, (ramp - black) / np.where(known, span, 1.0) * extent, np.nan)
+    level = 255.0 * (ramp - black) / np.where(known, span, 1.0)
+    return np.where(known, (level - _MARGIN) / (255.0 - 2 * _MARGIN) * extent, np.nan)
 
 
 def identity_origins(inputs: Mapping[str, Any]) -> Origins | None:

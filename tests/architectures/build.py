@@ -1,0 +1,70 @@
+"""Build a tiny random model of any architecture from its config class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from special import NOT_BUILT, SETTINGS
+from tiny import FIRST_SPECIAL, IMAGE, LAYERS, tiny_dict
+from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+__all__ = ["ARCHITECTURES", "NOT_BUILT", "tiny_config", "tiny_model"]
+
+#: every architecture of transformers' image-text-to-text mapping
+ARCHITECTURES: tuple[str, ...] = tuple(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+
+
+def tiny_config(architecture: str) -> Any:
+    """Return the small config of an architecture."""
+    kind = CONFIG_MAPPING[architecture]
+    settings = tiny_dict(kind().to_dict())
+    _per_layer(settings)
+    for path, value in SETTINGS.get(architecture, {}).items():
+        *parents, name = path.split(".")
+        holder = settings
+        for parent in parents:
+            holder = holder[parent]
+        if isinstance(value, dict) and isinstance(holder.get(name), dict) and "rope" not in name:
+            holder[name].update(value)
+        else:
+            holder[name] = value
+    config = kind.from_dict(settings)
+    for name in ("image_token_id", "image_token_index"):
+        if name in settings and getattr(config, name) is None:
+            setattr(config, name, FIRST_SPECIAL)
+    return config
+
+
+def _per_layer(settings: dict[str, Any]) -> None:
+    """Cut settings given per layer index, and indices of layers, to the layers that are left."""
+    for key, value in list(settings.items()):
+        if key == "per_layer_config" and isinstance(value, dict):
+            settings[key] = {k: v for k, v in value.items() if int(k) < LAYERS}
+        elif key == "deepstack_visual_indexes" and isinstance(value, list):
+            settings[key] = list(range(min(len(value), LAYERS - 1)))
+        elif key in ("global_attn_indexes", "fullatt_block_indexes", "full_attn_idxs"):
+            settings[key] = [LAYERS - 1]
+        elif key == "image_grid_pinpoints":
+            settings[key] = [[IMAGE, 2 * IMAGE], [2 * IMAGE, IMAGE], [2 * IMAGE, 2 * IMAGE]]
+        elif isinstance(value, dict):
+            _per_layer(value)
+
+
+def tiny_model(architecture: str, seed: int = 0) -> Any:
+    """Return a random model of the architecture, ready to save.
+
+    Biases are made non-zero, so that what a bias writes can be told from nothing.
+    """
+    torch.manual_seed(seed)
+    model = AutoModelForImageTextToText.from_config(tiny_config(architecture))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not parameter.is_floating_point():
+                continue
+            if name.endswith("bias") or not torch.isfinite(parameter).all():
+                parameter.normal_(0, 0.02)
+            elif parameter.dim() >= 2 and float(parameter.std()) < 1e-6:
+                parameter.normal_(0, 0.02)  # some classes leave new weights at zero
+    return model.eval()
