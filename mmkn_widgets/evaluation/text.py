@@ -84,13 +84,25 @@ def bleu(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -
     if not any(said):
         return 0.0
     known = [[words(reference) for reference in given] for _, given in pairs]
-    score = float(corpus_bleu(known, said, smoothing_function=_no_smoothing))
+    score = float(corpus_bleu(known, said, smoothing_function=_Precisions(said)))
     return score if score > 1e-12 else 0.0
 
 
-def _no_smoothing(precisions: Sequence[Any], **_: Any) -> list[Any]:
-    """Keep precisions; zero becomes the smallest float, so that its logarithm makes the score 0."""
-    return [p if p.numerator else sys.float_info.min for p in precisions]
+class _Precisions:
+    """The n-gram precisions as published, in the place where nltk lets one smooth them.
+
+    nltk counts one n-gram for a caption that is too short to have any; that is taken back here.
+    Zero becomes the smallest float, so that its logarithm makes the score 0.
+    """
+
+    def __init__(self, said: Sequence[Sequence[str]]) -> None:
+        self._too_short = [sum(len(text) < n for text in said) for n in range(1, 5)]
+
+    def __call__(self, precisions: Sequence[Any], **_: Any) -> list[float]:
+        return [
+            p.numerator / (p.denominator - extra) if p.numerator else sys.float_info.min
+            for p, extra in zip(precisions, self._too_short, strict=True)
+        ]
 
 
 def rouge_l(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
