@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .generate import Generation
+from .inspect import inspect_model
 from .load import load_model
+from .minigpt4 import load_minigpt4
 from .model import MultimodalModel
 from .prepare import Prepared
 from .sites import Refusal, Site, find_sites
@@ -19,5 +21,7 @@ __all__ = [
     "TokenMap",
     "Worker",
     "find_sites",
+    "inspect_model",
+    "load_minigpt4",
     "load_model",
 ]

@@ -118,9 +118,11 @@ def what_follows(
             steps.append(f"norm {name}")
             added = made
     for name, given, made in flat:
-        if any(_same(given, stream + added, tolerance) for stream in streams if stream is not given):
-            if _same(made, after, tolerance):
-                return (*steps, f"norm {name} over the sum")
+        summed = any(
+            _same(given, stream + added, tolerance) for stream in streams if stream is not given
+        )
+        if summed and _same(made, after, tolerance):
+            return (*steps, f"norm {name} over the sum")
     for stream in streams:
         rest = after - stream
         if _same(rest, added, 10 * tolerance):

@@ -98,13 +98,13 @@ def find_experts(block: nn.Module, hidden: int) -> list[Experts]:
     return found
 
 
-def expert_down(module: nn.Module, expert: int) -> torch.Tensor:
+def expert_down(module: Any, expert: int) -> torch.Tensor:
     """Return one expert's down projection, (hidden, neuron), as a view of the live weights."""
     weight = module.down_proj[expert]
     return weight.T if module.is_transposed else weight
 
 
-def expert_bias(module: nn.Module, expert: int) -> torch.Tensor | None:
+def expert_bias(module: Any, expert: int) -> torch.Tensor | None:
     """Return one expert's down projection bias, (hidden,), or None."""
     return module.down_proj_bias[expert] if getattr(module, "has_bias", False) else None
 
@@ -161,7 +161,7 @@ class _Handle(RemovableHandle):
             _switch_off(module)
 
 
-def _switch_on(module: nn.Module) -> None:
+def _switch_on(module: Any) -> None:
     register()
     config = module.config
     count, before = _SWITCHED.get(id(config), (0, config._experts_implementation))
@@ -169,7 +169,7 @@ def _switch_on(module: nn.Module) -> None:
     config._experts_implementation_internal = NAME
 
 
-def _switch_off(module: nn.Module) -> None:
+def _switch_off(module: Any) -> None:
     config = module.config
     count, before = _SWITCHED[id(config)]
     if count > 1:
@@ -187,7 +187,7 @@ def register() -> None:
         ALL_EXPERTS_FUNCTIONS.register(NAME, hooked_experts_forward)
 
 
-def _own_forward(module: nn.Module) -> Callable[..., torch.Tensor]:
+def _own_forward(module: Any) -> Callable[..., torch.Tensor]:
     """Return the implementation the model had before ours."""
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,11 +87,19 @@ class Pieces:
 class _Stream:
     """What transformers calls after every step: keeps the ids and passes pieces on."""
 
-    def __init__(self, tokenizer: Any, ends: set[int], on_token: OnToken | None, n: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        ends: set[int],
+        stops: Sequence[Sequence[int]],
+        on_token: OnToken | None,
+        n: int,
+    ) -> None:
         self.rows: list[list[int]] = [[] for _ in range(n)]
         self.finished = [False] * n
         self._prompt = True
         self._ends = ends
+        self._stops = [list(stop) for stop in stops if stop]
         self._on_token = on_token
         self._pieces = [Pieces(tokenizer) for _ in range(n)]
 
@@ -106,6 +114,13 @@ class _Stream:
                 self.finished[row] = True
                 continue
             self.rows[row].append(token)
+            for stop in self._stops:
+                if self.rows[row][-len(stop) :] == stop:
+                    del self.rows[row][-len(stop) :]
+                    self.finished[row] = True
+                    break
+            if self.finished[row]:
+                continue
             if self._on_token is not None and (piece := self._pieces[row].add(token)):
                 self._on_token(piece, row)
 
@@ -128,7 +143,9 @@ def greedy_config(hf: Any, max_new_tokens: int) -> Any:
 
     own = getattr(hf, "generation_config", None) or GenerationConfig()
     neutral = dict(GenerationConfig._get_default_generation_params())
-    neutral.update({name: value for name in _KEPT if (value := getattr(own, name, None)) is not None})
+    neutral.update(
+        {name: value for name in _KEPT if (value := getattr(own, name, None)) is not None}
+    )
     neutral.update(do_sample=False, num_beams=1, num_return_sequences=1, use_cache=True)
     neutral.pop("max_length", None)
     return GenerationConfig(**neutral, max_new_tokens=max_new_tokens)
@@ -162,7 +179,8 @@ def generate(
     class Cancelling(StoppingCriteria):
         def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> Any:
             stop = cancel is not None and cancel.cancelled
-            return torch.full((input_ids.shape[0],), stop, device=input_ids.device)
+            rows = [stop or done for done in stream.finished]
+            return torch.tensor(rows[: input_ids.shape[0]], device=input_ids.device)
 
     length = _default_length(model.hf) if max_new_tokens is None else max_new_tokens
     config = greedy_config(model.hf, length)
@@ -170,8 +188,9 @@ def generate(
         config.pad_token_id = model.pad_id
     batch = prepared.left_padded()
     ends = _ends(model, config)
-    stream = _Stream(model.tokenizer, ends, on_token, len(prepared))
-    with model.lock, torch.no_grad(), warnings.catch_warnings():
+    stops = getattr(model.hf, "stop_sequences", ())
+    stream = _Stream(model.tokenizer, ends, stops, on_token, len(prepared))
+    with model.lock, model.running(prepared), torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="transformers")
         if cancel is not None:
             cancel.raise_if_cancelled()

@@ -122,7 +122,13 @@ def load_model(
 
 
 def wrap(
-    hf: Any, processor: Any, *, name: str, revision: str = "", stack: str = "auto", check: bool = True
+    hf: Any,
+    processor: Any,
+    *,
+    name: str,
+    revision: str = "",
+    stack: str = "auto",
+    check: bool = True,
 ) -> MultimodalModel:
     """Find the sites of a model that is in memory, check them, and return its `MultimodalModel`."""
     chosen = choose_stack(hf) if stack == "auto" else stack
@@ -261,7 +267,9 @@ def _config_error(error: Exception, name: str, trust: bool) -> Exception:
     if "trust_remote_code" in text and not trust:
         return _remote_code_error(name)
     if "model type" in text.lower() and "does not recognize" in text.lower():
-        return NotSupported(f"model: this transformers does not know the model type of {name}: {text}")
+        return NotSupported(
+            f"model: this transformers does not know the model type of {name}: {text}"
+        )
     if isinstance(error, OSError):
         return BadArgument(
             f"model: no folder {name!r} here, and the Hugging Face hub has no such model or cannot "

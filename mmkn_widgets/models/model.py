@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,8 @@ class MultimodalModel:
         self.blocks: nn.ModuleList = search.blocks
         self.blocks_name = search.blocks_name
         self.lock = threading.RLock()
+        self._making_stack = threading.Lock()
+        self._stack: InterventionStack | None = None
         self.worker = Worker(f"mmkn {name}")
         self._rows = {(site.layer, site.expert): site.row for site in self.sites}
         self.check = check
@@ -243,8 +245,9 @@ class MultimodalModel:
 
     @cached_property
     def weights_hash(self) -> str:
-        """SHA-256 of the parameters as they were when first asked."""
-        return weights.hash_weights(self.hf)
+        """SHA-256 of the parameters without any intervention, as they were when first asked."""
+        with self.lock, self.interventions.suspended():
+            return weights.hash_weights(self.hf)
 
     # -- running -----------------------------------------------------------------------------
 
@@ -306,7 +309,8 @@ class MultimodalModel:
         inputs = prepared.inputs if isinstance(prepared, Prepared) else prepared
         if not self.checks and self.check:
             self.checks = verify(self, inputs)
-        return self.run(inputs, logits_to_keep=logits_to_keep, grad=grad)
+        with self.lock, self.running(prepared):
+            return self.run(inputs, logits_to_keep=logits_to_keep, grad=grad)
 
     def run(
         self,
@@ -420,12 +424,21 @@ class MultimodalModel:
 
     # -- interventions -----------------------------------------------------------------------
 
-    @cached_property
+    @property
     def interventions(self) -> InterventionStack:
         """What changes the model's computation now; the only owner of such changes."""
         from ..interventions import InterventionStack
 
-        return InterventionStack(self)
+        with self._making_stack:
+            if self._stack is None:
+                self._stack = InterventionStack(self)
+            return self._stack
+
+    def running(self, prepared: Prepared | Mapping[str, Any]) -> AbstractContextManager[Any]:
+        """Return the context of one forward or generate, which tells the prompts' lengths."""
+        if self._stack is None or not isinstance(prepared, Prepared):
+            return nullcontext()
+        return self._stack.running(prepared.prompt_lengths)
 
     def ablate(
         self, neurons: Any, mode: str = "zero", **options: Any

@@ -311,7 +311,7 @@ def _continue(
         elif name in _GOES_ON:
             tail = value[:, -1:].expand(value.shape[0], more, *value.shape[2:])
         else:
-            fill = _CONTINUED.get(name, _PER_TOKEN[name])
+            fill = _CONTINUED.get(name, _PER_TOKEN[name] or 0)
             tail = value.new_full((value.shape[0], more, *value.shape[2:]), fill)
         longer[name] = torch.cat([value, tail], dim=1)
     return longer
@@ -325,9 +325,8 @@ def _stack(model: MultimodalModel, key: str, values: list[torch.Tensor]) -> torc
         return torch.stack(values)
     ranks = {value.dim() for value in values}
     if len(ranks) == 1 and any(v.shape[1:] != values[0].shape[1:] for v in values):
-        fill: float = 0
-        if key in _PER_TOKEN:
-            fill = model.pad_id if _PER_TOKEN[key] is None else _PER_TOKEN[key]  # type: ignore[assignment]
+        fill = _PER_TOKEN.get(key, 0)
+        fill = model.pad_id if fill is None else fill
         largest = [max(v.shape[d] for v in values) for d in range(1, values[0].dim())]
         values = [_pad(v, largest, fill) for v in values]
     return torch.cat(values, dim=0)

@@ -1,4 +1,4 @@
-"""Find the FFN neurons of any decoder: one rule over modules and shapes, no file per architecture."""
+"""Find the FFN neurons of any decoder by one rule over modules and shapes."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class SiteSearch:
     blocks_name: str
 
 
-def projection_shape(module: nn.Module) -> tuple[int, int] | None:
+def projection_shape(module: Any) -> tuple[int, int] | None:
     """Return (out, in) of a Linear or Conv1D projection, else None.
 
     8-bit Linears are subclasses of Linear whose weight may be packed: their sizes are attributes.
@@ -284,7 +284,8 @@ def _search(root: nn.Module, prefix: str, config: Any) -> SiteSearch | None:
         if hidden is None:
             continue
         n_with_site = sum(
-            bool(_down_projections(block, hidden) or find_experts(block, hidden)) for block in blocks
+            bool(_down_projections(block, hidden) or find_experts(block, hidden))
+            for block in blocks
         )
         if n_with_site:
             scored.append((n_with_site, path, blocks, hidden))
@@ -339,7 +340,9 @@ def hidden_size(root: nn.Module, path: str, config: Any) -> int | None:
     for holder in [*(getattr(m, "config", None) for m in [*around, root]), config]:
         if holder is None:
             continue
-        text = holder.get_text_config(decoder=True) if hasattr(holder, "get_text_config") else holder
+        text = (
+            holder.get_text_config(decoder=True) if hasattr(holder, "get_text_config") else holder
+        )
         for name in ("hidden_size", "d_model", "n_embd", "embed_dim", "dim"):
             value = getattr(text, name, None)
             if isinstance(value, int):

@@ -23,13 +23,13 @@ def is_quantised(module: nn.Module) -> bool:
     return isinstance(weight, torch.Tensor) and not weight.is_floating_point()
 
 
-def dense_weight(module: nn.Module) -> torch.Tensor:
+def dense_weight(module: Any) -> torch.Tensor:
     """Return a projection's weight as floating point, in its own layout.
 
     8-bit and 4-bit weights of bitsandbytes are dequantised (a copy); float weights are returned as
     they are. Weights that accelerate keeps on disk or in another memory are fetched.
     """
-    weight = getattr(module, "weight", None)
+    weight: Any = getattr(module, "weight", None)
     if not isinstance(weight, torch.Tensor):
         raise NotSupported(f"weights: {type(module).__name__} has no weight tensor")
     if weight.device.type == "meta":
@@ -38,13 +38,14 @@ def dense_weight(module: nn.Module) -> torch.Tensor:
         return weight.detach()
     kind = type(weight).__name__
     if kind == "Int8Params":
-        scale = weight.SCB if getattr(weight, "SCB", None) is not None else module.state.SCB
-        packed = weight.CB if getattr(weight, "CB", None) is not None else weight.data
+        scale, packed = getattr(weight, "SCB", None), getattr(weight, "CB", None)
+        scale = module.state.SCB if scale is None else scale
+        packed = weight.data if packed is None else packed
         return packed.to(torch.float32) * (scale.to(torch.float32) / 127.0).unsqueeze(1)
     if kind == "Params4bit":
         from bitsandbytes.functional import dequantize_4bit
 
-        return dequantize_4bit(weight.data, weight.quant_state)
+        return dequantize_4bit(weight.data, getattr(weight, "quant_state", None))
     raise NotSupported(f"weights: {kind} weights of {type(module).__name__} cannot be read")
 
 
@@ -104,17 +105,15 @@ def final_norm(hf: Any, blocks: nn.ModuleList) -> nn.Module | None:
     It is the only norm that is a sibling of the list of blocks and has the blocks' width, so that
     post-norm models (BERT-like decoders) have none.
     """
-    parent = next(
-        (m for m in hf.modules() if any(child is blocks for child in m.children())), None
-    )
+    parent = next((m for m in hf.modules() if any(child is blocks for child in m.children())), None)
     if parent is None:
         return None
     for name, child in parent.named_children():
         if child is blocks or any(True for _ in child.children()):
             continue
-        if "norm" in type(child).__name__.lower() and any(key in name for key in _NORM_NAMES):
-            if "emb" not in name:
-                return child
+        named = any(key in name for key in _NORM_NAMES) and "emb" not in name
+        if named and "norm" in type(child).__name__.lower():
+            return child
     return None
 
 
