@@ -1,0 +1,18 @@
+"""How long `import mmkn_widgets` takes over a bare interpreter, and what it must not import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from .report import Row, milliseconds
+
+CODE = "import mmkn_widgets, sys; assert not {'torch', 'xarray'} & set(sys.modules)"
+
+
+def measure() -> list[Row]:
+    def run(code: str) -> float:
+        return milliseconds(lambda: subprocess.run([sys.executable, "-c", code], check=True), 7)
+
+    bare = run("pass")
+    return [Row("import mmkn_widgets over a bare interpreter", run(CODE) - bare, "ms", 300.0)]
