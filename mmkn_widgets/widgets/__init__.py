@@ -1,0 +1,27 @@
+"""Widgets: the Explorer and its parts (anywidget), bqplot charts, plain controls."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_MODULE_OF = {
+    "Explorer": "explorer",
+    "FrontierChart": "charts",
+    "LayerChart": "charts",
+    "MethodChart": "charts",
+    "ScoreHistogram": "charts",
+    "threshold_controls": "controls",
+}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,115 @@
+"""What this Explorer has switched off, with its own undo and redo, on the model's shared stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._choice import ids_to_mask
+
+__all__ = ["Ablations", "Snapshot"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A set of neurons as it was at the click."""
+
+    ids: tuple[int, ...]
+    mode: str
+    scale: float
+    label: str
+
+
+class Ablations:
+    """One own ablation at a time, and the history of clicks.
+
+    Parameters
+    ----------
+    model : ModelLike
+    shape : tuple of int
+        Of the score arrays: (layer, neuron).
+    """
+
+    def __init__(self, model: Any, shape: tuple[int, int]) -> None:
+        self.model = model
+        self.shape = shape
+        self._own: Any = None
+        self._past: list[Snapshot | None] = []
+        self._future: list[Snapshot | None] = []
+        self._now: Snapshot | None = None
+
+    def set(self, snapshot: Snapshot | None, references: dict[str, Any]) -> None:
+        """Make a snapshot the own ablation (None: nothing)."""
+        if snapshot is None and self._now is None:
+            return
+        self._apply(snapshot, references)
+        self._past.append(self._now)
+        self._future.clear()
+        self._now = snapshot
+
+    def undo(self, references: dict[str, Any]) -> bool:
+        """Go back one click; return whether there was one."""
+        return self._travel(self._past, self._future, references)
+
+    def redo(self, references: dict[str, Any]) -> bool:
+        """Go forth one click; return whether there was one."""
+        return self._travel(self._future, self._past, references)
+
+    def drop(self) -> None:
+        """Take back the own ablation and forget the history."""
+        self._pop()
+        self._past.clear()
+        self._future.clear()
+        self._now = None
+
+    def state(self) -> dict[str, Any]:
+        """Return what the page shows: everything active on the model, whoever made it."""
+        active = []
+        for item in self.model.interventions.active:
+            count = int(getattr(item, "n_neurons", 0))
+            own = item is self._own
+            active.append(
+                {
+                    "label": f"{item.name} in {self.model.name}",
+                    "count": count,
+                    "mode": str(getattr(item, "kind", "")),
+                    "own": own,
+                }
+            )
+        return {"active": active, "can_undo": bool(self._past), "can_redo": bool(self._future)}
+
+    def _travel(
+        self,
+        source: list[Snapshot | None],
+        target: list[Snapshot | None],
+        references: dict[str, Any],
+    ) -> bool:
+        if not source:
+            return False
+        snapshot = source[-1]
+        self._apply(snapshot, references)
+        source.pop()
+        target.append(self._now)
+        self._now = snapshot
+        return True
+
+    def _apply(self, snapshot: Snapshot | None, references: dict[str, Any]) -> None:
+        made = None
+        if snapshot is not None:
+            mask = ids_to_mask(np.asarray(snapshot.ids, np.int64), self.shape)
+            options: dict[str, Any] = {"name": snapshot.label}
+            if snapshot.mode == "scale":
+                options["scale"] = snapshot.scale
+            elif snapshot.mode in references:
+                options["reference"] = references[snapshot.mode]
+            made = self.model.ablate(mask, snapshot.mode, **options)
+        self._pop()
+        if made is not None:
+            self._own = self.model.interventions.push(made)
+
+    def _pop(self) -> None:
+        own, self._own = self._own, None
+        if own is not None and any(item is own for item in self.model.interventions.active):
+            self.model.interventions.pop(own)

@@ -1,0 +1,392 @@
+"""The Explorer: a concept's neurons, where they look, and what changes without them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import traitlets as t
+
+from .._errors import bad_argument
+from ._ablation import Ablations
+from ._actions import Actions
+from ._base import bundle
+from ._choice import default_thresholds, kept_ids, quantile
+from ._explorer_code import setup_code
+from ._explorer_study import StudyWork
+from ._scene_state import (
+    best_neurons,
+    evidence_state,
+    first_words,
+    scene_state,
+    thumbnails,
+)
+from .traits import ExplorerTraits
+
+if TYPE_CHECKING:
+    from .protocols import StudyLike
+
+__all__ = ["Explorer"]
+
+_STATE = (
+    "mode",
+    "threshold_d",
+    "threshold_g",
+    "quantile_d",
+    "quantile_g",
+    "axis",
+    "scene",
+    "overlay",
+    "opacity",
+    "colormap",
+    "smooth",
+    "signed",
+    "above_percentile",
+    "ablate_mode",
+    "ablate_scale",
+    "preset",
+)
+_PRESETS = ("compact", "teaching", "full")
+
+
+class Explorer(ExplorerTraits, StudyWork, Actions):
+    """All parts in one widget, for one study.
+
+    Parameters
+    ----------
+    study : Study or MultimodalModel
+        From `mmkn_widgets.study`; or a model, with `image` and `concept`.
+    image : Scene, optional
+        With a model: the scene to look at.
+    concept : str, optional
+        With a model: the word to look for.
+    threshold_d, threshold_g : float, optional
+        By default the pair that keeps the top 5 % by stage 1 and of these the 60 best.
+    test_scenes : pair of sequences of Scene, optional
+        Held-out scenes with and without the concept, for "measure"; by default the study's own,
+        and the page says so.
+    preset : {"full", "compact", "teaching"}
+        How much is shown.
+
+    Attributes
+    ----------
+    threshold_d, threshold_g, quantile_d, quantile_g, mode
+        The thresholds (traits: observe and set them).
+    neurons : NeuronSet
+        The checked survivors.
+    scene, selected, overlay, opacity, colormap, ...
+        What is shown (traits).
+    caption_before, caption_after : str
+    state : dict
+        Exactly what is on screen, JSON-able.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> model = mmkn.load_model("pocket")
+    >>> scenes = mmkn.datasets.pocket_world("val", 60).with_concept("car", 2)
+    >>> explorer = mmkn.Explorer(mmkn.study(model, "car", scenes))
+    >>> explorer.threshold_d = 0.5
+    """
+
+    _esm: ClassVar[Any] = bundle("explorer")
+    neurons = t.Any(None, help="the checked survivors, best stage-2 score first")
+
+    def __init__(
+        self,
+        study: Any,
+        image: Any = None,
+        concept: str | None = None,
+        *,
+        threshold_d: float | None = None,
+        threshold_g: float | None = None,
+        test_scenes: tuple[Sequence[Any], Sequence[Any]] | None = None,
+        preset: str = "full",
+        state: Mapping[str, Any] | None = None,
+        restudy: Callable[..., Any] | None = None,
+    ) -> None:
+        if not hasattr(study, "evidence"):
+            study = _study_from(study, image, concept)
+        if preset not in _PRESETS:
+            raise bad_argument("preset", preset, "one of " + ", ".join(_PRESETS))
+        self._given_test = test_scenes
+        self._restudy = restudy
+        self._quiet = 0
+        self._loading = True
+        self._forget_stack: Callable[[], None] = lambda: None
+        super().__init__()
+        self.preset = preset
+        self._show_study(study, threshold_d, threshold_g)
+        self._loading = False
+        if state is not None:
+            self.state = state
+        self._forget_stack = study.model.interventions.observe(self._stack_changed)
+
+    # -- a study comes in --------------------------------------------------------------------
+
+    def _show_study(
+        self, study: StudyLike, threshold_d: float | None = None, threshold_g: float | None = None
+    ) -> None:
+        """Fill every trait from a study, in one message."""
+        made = evidence_state(study)
+        self.study = study
+        self._d = np.asarray(study.evidence["difference"].values, np.float32)
+        self._g = np.asarray(study.evidence["gradcam"].values, np.float32)
+        self._width = int(self._d.shape[1])
+        self._ids = best_neurons(self._d, self._g)
+        self._ablations = Ablations(study.model, (self._d.shape[0], self._d.shape[1]))
+        cut_d, cut_g = default_thresholds(self._d, self._g)
+        before = [getattr(study, "_captions", {}).get(k, "") for k in range(len(study.scenes))]
+        words = first_words(study, self._ids)
+        values: dict[str, Any] = {
+            **made,
+            **self._concept_state(study),
+            **scene_state(study, 0, self._ids),
+            "scene": 0,
+            "scenes": [
+                {"name": str(scene.id), "before": before[k], "after": ""}
+                for k, scene in enumerate(study.scenes)
+            ],
+            "thumbnails": thumbnails(study),
+            "words": words,
+            "threshold_d": cut_d if threshold_d is None else float(threshold_d),
+            "threshold_g": cut_g if threshold_g is None else float(threshold_g),
+            "quantile_g": _share_below(self._g, cut_g),
+            "mode": "absolute",
+            "unchecked": [],
+            "rows_off": [],
+            "marks": [],
+            "selected": int(self._ids[0]) if len(self._ids) else -1,
+            "caption_after": "",
+            "effect": None,
+            "tokens": [],
+            "token_values": b"",
+            "setup_code": setup_code(study),
+        }
+        was, self._loading = self._loading, True
+        try:
+            with self.hold_sync():
+                for name, value in values.items():
+                    setattr(self, name, value)
+                self._set_line(0, before=self.caption_before)
+                self._show_active()
+                self._choose()
+        finally:
+            self._loading = was
+
+    # -- thresholds and neurons --------------------------------------------------------------
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """The two absolute thresholds in force, whichever the mode."""
+        if self.mode == "quantile":
+            valid = np.isfinite(self._d) & np.isfinite(self._g)
+            return (
+                quantile(self._d[valid], self.quantile_d),
+                quantile(self._g[valid], self.quantile_g),
+            )
+        return float(np.float32(self.threshold_d)), float(np.float32(self.threshold_g))
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Flat ids (row * neurons + index) of the checked survivors, best first."""
+        cut_d, cut_g = self.thresholds
+        return kept_ids(self._d, self._g, cut_d, cut_g, self.rows_off, self.unchecked)
+
+    @t.observe(
+        "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off"
+    )
+    def _on_choice(self, _change: Any) -> None:
+        if not self._loading:
+            self._guarded(self._choose)()
+
+    def _choose(self) -> None:
+        if self.mode == "quantile":
+            cuts = {"quantile_d": self.quantile_d, "quantile_g": self.quantile_g}
+        else:
+            cuts = {"threshold_d": self.threshold_d, "threshold_g": self.threshold_g}
+        out = [self._place(int(i)) for i in self.unchecked]
+        chosen = self.study.neurons(**cuts, exclude=out)
+        if self.rows_off:
+            gone = {tuple(self.rows[int(row)]) for row in self.rows_off}
+            chosen = chosen.filter(lambda n: (n.layer, n.expert) not in gone)
+        self.neurons = chosen
+
+    def _place(self, flat: int) -> tuple[int, ...]:
+        layer, expert = self.rows[flat // self._width]
+        index = flat % self._width
+        return (layer, index) if expert < 0 else (layer, expert, index)
+
+    # -- scenes ------------------------------------------------------------------------------
+
+    @t.validate("scene")
+    def _valid_scene(self, proposal: Any) -> int:
+        if not self._loading and not 0 <= proposal["value"] < len(self.study.scenes):
+            raise bad_argument("scene", proposal["value"], f"0 to {len(self.study.scenes) - 1}")
+        return int(proposal["value"])
+
+    @t.observe("scene")
+    def _on_scene(self, _change: Any) -> None:
+        if not self._loading:
+            self._submit(self._guarded(self._load_scene))
+
+    def _load_scene(self) -> None:
+        """Show the scene that is wanted now; earlier wishes in the queue find nothing to do."""
+        scene = self.scene
+        if getattr(self, "_shown", (None, -1)) == (self.study, scene):
+            return
+        values = scene_state(self.study, scene, self._ids)
+        values["caption_after"] = self._write_caption(scene, None)
+        if scene != self.scene:
+            return
+        self._shown = (self.study, scene)
+        with self.hold_sync():
+            for name, value in values.items():
+                setattr(self, name, value)
+            self._set_line(scene, before=self.caption_before)
+
+    def _set_line(self, scene: int, **changes: str) -> None:
+        lines = [dict(line) for line in self.scenes]
+        if lines[scene] | changes != lines[scene]:
+            lines[scene].update(changes)
+            self.scenes = lines
+
+    # -- the shared stack --------------------------------------------------------------------
+
+    def _stack_changed(self, event: Any) -> None:
+        """Follow what others do to the model; runs in their thread, so it only enqueues."""
+        if self._quiet == 0 and not self._closed and event.action not in ("enter", "exit"):
+            self._submit(self._guarded(self._after_change))
+
+    def _quietly(self, change: Callable[[], Any]) -> None:
+        self._quiet += 1
+        try:
+            change()
+        finally:
+            self._quiet -= 1
+
+    def _show_active(self) -> None:
+        self.ablation = {**self.ablation, **self._ablations.state(), "measured": None}
+
+    def _ablations_drop(self) -> None:
+        self._quietly(self._ablations.drop)
+
+    @property
+    def _worker(self) -> Any:
+        study = getattr(self, "study", None)
+        return None if study is None else study.model.worker
+
+    # -- from Python -------------------------------------------------------------------------
+
+    def ablate(self, mode: str | None = None, scale: float | None = None) -> str:
+        """Ablate the kept neurons, as the button does; return the caption after."""
+        mode = self.ablate_mode if mode is None else mode
+        scale = self.ablate_scale if scale is None else scale
+        self._submit(lambda: self._ablate(self.kept, mode, scale, None)).result()
+        return self.caption_after
+
+    def restore(self) -> None:
+        """Take back everything that is active on the model, as the button does."""
+
+        def clear() -> None:
+            self._ablations.set(None, {})
+            self.study.model.interventions.clear()
+
+        self._quietly(clear)
+        self._submit(self._after_change).result()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What is on screen, as JSON knows it; `Explorer(study, state=...)` shows it again."""
+        found: dict[str, Any] = {name: getattr(self, name) for name in _STATE}
+        found["concept"] = self.concept
+        found["unchecked"] = [list(self._place(int(i))) for i in self.unchecked]
+        found["rows_off"] = [list(self.rows[int(row)]) for row in self.rows_off]
+        found["selected"] = list(self._place(self.selected)) if self.selected >= 0 else None
+        return found
+
+    @state.setter
+    def state(self, saved: Mapping[str, Any]) -> None:
+        known = {*_STATE, "concept", "unchecked", "rows_off", "selected"}
+        unknown = sorted(set(saved) - known)
+        if unknown:
+            raise bad_argument("state", ", ".join(unknown), "the keys of Explorer.state")
+        if saved.get("concept", self.concept) != self.concept:
+            raise bad_argument("state", saved["concept"], f"a state of {self.concept!r}")
+        with self.hold_trait_notifications():
+            for name in _STATE:
+                if name in saved:
+                    setattr(self, name, saved[name])
+            self.unchecked = sorted(self._flat(place) for place in saved.get("unchecked", []))
+            rows = [tuple(row) for row in self.rows]
+            self.rows_off = sorted(rows.index(tuple(row)) for row in saved.get("rows_off", []))
+            chosen = saved.get("selected")
+            self.selected = -1 if chosen is None else self._flat(chosen)
+
+    def _flat(self, place: Sequence[int]) -> int:
+        layer, expert, index = (
+            (place[0], -1, place[1]) if len(place) == 2 else (place[0], place[1], place[2])
+        )
+        rows = [tuple(row) for row in self.rows]
+        if (layer, expert) not in rows or not 0 <= index < self._width:
+            raise bad_argument("neuron", tuple(place), "a (layer, index) of this model")
+        return rows.index((layer, expert)) * self._width + int(index)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the study and what is on screen as one folder for `Explorer.open`."""
+        folder = Path(self.study.save(path))  # type: ignore[attr-defined]
+        text = json.dumps(self.state, indent=1)
+        (folder / "explorer.json").write_text(text + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path, model: Any = None) -> Explorer:
+        """Open what `save` wrote; the model is loaded by its name unless given."""
+        from ..studies import open_study
+
+        study = open_study(path, model)
+        file = Path(path) / "explorer.json"
+        state = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return cls(study, state=state)
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write one offline page: thresholds, overlays, tables and captions stay alive in it."""
+        from ._html import offline_page
+
+        target = Path(path)
+        target.write_text(offline_page(self), encoding="utf-8")
+        return target
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        from ._fallback import with_fallback
+
+        return with_fallback(self, super()._repr_mimebundle_(**kwargs))
+
+    def close(self) -> None:
+        """Take back the own ablation, cancel what runs, free the arrays."""
+        if self._closed:
+            return
+        self._forget_stack()
+        self._ablations_drop()
+        super().close()
+        del self._d, self._g
+
+
+def _share_below(values: np.ndarray, cut: float) -> float:
+    finite = values[np.isfinite(values)]
+    return float((finite <= np.float32(cut)).mean()) if finite.size else 0.0
+
+
+def _study_from(model: Any, image: Any, concept: str | None) -> Any:
+    if image is None or concept is None:
+        raise bad_argument(
+            "study", type(model).__name__, "a Study, or a model with image= and concept="
+        )
+    if not hasattr(image, "objects"):
+        raise bad_argument("image", type(image).__name__, "a Scene with the concept's object mask")
+    from ..studies import study
+
+    return study(model, concept, image)
