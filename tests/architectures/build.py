@@ -19,19 +19,24 @@ ARCHITECTURES: tuple[str, ...] = tuple(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAME
 def tiny_config(architecture: str) -> Any:
     """Return the small config of an architecture."""
     kind = CONFIG_MAPPING[architecture]
-    settings = tiny_dict(kind().to_dict())
+    defaults = kind().to_dict()
+    for name, part in kind.sub_configs.items():
+        if "vision" in name and defaults.get(name, 0) is None and isinstance(part, type):
+            defaults[name] = part().to_dict()
+    settings = tiny_dict(defaults)
     _per_layer(settings)
     for path, value in SETTINGS.get(architecture, {}).items():
         *parents, name = path.split(".")
         holder = settings
         for parent in parents:
             holder = holder[parent]
-        if isinstance(value, dict) and isinstance(holder.get(name), dict) and "rope" not in name:
+        merged = "rope" not in name and "per_layer" not in name
+        if isinstance(value, dict) and isinstance(holder.get(name), dict) and merged:
             holder[name].update(value)
         else:
             holder[name] = value
     config = kind.from_dict(settings)
-    for name in ("image_token_id", "image_token_index"):
+    for name in ("image_token_id", "image_token_index", "video_token_index"):
         if name in settings and getattr(config, name) is None:
             setattr(config, name, FIRST_SPECIAL)
     return config

@@ -134,6 +134,8 @@ def _small(plain: Any, config: Any) -> dict[str, Any]:
         out["max_image_size"] = {"longest_edge": image} if size is not None else image
     if hasattr(plain, "min_image_size"):
         out["min_image_size"] = image // 2
+    if hasattr(plain, "scale_resolution"):
+        out.update(scale_resolution=4 * patch, max_slice_nums=4)
     if hasattr(plain, "high_res_size"):
         out["high_res_size"] = {"height": 128, "width": 128}
     if hasattr(plain, "crop_to_patches"):
@@ -214,7 +216,15 @@ def _grid_makers(
         cells = cut(canvas(picture, rows * patch, cols * patch), patch, 1)
         return {"pixel_values": cells, "image_grid_thw": torch.tensor([[1, rows, cols]])}
 
-    return [flat(frames, merge), flat(1, merge), square_cells]
+    def blocks(picture: Image.Image) -> Pixels:
+        side = patch * merge
+        cells = cut(canvas(picture, rows * side, cols * side), side, 1)
+        return {
+            "pixel_values": cells.permute(0, 2, 3, 1),
+            "image_grid_thw": torch.tensor([[1, rows, cols]]),
+        }
+
+    return [flat(frames, merge), flat(1, merge), square_cells, blocks]
 
 
 def _hw(hf: Any, patch: int, image: int) -> Maker:
@@ -243,6 +253,8 @@ def _naflex(hf: Any, patch: int, image: int) -> Maker:
 def _positions(hf: Any, patch: int, image: int) -> Maker:
     vision = getattr(hf.config, "vision_config", None)
     pool = int(getattr(vision, "pooling_kernel_size", 0) or 1)
+    if hasattr(vision, "mm_posemb_size"):  # the unified model takes pooled blocks as its patches
+        patch, pool = patch * pool, 1
     rows, cols = 2 * pool, 4 * pool
     where = torch.tensor([[c, r] for r in range(rows) for c in range(cols)])
 
@@ -350,6 +362,14 @@ def _plain(lead: int) -> Callable[[Any, int, int], Maker]:
     return make
 
 
+def _volumes(hf: Any, patch: int, image: int) -> Maker:
+    def maker(picture: Image.Image) -> Pixels:
+        cells = cut(canvas(picture, 2 * patch, 3 * patch), patch, 1).permute(0, 2, 3, 1)
+        return {"pixel_values": cells[:, None].expand(-1, 2, -1, -1, -1).clone()}
+
+    return maker
+
+
 _SPECIAL: dict[str, Callable[[Any, int, int], Maker]] = {
     "nemotron_h_omni": _hw,
     "lfm2_vl": _naflex,
@@ -360,6 +380,7 @@ _SPECIAL: dict[str, Callable[[Any, int, int], Maker]] = {
     "minicpmv4_6": _strips,
     "minicpmv4_7": _strips,
     "molmo2": _pooling,
+    "inkling_mm_model": _volumes,
     "fuyu": _patch_list("pixel_values", True, False),
     "pix2struct": _patch_list("flattened_patches", True, True),
     "kosmos-2.5": _patch_list("flattened_patches", True, True),

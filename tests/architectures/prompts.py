@@ -16,10 +16,11 @@ _BEFORE, _BEHIND = (3, 20, 21), (22, 23, 24, 25)
 
 def image_id(config: Any) -> int | None:
     """Return the id that stands for a picture, as the model's config names it."""
-    for name in ("image_token_id", "image_token_index", "video_token_index", "image_patch_id"):
-        value = getattr(config, name, None)
-        if isinstance(value, int):
-            return value
+    for holder in (config, getattr(config, "vlm_config", None)):
+        for name in ("image_token_id", "image_token_index", "video_token_index", "image_patch_id"):
+            value = getattr(holder, name, None)
+            if isinstance(value, int):
+                return value
     return None
 
 
@@ -33,13 +34,17 @@ def _size(features: Any) -> int:
         return int(features.numel() // features.shape[-1])
     if isinstance(features, list | tuple):
         return sum(_size(item) for item in features if item is not None)
+    deep = getattr(features, "deepstack_features", None)
+    if deep is not None and getattr(features, "pooler_output", None) is None:
+        return _size(deep[0][1])  # (layer, features): every layer adds to the same positions
     pooled = getattr(features, "pooler_output", None)
     return _size(pooled if pooled is not None else features.last_hidden_state)
 
 
 def count_features(hf: Any, pixels: Mapping[str, Any]) -> int | None:
     """Return how many image embeddings the model makes of these pixels; None: it does not say."""
-    for holder in (hf, getattr(hf, "model", None)):
+    encoder = getattr(getattr(hf, "model", None), "encoder", None)
+    for holder in (hf, getattr(hf, "model", None), encoder):
         function = getattr(holder, "get_image_features", None)
         if function is None:
             continue
@@ -49,6 +54,8 @@ def count_features(hf: Any, pixels: Mapping[str, Any]) -> int | None:
         if "qformer_input_ids" in parameters:
             given["qformer_input_ids"] = torch.tensor([[1, 5, 6]])
             given["qformer_attention_mask"] = torch.ones(1, 3, dtype=torch.long)
+        if "image_merge_sizes" in pixels and "image_merge_sizes" not in parameters and not loose:
+            given["image_merge_sizes"] = pixels["image_merge_sizes"]
         with torch.no_grad():
             return _size(function(**given))
     return None

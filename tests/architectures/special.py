@@ -42,11 +42,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "deepseek_ocr2": {
         "text_config.mlp_layer_types": ["dense", "sparse", "sparse", "sparse"],
+        "text_config.num_experts_per_tok": 2,
         "vision_config.sam_config": {**_SAM, "image_size": 256, "patch_size": 16},
     },
     "emu3": {
         "vocabulary_map": _EMU3,
-        "vq_config": {**_VQ, "codebook_size": 16},
+        "vq_config": {**_VQ, "codebook_size": 16, "hidden_size": 32},
     },
     "ernie4_5_vl_moe": {
         "text_config.moe_intermediate_size": [48, 32],
@@ -67,16 +68,28 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "granite4_vision": {
         "deepstack_layer_map": [[0, 0], [1, 1]],
         "downsample_rate": "1/2",
+        "spatial_target_layers": [0, 1, 2, 3],
     },
-    "hunyuan_vl": {"text_config.head_dim": HEAD_DIM},
+    "hunyuan_vl": {
+        "text_config.head_dim": HEAD_DIM,
+        "text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 2, 2, 2]},
+    },
     "molmo2": {
         "adapter_config.vision_feature_layer": [3, 1],
         "vision_config.image_size": [IMAGE, IMAGE],
         "vision_config.num_position_embeddings": 16,
     },
     "muse_spark": {
+        "out_hidden_size": 4 * HIDDEN,
         "audio_config.hidden_sizes": [16, 16, 32, 32],
         "audio_config.depths": [1, 1, 1, 1],
+    },
+    "unlimited_ocr": {
+        "vision_config.sam_config.downsample_channels": [32, HIDDEN],
+        "vision_config.sam_config.output_channels": 32,
+        "vision_config.sam_config.image_size": 256,
+        "vision_config.sam_config.patch_size": 16,
+        "vision_config.encoder_config.patch_size": 16,
     },
     "qwen4_exp": {
         "text_config.indexer_n_heads": 2,
@@ -85,7 +98,58 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "text_config.indexer_budget": 64,
         "text_config.indexer_compress_ratio": 4,
     },
-    "dots3_note": {"text_config.num_key_value_heads": 4},
+    "aria": {
+        "projector_patch_to_query_dict": {"16": 6},
+        "max_value_projector_patch_to_query_dict": 6,
+    },
+    "dots3_note": {
+        "text_config.num_key_value_heads": 4,
+        "text_config.head_dim": 32,
+        "text_config.per_layer_config": {
+            f"{layer:02d}": {"num_attention_heads": 4, "num_key_value_heads": 4}
+            for layer in (2, 3)
+        },
+        "text_config.rope_parameters": {
+            kind: {**_ROPE, "partial_rotary_factor": 0.5}
+            for kind in ("indexed_attention", "sliding_attention")
+        },
+    },
+    "gemma3": {"mm_tokens_per_image": 4},
+    "shieldgemma2": {"mm_tokens_per_image": 4},
+    "t5gemma2": {"encoder.mm_tokens_per_image": 4},
+    "instructblipvideo": {"video_token_index": 150},
+    "kosmos-2.5": {"vision_config.patch_embed_hidden_size": 3 * PATCH * PATCH},
+    "pix2struct": {"vision_config.patch_embed_hidden_size": 3 * PATCH * PATCH},
+    "llama4": {
+        "vision_config.intermediate_size": 4 * HIDDEN,
+        "vision_config.projector_input_dim": HIDDEN,
+        "vision_config.projector_output_dim": HIDDEN,
+        "vision_config.vision_output_dim": HIDDEN,
+    },
+    "mllama": {
+        "vision_config.intermediate_layers_indices": [0, 1, 2],
+        "vision_config.vision_output_dim": 4 * HIDDEN,
+    },
+    "muse_glimmer": {"out_hidden_size": 4 * HIDDEN},
+    "vipllava": {"vision_feature_layers": [-1, -2, -3, -4, 1]},
+    "inkling_mm_model": {"vision_config.patch_size": 40},
+    "glm46v": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
+    "glm4v": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
+    "glm4v_moe": {"text_config.rope_parameters.mrope_section": [2, 1, 1]},
+    "glm_ocr": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
+    "glmga": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
+    "paddleocr_vl": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
+    "qwen2_vl": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
+    "qwen2_5_vl": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
+    "qwen2_5_omni_thinker": {
+        "text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]},
+        "vision_start_token_id": 170,
+    },
+    "qwen3_omni_moe_thinker": {"vision_start_token_id": 170},
+    "mistral4": {"num_key_value_heads": 4, "head_dim": 32},
+    "mistral_large4": {"text_config.num_key_value_heads": 4},
+    "kimi_k25": {"text_config.num_key_value_heads": 4},
+    "step3p7": {"text_config.sliding_window": 64},
     "gemma4": {"text_config.vocab_size_per_layer_input": 200},
     "janus": {"vq_config": {**_VQ, "num_embeddings": 16}},
     "diffusion_gemma": {"text_config.moe_intermediate_size": 48, "text_config.num_experts": 4,

@@ -1,0 +1,296 @@
+"""What is asked of every architecture: load, capture, differentiate, silence, restore, write, paint."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from build import NOT_BUILT, tiny_model
+from occlusion import occlusion
+from PIL import Image
+from pixels import pixel_maker
+from prompts import Reader
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+import mmkn_widgets as mmkn
+from mmkn_widgets.activations import record
+
+__all__ = ["Result", "examine"]
+
+
+@dataclass
+class Result:
+    """What one architecture can do; every reason is one sentence."""
+
+    architecture: str
+    pictures: str = ""
+    sites: int = 0
+    routed: int = 0
+    refused: list[str] = field(default_factory=list)
+    behind: list[str] = field(default_factory=list)
+    checks: dict[str, bool] = field(default_factory=dict)
+    generates: bool = False
+    geometry: str = ""
+    shape: list[int] = field(default_factory=list)
+    approximate: bool = False
+    paints: bool = False
+    paint_reason: str = ""
+    reason: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether the whole round trip went well."""
+        return not self.reason and bool(self.checks) and all(self.checks.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-able data."""
+        return {**asdict(self), "works": self.works}
+
+
+def picture(seed: int = 0) -> Image.Image:
+    """Return a picture of noise that is wider than high."""
+    noise = np.random.default_rng(seed).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def load(architecture: str) -> tuple[Any, str]:
+    """Build, save, load through `load_model`; return the model and what reads its pictures."""
+    hf = tiny_model(architecture)
+    with tempfile.TemporaryDirectory() as folder:
+        hf.save_pretrained(Path(folder))
+        loaded = mmkn.load_model(folder)
+    try:
+        how, maker = pixel_maker(architecture, loaded.hf)
+    except ValueError:
+        how, maker = "text only", lambda _: {}
+    reader = Reader(architecture, loaded.hf, maker)
+    return mmkn.load_model(loaded.hf, reader), how
+
+
+def examine(architecture: str) -> Result:
+    """Run the round trip on one architecture."""
+    result = Result(architecture)
+    if architecture in NOT_BUILT:
+        result.reason = result.paint_reason = NOT_BUILT[architecture]
+        return result
+    try:
+        model, result.pictures = load(architecture)
+    except Exception as error:
+        result.reason = f"load: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        result.paint_reason = result.reason
+        return result
+    result.sites = len(model.sites)
+    result.routed = sum(site.expert >= 0 for site in model.sites)
+    result.refused = [str(refusal) for refusal in model.refused]
+    result.behind = sorted({what for check in model.checks for what in check.behind})
+    prepared = model.prepare(picture())
+    steps: tuple[tuple[str, Callable[[Any, Any], bool]], ...] = (
+        ("captured values equal an independent hook's", captured_equal),
+        ("finite difference agrees with the gradient", gradient_agrees),
+        ("zeroing all neurons leaves what the bias writes", silenced),
+        ("restore is bit-exact", restored),
+    )
+    for name, step in steps:
+        try:
+            result.checks[name] = step(model, prepared)
+        except Exception as error:
+            result.checks[name] = False
+            result.reason += f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}; "
+    generation(model, prepared, result)
+    painting(model, result)
+    return result
+
+
+def captured_equal(model: Any, prepared: Any) -> bool:
+    """Compare `record` with hooks that know nothing of our sites' code."""
+    seen: dict[int, torch.Tensor] = {}
+    handles = []
+    for site in model.sites:
+        if site.kind != "routed":
+
+            def keep(_m: Any, args: Any, _o: Any, row: int = site.row) -> None:
+                seen[row] = args[0].detach().clone()
+
+            handles.append(site.module.register_forward_hook(keep))
+    experts = _ExpertInputs(model)
+    with experts:
+        model.forward(prepared)
+    for handle in handles:
+        handle.remove()
+    with record(model) as ours:
+        model.forward(prepared)
+    for site in model.sites:
+        value = ours.values[site.row].reshape(-1, site.width)
+        if site.kind != "routed":
+            if not torch.equal(value, seen[site.row].reshape(-1, site.width)):
+                return False
+        elif not experts.agrees(site, value):
+            return False
+    return True
+
+
+class _ExpertInputs(TorchFunctionMode):
+    """Collect what `linear` multiplies with each expert's down projection, whoever calls it."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.rows: dict[int, torch.Tensor] = {}
+        self.where = {
+            site.module.down_proj[site.expert - site.first_expert].data_ptr(): site.row
+            for site in model.sites
+            if site.kind == "routed"
+        }
+        self.before: list[tuple[Any, Any]] = []
+
+    def __enter__(self) -> _ExpertInputs:
+        if self.where:
+            for module in {s.module for s in self.model.sites if s.kind == "routed"}:
+                self.before.append((module.config, module.config._experts_implementation))
+                module.config._experts_implementation = "eager"
+        super().__enter__()
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        super().__exit__(*args)
+        for config, implementation in reversed(self.before):
+            config._experts_implementation = implementation
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        weights = [a for a in args[1:2] if isinstance(a, torch.Tensor)]
+        if weights and weights[0].data_ptr() in self.where:
+            if func in (functional.linear, torch.matmul, torch.Tensor.__matmul__, torch.Tensor.matmul):
+                self.rows[self.where[weights[0].data_ptr()]] = args[0].detach().clone()
+        return func(*args, **(kwargs or {}))
+
+    def agrees(self, site: Any, value: torch.Tensor) -> bool:
+        """Whether the rows that were routed to the expert are the rows that `record` holds."""
+        used = value[(value != 0).any(dim=1)]
+        truth = self.rows.get(site.row, value.new_zeros(0, site.width)).reshape(-1, site.width)
+        truth = truth[(truth != 0).any(dim=1)]
+        if len(used) != len(truth):
+            return False
+        order = [rows[torch.argsort(rows.double().sum(dim=1))] for rows in (used, truth)]
+        return torch.allclose(order[0], order[1], rtol=1e-5, atol=1e-7)
+
+
+def _objective(output: Any) -> torch.Tensor:
+    logits = getattr(output, "logits", None)
+    value = logits if logits is not None else next(v for v in output.values() if v.is_floating_point())
+    weights = torch.linspace(-1, 1, value.numel(), dtype=torch.float64).reshape(value.shape)
+    return (value.double() * weights).sum()
+
+
+def gradient_agrees(model: Any, prepared: Any) -> bool:
+    """Move one site's activation along a random direction, both ways, and compare the slope."""
+    model.hf.double()
+    try:
+        inputs = {k: v.double() if v.is_floating_point() else v for k, v in prepared.inputs.items()}
+        for site in _spread(model.sites):
+            with record(model, rows=[site.row], gradients=True) as seen:
+                output = model.forward(inputs, grad=True)
+            gradient = seen.gradients(_objective(output))[site.row]
+            value = seen.values[site.row].detach()
+            generator = torch.Generator().manual_seed(site.row)
+            noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            direction = (noise + torch.sign(gradient)) * (value != 0)
+            wanted = float((gradient * direction).sum())
+            scale = float(value.abs().mean()) * 1e-3 or 1e-6
+            got = []
+            for sign in (1.0, -1.0):
+                moved = (value + sign * scale * direction).reshape
+                handle = site.hook(lambda x, moved=moved: moved(x.shape).to(x.dtype))
+                try:
+                    got.append(float(_objective(model.forward(inputs))))
+                finally:
+                    handle.remove()
+            slope = (got[0] - got[1]) / (2 * scale)
+            if abs(slope - wanted) > 1e-2 * abs(wanted) + 1e-6:
+                return False
+        return True
+    finally:
+        model.hf.float()
+
+
+def _spread(sites: Any) -> list[Any]:
+    picked = [sites[len(sites) // 2], sites[-1]]
+    dense = [site for site in sites if site.kind != "routed"]
+    return [*dict.fromkeys([*picked, *dense[:1]])]
+
+
+def silenced(model: Any, prepared: Any) -> bool:
+    """Zero every neuron through an ablation; each projection must write its bias and no more."""
+    outputs: dict[str, tuple[Any, torch.Tensor]] = {}
+    handles = []
+    for site in model.sites:
+
+        def keep(_m: Any, _a: Any, output: Any, site: Any = site) -> None:
+            outputs[site.module_name] = (site, output.detach().clone())
+
+        handles.append(site.module.register_forward_hook(keep))
+    try:
+        with model.ablate(None):
+            model.forward(prepared)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for site, output in outputs.values():
+        bias = getattr(site.module, "bias", None) if site.kind != "routed" else None
+        wanted = torch.zeros_like(output) if bias is None else bias.expand_as(output)
+        if not torch.equal(output, wanted.to(output.dtype)):
+            return False
+    return len(outputs) > 0
+
+
+def restored(model: Any, prepared: Any) -> bool:
+    """Compare the output and the weights before an ablation with those after it, bit for bit."""
+    weights = {name: value.clone() for name, value in model.hf.state_dict().items()}
+    before = _objective(model.forward(prepared))
+    with model.ablate(None):
+        during = _objective(model.forward(prepared))
+    after = _objective(model.forward(prepared))
+    same = all(torch.equal(value, weights[name]) for name, value in model.hf.state_dict().items())
+    return bool(same and torch.equal(before, after) and not torch.equal(before, during))
+
+
+def generation(model: Any, prepared: Any, result: Result) -> None:
+    """Write three tokens before, during and after an ablation, where the model writes at all."""
+    try:
+        before = model.generate(prepared, max_new_tokens=3).token_ids
+        with model.ablate(None):
+            model.generate(prepared, max_new_tokens=3)
+        after = model.generate(prepared, max_new_tokens=3).token_ids
+    except Exception as error:
+        text = " ".join(str(error).split())[:160]
+        result.refused.append(f"caption: {type(error).__name__}: {text}")
+        return
+    result.generates = True
+    result.checks["captions before and after are the same"] = before == after
+
+
+def painting(model: Any, result: Result) -> None:
+    """Map the tokens, and look where marks on the picture land."""
+    try:
+        prepared = model.prepare(picture())
+        tokens = model.token_maps(prepared)[0]
+    except Exception as error:
+        result.paint_reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return
+    geometry = tokens.geometry
+    result.geometry, result.shape = geometry.kind, list(geometry.shape)
+    result.approximate = geometry.approximate
+    result.paint_reason = geometry.reason
+    if not geometry.paintable:
+        return
+    agreeing, tested = occlusion(model, picture())
+    result.paints = tested > 0 and agreeing >= 0.75 * tested
+    if not result.paints:
+        result.paint_reason = f"marks landed on the right token in {agreeing} of {tested} cells"
