@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from .._errors import NotSupported
 from .where import RunTracker, Where
@@ -45,11 +47,18 @@ class Run(threading.local):
 
 
 def _tracker(model: Any) -> RunTracker:
-    from ..models.image_positions import image_mask
+    from ..models.image_positions import image_mask, image_token_ids
+
+    image_ids = image_token_ids(model)
+
+    def images(inputs: Mapping[str, Any]) -> np.ndarray:
+        # generate may have turned the pixels into embeddings already: the ids tell as well
+        by_id = np.isin(inputs["input_ids"].detach().cpu().numpy(), image_ids)
+        return np.logical_or(by_id, image_mask(model, inputs))
 
     special = getattr(model.tokenizer, "all_special_ids", None)
     stream = "decoder_" if model.is_encoder_decoder and model.stack == "decoder" else ""
-    return RunTracker(lambda inputs: image_mask(model, inputs), list(special or ()), stream)
+    return RunTracker(images, list(special or ()), stream)
 
 
 class Running:

@@ -112,9 +112,10 @@ class RunTracker:
             self._padding = (~kept).long().cumprod(1).sum(1)
         else:
             index = past + torch.arange(length, device=given.device).expand(batch, length)
-            padding = self._padding if past and self._padding is not None else None
-            if padding is not None and len(padding) == batch:
-                index = index - padding[:, None]
+            if past == 0:
+                self._padding = None
+            elif self._padding is not None and len(self._padding) == batch:
+                index = index - self._padding[:, None]
         if prompt_length is not None and len(prompt_length) == batch:
             self._prompt_length = torch.as_tensor(list(prompt_length), device=index.device)
         elif past == 0 or self._prompt_length is None or len(self._prompt_length) != batch:
@@ -132,7 +133,7 @@ class RunTracker:
         roles[index >= self._prompt_length[:, None]] = ROLES.index("generated")
         if ids is inputs.get("input_ids"):
             image = torch.as_tensor(self._image_mask(inputs), device=ids.device)
-            roles[image] = ROLES.index("image")
+            roles[image & (index < self._prompt_length[:, None])] = ROLES.index("image")
         roles[index < 0] = ROLES.index("special")
         return roles
 
