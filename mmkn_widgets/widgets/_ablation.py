@@ -72,7 +72,7 @@ class Ablations:
             own = item is self._own
             active.append(
                 {
-                    "label": f"{item.name} in {self.model.name}",
+                    "label": str(item.name),
                     "count": count,
                     "mode": str(getattr(item, "kind", "")),
                     "own": own,

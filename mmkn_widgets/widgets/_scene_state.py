@@ -61,7 +61,7 @@ def evidence_state(study: StudyLike) -> dict[str, Any]:
         "gradient_sum": _float_bytes(evidence, "gradient_sum"),
         "labels": {
             "difference": f"{signed}activation difference{at}",
-            "gradcam": f"activation × gradient of the {score}",
+            "gradcam": f"GradCAM of the {score}",
             "activation": "activation",
             "score": score,
         },

@@ -17,6 +17,7 @@ from ._base import bundle
 from ._choice import default_thresholds, kept_ids, quantile
 from ._explorer_code import setup_code
 from ._explorer_study import StudyWork
+from ._open import OpenSaved
 from ._scene_state import (
     best_neurons,
     evidence_state,
@@ -342,15 +343,7 @@ class Explorer(ExplorerTraits, StudyWork, Actions):
         (folder / "explorer.json").write_text(text + "\n", encoding="utf-8")
         return folder
 
-    @classmethod
-    def open(cls, path: str | Path, model: Any = None) -> Explorer:
-        """Open what `save` wrote; the model is loaded by its name unless given."""
-        from ..studies import open_study
-
-        study = open_study(path, model)
-        file = Path(path) / "explorer.json"
-        state = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-        return cls(study, state=state)
+    open: ClassVar[Any] = OpenSaved()
 
     def save_html(self, path: str | Path) -> Path:
         """Write one offline page: thresholds, overlays, tables and captions stay alive in it."""
@@ -367,7 +360,7 @@ class Explorer(ExplorerTraits, StudyWork, Actions):
 
     def close(self) -> None:
         """Take back the own ablation, cancel what runs, free the arrays."""
-        if self._closed:
+        if self._closed or not hasattr(self, "_ablations"):
             return
         self._forget_stack()
         self._ablations_drop()

@@ -51,7 +51,8 @@ const BASE = `
 .mmkn .btn[aria-pressed="true"] { background: var(--tint); color: var(--accent); font-weight: 600; }
 .mmkn :disabled { opacity: .5; cursor: not-allowed; }
 .mmkn :is(button, input, select, canvas, [tabindex], summary):focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-.mmkn .segments { display: inline-flex; border: 1px solid var(--line); border-radius: var(--radius); background: var(--bg); }
+.mmkn .segments button[hidden] { display: none; }
+.mmkn .segments { display: inline-flex; max-width: 100%; border: 1px solid var(--line); border-radius: var(--radius); background: var(--bg); }
 .mmkn .segments button { all: unset; padding: 3px 10px; cursor: pointer; line-height: 20px; white-space: nowrap; }
 .mmkn .segments button:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 4px; }
 .mmkn .segments button + button { border-inline-start: 1px solid var(--line); }
@@ -172,14 +173,16 @@ const PARTS = `
 `;
 
 const LAYOUT = `
-.mmkn .explorer { display: grid; gap: 1px; background: var(--line); overflow: visible; grid-template-columns: minmax(0, 1fr);
+.mmkn .explorer { display: grid; gap: 1px; background: var(--line); overflow: clip; grid-template-columns: minmax(0, 1fr);
   grid-template-areas: "alert" "top" "scenes" "picture" "without" "caption" "plane" "layers" "table" "foot"; }
 .mmkn .explorer > * { background: var(--bg); }
 .mmkn .explorer > [hidden] { display: none; }
-.mmkn .a-alert { grid-area: alert; } .mmkn .a-top { grid-area: top; border-radius: 10px 10px 0 0; } .mmkn .a-scenes { grid-area: scenes; padding-block: 7px; }
+.mmkn .explorer > .a-alert { background: light-dark(#fdf0ee, #3a2320); border: 0; }
+.mmkn .explorer > .a-alert.info { background: var(--bg-2); }
+.mmkn .a-alert { grid-area: alert; } .mmkn .a-top { grid-area: top; } .mmkn .a-scenes { grid-area: scenes; padding-block: 7px; }
 .mmkn .a-picture { grid-area: picture; } .mmkn .a-without { grid-area: without; } .mmkn .a-caption { grid-area: caption; }
 .mmkn .a-plane { grid-area: plane; } .mmkn .a-layers { grid-area: layers; } .mmkn .a-table { grid-area: table; }
-.mmkn .explorer > .a-foot { grid-area: foot; background: var(--bg-2); border-radius: 0 0 10px 10px; }
+.mmkn .explorer > .a-foot { grid-area: foot; background: var(--bg-2); }
 .mmkn .a-top { padding: 9px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; gap: 8px 12px; }
 .mmkn .a-foot { padding: 10px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; }
 @container (min-width: 520px) {

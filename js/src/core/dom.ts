@@ -61,7 +61,8 @@ export function button(label: string, onclick: () => void, props: Props = {}): H
 export interface Segments<T extends string> {
   readonly el: HTMLElement;
   set(value: T): void;
-  enable(value: T, on: boolean, why?: string): void;
+  /** Offer a choice, or leave it out. */
+  offer(value: T, on: boolean): void;
 }
 
 /** A row of exclusive choices: one tab stop, arrow keys move. */
@@ -79,7 +80,7 @@ export function segments<T extends string>(
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const live = buttons.filter((b) => !b.disabled);
+    const live = buttons.filter((b) => !b.hidden);
     const at = live.indexOf(document.activeElement as HTMLButtonElement);
     const next = live[(at + step + live.length) % live.length];
     next?.focus();
@@ -94,11 +95,9 @@ export function segments<T extends string>(
         b.tabIndex = on ? 0 : -1;
       }
     },
-    enable(value, on, why) {
+    offer(value, on) {
       const b = buttons.find((item) => item.dataset["value"] === value);
-      if (!b) return;
-      b.disabled = !on;
-      setAttr(b, "title", on ? null : (why ?? null));
+      if (b) b.hidden = !on;
     },
   };
 }

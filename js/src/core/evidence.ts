@@ -121,10 +121,17 @@ export class Evidence {
     return (this.orderD ??= argsortDescending(this.difference));
   }
 
-  /** Ascending copy of the values, NaN left out at the end. */
+  /** How many neurons there are: padding of narrower layers (NaN) is none. */
+  get neurons(): number {
+    return this.sorted("difference").length;
+  }
+
+  /** Ascending copy of the values that are numbers, of neurons that have both scores. */
   sorted(key: "gradcam" | "difference"): Float32Array {
-    if (key === "gradcam") return (this.sortedG ??= Float32Array.from(this.gradcam).sort());
-    return (this.sortedD ??= Float32Array.from(this.difference).sort());
+    const make = (values: Float32Array): Float32Array =>
+      values.slice(0, this.size).filter((_, i) => Number.isFinite(this.difference[i] + this.gradcam[i])).sort();
+    if (key === "gradcam") return (this.sortedG ??= make(this.gradcam));
+    return (this.sortedD ??= make(this.difference));
   }
 
   /** How many values are above the threshold. */
@@ -153,6 +160,6 @@ export class Evidence {
 
   /** The share of values that are at or below the threshold. */
   quantileOf(key: "gradcam" | "difference", threshold: number): number {
-    return this.size ? 1 - this.rank(key, threshold) / this.size : 0;
+    return this.neurons ? 1 - this.rank(key, threshold) / this.neurons : 0;
   }
 }

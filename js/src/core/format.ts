@@ -11,6 +11,12 @@ export function short(value: number): string {
   return value.toFixed(digits).replace(/^(-?)0\./, "$1.").replace(/^-/, "−");
 }
 
+/** A round number as an axis shows it: .3, 1, 2.5. */
+export function tick(value: number): string {
+  const text = Math.abs(value) < 0.001 && value !== 0 ? value.toExponential(0).replace("e-", "e−") : String(Number(value.toPrecision(3)));
+  return text.replace(/^(-?)0\./, "$1.").replace(/^-/, "−");
+}
+
 /** A signed change: +1.2, −3.7. */
 export function change(value: number): string {
   return (value > 0 ? "+" : "") + short(value);

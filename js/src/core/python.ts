@@ -7,7 +7,11 @@ import type { Session } from "./session";
 export function asPython(session: Session): string {
   const { store } = session;
   const width = session.evidence().width || 1;
-  const at = (id: number): string => `(${Math.floor(id / width)}, ${id % width})`;
+  const place = (row: number): readonly [number, number] => store.get("rows")?.[row] ?? [row, -1];
+  const at = (id: number): string => {
+    const [layer, expert] = place(Math.floor(id / width));
+    return expert < 0 ? `(${layer}, ${id % width})` : `(${layer}, ${expert}, ${id % width})`;
+  };
   const cuts = store.get("mode") === "quantile"
     ? [`quantile_d=${pythonFloat(store.get("quantile_d"))}`, `quantile_g=${pythonFloat(store.get("quantile_g"))}`]
     : [`threshold_d=${float32Literal(store.get("threshold_d"))}`, `threshold_g=${float32Literal(store.get("threshold_g"))}`];
@@ -15,9 +19,13 @@ export function asPython(session: Session): string {
   const off = session.rowsOff();
   const out = [...session.unchecked()].filter((id) => session.evidence().passes(id, Math.fround(td), Math.fround(tg), off));
   if (out.length) cuts.push(`exclude=[${out.map(at).join(", ")}]`);
-  if (off.size) cuts.push(`exclude_rows=[${[...off].join(", ")}]`);
   const lines = [store.get("setup_code") || `study = mmkn.study(model, ${pythonString(store.get("concept") ?? "")}, scenes)`,
     `neurons = study.neurons(${cuts.join(", ")})`];
+  if (off.size) {
+    const experts = [...off].some((row) => place(row)[1] >= 0);
+    const gone = [...off].map((row) => (experts ? `(${place(row).join(", ")})` : String(place(row)[0]))).join(", ");
+    lines.push(`neurons = neurons.filter(lambda n: ${experts ? "(n.layer, n.expert)" : "n.layer"} not in {${gone}})`);
+  }
   const ablation = store.get("ablation");
   if (ablation?.active?.some((item) => item.own)) {
     const mode = store.get("ablate_mode");

@@ -94,11 +94,17 @@ export class Session {
     return this.evidence().list(td, tg, this.rowsOff(), "gradcam", false, limit).filter((id) => !out.has(id));
   }
 
+  /** "L4", or "L4·E1" in a mixture of experts. */
+  rowName(row: number): string {
+    const [layer, expert] = this.store.get("rows")?.[row] ?? [row, -1];
+    return expert < 0 ? `L${layer}` : `L${layer}·E${expert}`;
+  }
+
   /** "L4·233", or "L4·E1·233" in a mixture of experts. */
   name(id: number): string {
     const width = this.evidence().width || 1;
     const row = Math.floor(id / width);
-    return `${this.store.get("row_names")?.[row] ?? `L${row}`}·${id % width}`;
+    return `${this.rowName(row)}·${id % width}`;
   }
 
   words(id: number): string[] | undefined {

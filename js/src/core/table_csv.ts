@@ -12,7 +12,7 @@ export function neuronsCsv(session: Session): string {
   const lines = ["row,layer,index,difference,gradcam,words"];
   for (const id of session.survivors()) {
     const row = Math.floor(id / width);
-    const layer = session.store.get("row_names")?.[row] ?? `L${row}`;
+    const layer = session.rowName(row);
     lines.push([row, quote(layer), id % width, difference[id], gradcam[id], quote((session.words(id) ?? []).map((w) => w.trim()).join(" "))].join(","));
   }
   return lines.join("\n") + "\n";

@@ -98,7 +98,8 @@ export const STATUS = {
 
 export const EVIDENCE = {
   shape: json<[number, number]>(),
-  row_names: json<string[]>(),
+  /** layer and expert (-1: dense) of each row of the arrays */
+  rows: json<[number, number][]>(),
   labels: json<Labels>(),
   difference: bytes,
   gradcam: bytes,

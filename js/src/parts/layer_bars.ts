@@ -12,7 +12,7 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
   let bars: { button: HTMLButtonElement; fill: HTMLElement; count: HTMLElement }[] = [];
 
   const build = (): void => {
-    const names = store.get("row_names") ?? [];
+    const names = (store.get("rows") ?? []).map((_, row) => session.rowName(row));
     list.textContent = "";
     list.classList.toggle("dense", names.length > 14);
     bars = names.map((name, row) => {
@@ -28,12 +28,12 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
     if (!off.delete(row)) off.add(row);
     store.commit({ rows_off: [...off].sort((a, b) => a - b) });
   };
-  store.watch(["row_names"], build);
-  store.watch(["row_names", "rows_off", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "unchecked"], () => {
+  store.watch(["rows"], build);
+  store.watch(["rows", "rows_off", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "unchecked"], () => {
     const { perRow } = session.kept();
     const off = session.rowsOff();
     const most = Math.max(1, ...perRow);
-    const names = store.get("row_names") ?? [];
+    const names = (store.get("rows") ?? []).map((_, row) => session.rowName(row));
     bars.forEach((bar, row) => {
       const count = perRow[row] ?? 0;
       bar.fill.style.width = `${(count / most) * 100}%`;

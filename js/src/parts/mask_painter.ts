@@ -60,8 +60,8 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
   });
   tools.set(tool);
   host.append(h("div", { class: "head" }, title, note), stage,
-    h("div", { class: "row" }, tools.el, undo, clear),
-    h("div", { class: "row" }, h("label", { class: "grow" }, "size", size), inpaint),
+    h("div", { class: "row" }, tools.el, h("label", { class: "grow" }, "size", size)),
+    h("div", { class: "row" }, undo, clear, h("span", { class: "grow" }), inpaint),
     h("div", { class: "row" }, h("span", { class: "note" }, "objects"), objects));
 
   const show = (): void => store.touch("view");

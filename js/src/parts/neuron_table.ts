@@ -182,7 +182,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
   });
   local = ++tables;
   session.paint(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids",
-    "unchecked", "selected", "concept_forms", "row_names"], paint);
+    "unchecked", "selected", "concept_forms", "rows"], paint);
 }
 
 let tables = 0;

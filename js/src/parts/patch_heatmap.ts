@@ -245,8 +245,8 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     smooth.box.checked = Boolean(store.get("smooth"));
     signed.box.checked = Boolean(store.get("signed"));
     mask.box.checked = Boolean(store.get("above_percentile"));
-    choice.enable("difference", byteLength(store.get("difference_map")) > 0, "not computed for this scene");
-    choice.enable("gradcam", byteLength(store.get("gradcam_map")) > 0, "not computed for this scene");
+    choice.offer("difference", byteLength(store.get("difference_map")) > 0);
+    choice.offer("gradcam", byteLength(store.get("gradcam_map")) > 0);
   });
   store.watch([...SETS, "overlay", "signed", "selected", "scene", "maps"], wantExact);
   session.paint([...SETS, "overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "selected", "maps", "map_ids", "map_sign", "grid", "patch_words",

@@ -2,7 +2,7 @@
 
 import { Axis, suitableKind, type AxisKind } from "../core/axis";
 import { clamp, h, segments, setText } from "../core/dom";
-import { integer, plural, short } from "../core/format";
+import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
 import { fit } from "../core/theme";
@@ -48,7 +48,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement): void {
   const paint = (): void => {
     const width = plane.clientWidth;
     if (!width) return;
-    const height = Math.round(clamp(width * 0.52, 200, 330));
+    const height = Math.round(clamp(width * 0.62, 210, 350));
     canvas.style.height = `${height}px`;
     box = { width, height, w: width - LEFT - RIGHT, h: height - TOP - BOTTOM };
     const tone = session.colors();
@@ -90,7 +90,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement): void {
     corner.style.left = `${x}px`;
     corner.style.top = `${y}px`;
     const kept = session.kept();
-    setText(note, `${integer(session.evidence().size)} neurons · ${integer(kept.checked)} kept · drag the corner`);
+    setText(note, `${integer(session.evidence().neurons)} neurons · ${integer(kept.checked)} kept · drag the corner`);
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
     corner.setAttribute("aria-valuetext", `difference above ${short(td)}, GradCAM above ${short(tg)}, ${plural(kept.checked, "neuron")} kept`);
   };
@@ -177,7 +177,7 @@ function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, ton
     const x = Math.round(LEFT + d.position(v) * box.w) + 0.5;
     line(ctx, x, TOP, x, TOP + box.h);
     if (x - last < 34) continue;
-    ctx.fillText(short(v), x, TOP + box.h + 4);
+    ctx.fillText(tick(v), x, TOP + box.h + 4);
     last = x;
   }
   ctx.textAlign = "right";
@@ -187,7 +187,7 @@ function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, ton
     const y = Math.round(TOP + (1 - g.position(v)) * box.h) + 0.5;
     line(ctx, LEFT, y, LEFT + box.w, y);
     if (last - y < 14) continue;
-    ctx.fillText(short(v), LEFT - 5, y);
+    ctx.fillText(tick(v), LEFT - 5, y);
     last = y;
   }
   ctx.textAlign = "center";
@@ -203,6 +203,7 @@ function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: 
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
   ctx.font = `600 11px ${getComputedStyle(ctx.canvas).fontFamily}`;
+  const placed: [number, number][] = [];
   for (const mark of session.store.get("marks") ?? []) {
     const x = LEFT + clamp(d.position(mark.threshold_d), 0, 1) * box.w;
     const y = TOP + (1 - clamp(g.position(mark.threshold_g), 0, 1)) * box.h;
@@ -213,6 +214,8 @@ function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: 
     ctx.strokeStyle = tone["new"];
     ctx.lineWidth = 2;
     ctx.stroke();
+    if (placed.some(([px, py]) => Math.abs(px - x) < 34 && Math.abs(py - y) < 13)) continue;
+    placed.push([x, y]);
     ctx.lineWidth = 3;
     ctx.strokeStyle = tone["bg"];
     const label = short(Math.min(mark.suppression, mark.retention));

@@ -41,9 +41,9 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     session.announce(`${plural(session.kept().checked, "neuron")} kept`);
   };
   // In quantile mode the slider is logarithmic in the share that is kept: all on the left, one neuron on the right.
-  const toQuantile = (position: number): number => (position <= 0 ? 0 : 1 - session.evidence().size ** -position);
+  const toQuantile = (position: number): number => (position <= 0 ? 0 : 1 - session.evidence().neurons ** -position);
   const fromQuantile = (q: number): number => {
-    const n = Math.max(session.evidence().size, 2);
+    const n = Math.max(session.evidence().neurons, 2);
     return clamp(Math.log(Math.max(1 - q, 1 / n)) / -Math.log(n), 0, 1);
   };
   range.addEventListener("input", () => {
@@ -66,7 +66,7 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     if (document.activeElement !== box && !(box.getRootNode() as ShadowRoot).activeElement?.isSameNode(box)) {
       box.value = quantile() ? String(Number(q.toFixed(6))) : float32Literal(Number(value.toPrecision(4))).replace(/\.0$/, "");
     }
-    const kept = session.evidence().rank(key, value) / Math.max(session.evidence().size, 1);
+    const kept = session.evidence().rank(key, value) / Math.max(session.evidence().neurons, 1);
     setText(share, top(kept));
     range.setAttribute("aria-valuetext", `${box.value}, ${top(kept)}`);
   });

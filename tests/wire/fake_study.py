@@ -1,0 +1,239 @@
+"""A study without a model: random scores, drawn pictures, a stack that only remembers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from PIL import Image, ImageDraw
+
+from mmkn_widgets.attribution import NeuronSet
+from mmkn_widgets.datasets import ObjectInstance, Scene
+from mmkn_widgets.models.worker import Worker
+
+VOCABULARY = "car cars bus tree wheel red grass house room shows dark fish boat <b>x</b> night sea".split()
+
+
+class FakeStack:
+    """Remembers what is pushed; no model is changed."""
+
+    def __init__(self) -> None:
+        self.active: tuple[Any, ...] = ()
+        self.observers: list[Any] = []
+
+    def push(self, item: Any) -> Any:
+        self.active = (*self.active, item)
+        self._tell("push")
+        return item
+
+    def pop(self, item: Any) -> Any:
+        self.active = tuple(other for other in self.active if other is not item)
+        self._tell("pop")
+        return item
+
+    def clear(self) -> None:
+        self.active = ()
+        self._tell("clear")
+
+    def observe(self, callback: Any) -> Any:
+        self.observers.append(callback)
+        return lambda: callback in self.observers and self.observers.remove(callback)
+
+    def _tell(self, action: str) -> None:
+        for callback in list(self.observers):
+            callback(SimpleNamespace(action=action))
+
+
+class FakeModel:
+    """Writes the concept's word unless at least `enough` neurons are off."""
+
+    def __init__(self, layers: int, neurons: int, word: str, enough: int = 5) -> None:
+        self.name = "fake-llava"
+        self.sites = [SimpleNamespace(layer=k, expert=-1) for k in range(layers)]
+        self.n_layers, self.n_neurons, self.device = layers, neurons, "cpu"
+        self.worker = Worker("fake")
+        self.interventions = FakeStack()
+        self.tokenizer = SimpleNamespace(tokenize=lambda text: [text])
+        self.word, self.enough = word, enough
+
+    def ablate(self, mask: np.ndarray, mode: str = "zero", **options: Any) -> Any:
+        assert mask.dtype == bool
+        assert mask.shape == (self.n_layers, self.n_neurons)
+        return SimpleNamespace(
+            name=options["name"], kind="ablation", n_neurons=int(mask.sum()), mask=mask, mode=mode
+        )
+
+    def caption(self, image: Any, prompt: Any = None, on_token: Any = None, cancel: Any = None) -> str:
+        off = sum(item.n_neurons for item in self.interventions.active)
+        word = "bus" if off >= self.enough else self.word
+        text = f"a red {word} next to a big green tree on the grass"
+        for piece in text.split():
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            if on_token is not None:
+                on_token(piece + " ", 0)
+        return text
+
+
+def draw_scene(number: int, side: int = 96) -> tuple[Image.Image, Image.Image, np.ndarray]:
+    """Return a picture with a car and a tree, the same without the car, and the car's mask."""
+    rng = np.random.default_rng(number)
+    big = side * 3
+    without = Image.new("RGB", (big, big), (146, 200, 250))
+    pen = ImageDraw.Draw(without)
+    pen.rectangle((0, big // 2, big, big), fill=(104, 178, 74))
+    tree = int(rng.uniform(0.55, 0.8) * big)
+    pen.rectangle((tree - 8, big * 0.42, tree + 8, big * 0.55), fill=(120, 72, 40))
+    pen.ellipse((tree - 50, big * 0.15, tree + 50, big * 0.46), fill=(40, 140, 60))
+    picture = without.copy()
+    mask = Image.new("1", (big, big))
+    x, y = int(rng.uniform(0.12, 0.42) * big), int(rng.uniform(0.6, 0.75) * big)
+    color = tuple(int(v) for v in rng.integers(60, 250, 3))
+    for canvas, body, wheel in ((picture, color, (40, 40, 48)), (mask, 1, 1)):
+        draw = ImageDraw.Draw(canvas)
+        draw.rounded_rectangle((x, y, x + 92, y + 34), 10, fill=body)
+        draw.rounded_rectangle((x + 18, y - 24, x + 70, y + 12), 10, fill=body)
+        for left in (14, 60):
+            draw.ellipse((x + left, y + 22, x + left + 24, y + 46), fill=wheel)
+    small = (side, side)
+    return (
+        picture.resize(small, Image.Resampling.LANCZOS),
+        without.resize(small, Image.Resampling.LANCZOS),
+        np.asarray(mask.resize(small)),
+    )
+
+
+class FakeStudy:
+    """What `mmkn_widgets.Study` offers the Explorer, from a seed."""
+
+    def __init__(
+        self, word: str = "car", layers: int = 6, neurons: int = 512, scenes: int = 6, seed: int = 0
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.rng = rng
+        self.model = FakeModel(layers, neurons, word)
+        self.concept = SimpleNamespace(
+            word=word, forms=(word, word + "s"), named_in=lambda text: word in text
+        )
+        shape = (layers, neurons)
+        d = np.abs(rng.normal(0.35, 0.18, shape)).astype(np.float32)
+        g = np.abs(rng.normal(0, 0.012, shape) * (0.3 + d)).astype(np.float32)
+        hot = rng.random(shape) < 0.02 * np.linspace(0.1, 2, layers)[:, None]
+        d[hot] = rng.uniform(0.8, 2.0, int(hot.sum()))
+        g[hot] = rng.uniform(0.03, 0.4, int(hot.sum()))
+        activation = (d * rng.choice([-1, 1], shape)).astype(np.float32)
+        dims = ("layer", "neuron")
+        self.evidence = xr.Dataset(
+            {
+                "difference": (dims, d),
+                "gradcam": (dims, g),
+                "gradient_sum": (dims, (g * 0.2).astype(np.float32)),
+                "activation": (dims, activation),
+            }
+        )
+        self.options = {
+            "positions": "predicting",
+            "reduce": "max",
+            "difference": "absolute",
+            "target": "log_prob",
+            "caption": "greedy",
+            "prompt": None,
+        }
+        self._drawn = [draw_scene(k + 100 * seed) for k in range(scenes)]
+        self.scenes = tuple(
+            Scene(
+                f"scene-{k}",
+                picture,
+                [f"a {word} and a tree", "a big tree on the grass"],
+                [ObjectInstance(word, mask, (0, 0, 1, 1))],
+                source="drawn",
+                categories=[word],
+            )
+            for k, (picture, _, mask) in enumerate(self._drawn)
+        )
+
+    def pictures(self, scene: int) -> tuple[Image.Image, Image.Image]:
+        return self._drawn[scene][0], self._drawn[scene][1]
+
+    def caption(self, scene: int) -> str:
+        return f"a red {self.concept.word} next to a big green tree on the grass"
+
+    def references(self, scene: int) -> tuple[str, ...]:
+        return self.scenes[scene].captions
+
+    def maps(self, rows: Any, indices: Any, *, scene: int, signed: bool = False) -> np.ndarray:
+        rows, indices = np.asarray(rows), np.asarray(indices)
+        mask = Image.fromarray(self._drawn[scene][2].astype(np.uint8) * 255).resize((12, 12))
+        shape = np.asarray(mask, np.float32) / 255
+        activation = self.evidence["activation"].values[rows, indices]
+        noise = np.random.default_rng(scene).normal(0, 0.15, (len(rows), 12, 12))
+        maps = activation[:, None, None] * (shape + noise)
+        return (np.sign(activation)[:, None, None] * maps if signed else maps).astype(np.float32)
+
+    def words(self, rows: Any, indices: Any, k: int = 6) -> list[list[str]]:
+        width = self.evidence["difference"].shape[1]
+        found = []
+        for row, index in zip(rows, indices, strict=True):
+            rng = np.random.default_rng(int(row) * width + int(index))
+            found.append([str(word) for word in rng.permutation(VOCABULARY)[:k]])
+        return found
+
+    def tokens(self, scene: int, row: int, index: int) -> tuple[list[tuple[str, str, int]], Any]:
+        rng = np.random.default_rng(row * 7919 + index)
+        prompt = [("<s>", "special", -1), *[("", "image", -1)] * 144, ("describe", "text", -1)]
+        said = [(word, "generated", k) for k, word in enumerate(self.caption(scene).split())]
+        tokens = [*prompt, *said]
+        return tokens, rng.normal(0, 1, len(tokens)).astype(np.float32)
+
+    def neurons(
+        self,
+        threshold_d: float | None = None,
+        threshold_g: float | None = None,
+        *,
+        quantile_d: float | None = None,
+        quantile_g: float | None = None,
+        exclude: Any = (),
+    ) -> NeuronSet:
+        from mmkn_widgets.attribution import two_stage
+
+        found = two_stage(
+            self.evidence,
+            threshold_d=threshold_d,
+            threshold_g=threshold_g,
+            quantile_d=quantile_d,
+            quantile_g=quantile_g,
+        )
+        gone = {tuple(place) for place in exclude}
+        return found.filter(lambda n: (n.layer, n.index) not in gone)
+
+    def evaluate(self, neurons: Any, present: Any, absent: Any = (), **options: Any) -> Any:
+        options["progress"]("captions after", 1, 2)
+        return SimpleNamespace(
+            suppression=0.94,
+            retention={"scene": 0.99, "other": 1.0, "headline": 0.99},
+            bleu={"with": {"between": 0.918}},
+            random_control={"mean": 0.02, "max": 0.04},
+            n_scenes={"with": len(present), "without": len(absent)},
+        )
+
+    def propose_thresholds(self, **options: Any) -> Any:
+        d, g = self.evidence["difference"].values, self.evidence["gradcam"].values
+        cuts_d, cuts_g = np.quantile(d, [0.9, 0.95, 0.97]), np.quantile(g, [0.95, 0.97, 0.98])
+        points = xr.Dataset(
+            {
+                "threshold_d": ("setting", cuts_d),
+                "threshold_g": ("setting", cuts_g),
+                "neurons": ("setting", [100, 80, 60]),
+                "suppression": ("setting", [0.98, 0.95, 0.81]),
+                "retention": ("setting", [0.71, 0.97, 1.0]),
+            }
+        )
+        return SimpleNamespace(
+            points=points,
+            frontier=np.arange(3),
+            threshold_d=float(cuts_d[1]),
+            threshold_g=float(cuts_g[1]),
+            met=True,
+        )
