@@ -1,5 +1,6 @@
 """What an intervention does to captions, and whether neurons lie where their concept is."""
 
+from .coco_words import coco_vocabulary
 from .concept import chair, identical, retention, substitution, suppression
 from .effect import Effect, measure_effect
 from .maps import heatmap_iou, pointing, upsample
@@ -25,6 +26,7 @@ __all__ = [
     "bootstrap_ci",
     "causal_effect",
     "chair",
+    "coco_vocabulary",
     "cross_image_invariance",
     "heatmap_iou",
     "identical",

@@ -11,6 +11,7 @@ from .._errors import bad_argument
 from .._jobs import CancelToken, Progress
 from .._provenance import provenance
 from .captioning import Captioner
+from .coco_words import coco_vocabulary
 from .compare import METRICS, defined, intervals, text_metrics
 from .concept import identical, retention, substitution, suppression
 from .naming import as_vocabulary, names
@@ -123,7 +124,8 @@ def measure_effect(
     concept : str, Concept or list of str
     vocabulary : mapping or sequence, optional
         The categories that retention and substitution look for (see `as_vocabulary`); by default
-        all categories of the data sets, or of the scenes if they are given as lists.
+        all categories of the data sets, or of the scenes if they are given as lists;
+        for COCO with synonyms (`coco_vocabulary`).
     n_random : int
         Draws of the random control with the same layer histogram (a quarter as many uniform ones
         beside); 0 for none.
@@ -169,6 +171,8 @@ def measure_effect(
     if vocabulary is None:
         named_by_data = [c for part in (with_scenes, without_scenes) for c in _categories(part)]
         vocabulary = list(dict.fromkeys(named_by_data))
+        if all(scene.source.startswith("coco:") for scene in scenes):
+            vocabulary = coco_vocabulary(vocabulary)
     known = as_vocabulary(vocabulary)
     writer = Captioner(
         model, prompt, max_new_tokens=max_new_tokens, batch_size=batch_size, cancel=cancel

@@ -131,3 +131,20 @@ def test_chair_by_hand():
 def test_lists_of_different_lengths(call):
     with pytest.raises(BadArgument, match=r"got '\d entries', expected as many as"):
         call()
+
+
+def test_coco_words_belong_to_one_category_each():
+    from mmkn_widgets.evaluation import coco_vocabulary
+
+    forms = coco_vocabulary()
+    assert len(forms) == 80
+    every = [form for given in forms.values() for form in given]
+    assert len(every) == len(set(every))
+    known = as_vocabulary(forms)
+    assert known.mentions("Two men and a kitten on a couch watch television, a hot dog, a tie") == (
+        *("person", "cat", "couch", "tv", "hot dog", "tie"),
+    )
+    assert coco_vocabulary(["zebra", "unicorn"]) == {
+        "zebra": ("zebra", "zebras"),
+        "unicorn": ("unicorn", "unicorns"),
+    }
