@@ -60,6 +60,12 @@ def notebooks(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def write_cells(notebooks: Path) -> Callable[[str, list[str]], None]:
+    """Return a function that writes a notebook of code cells beside the copied ones."""
+    return lambda name, cells: write_notebook(notebooks / name, cells)
+
+
 @pytest.fixture(scope="session")
 def lab(notebooks: Path) -> Iterator[JupyterServer]:
     """Return a running JupyterLab on the copied notebooks."""

@@ -142,6 +142,12 @@ class NotebookPage:
         """Return the expression's value as soon as it is true."""
         return wait_for(expression, lambda: self.python(expression), timeout)
 
+    def scroll_to(self, cell: int) -> None:
+        """Bring a cell on screen; the front end draws no others."""
+        self.page.evaluate(
+            "async (cell) => window.jupyterapp.shell.currentWidget.content.scrollToItem(cell)", cell
+        )
+
     def output(self, cell: int) -> Locator:
         """Return the output area of a cell, counted from 0."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".jp-Cell-outputArea")

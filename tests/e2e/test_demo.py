@@ -1,0 +1,52 @@
+"""What `make demo` starts: JupyterLab on a copy of the quickstart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .notebook import wait_for
+from .server import free_port
+
+
+@pytest.fixture
+def demo(root: Path, tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    command = [
+        *(sys.executable, "scripts/demo.py", "notebooks/quickstart.ipynb", "--no-browser"),
+        *(f"--port={port}", "--IdentityProvider.token=demo", "--ServerApp.port_retries=0"),
+    ]
+    with (tmp_path / "demo.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=root, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert server.poll() is None, (tmp_path / "demo.log").read_text()
+        try:
+            with urllib.request.urlopen(f"{url}/api/status?token=demo", timeout=5):
+                return True
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    try:
+        wait_for("answer of JupyterLab", answers, 90)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_the_quickstart_is_what_opens(demo: str, page: Page, root: Path) -> None:
+    page.goto(f"{demo}/?token=demo")
+    expect(page.locator(".jp-NotebookPanel h1")).to_contain_text("car", timeout=60_000)
+    copied = json.loads((root / ".jupyter-demo" / "quickstart.ipynb").read_text())
+    source = json.loads((root / "notebooks" / "quickstart.ipynb").read_text())
+    assert len(copied["cells"]) == len(source["cells"])
