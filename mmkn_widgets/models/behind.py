@@ -41,6 +41,7 @@ class Residual:
         self.before: torch.Tensor | None = None
         self.after: torch.Tensor | None = None
         self.norms: list[tuple[str, torch.Tensor, torch.Tensor]] = []
+        self.attention: list[torch.Tensor] = []
         self.gates: list[str] = []
 
     def attach(self, stack: ExitStack) -> None:
@@ -54,12 +55,19 @@ class Residual:
                 stack.callback(module.register_forward_hook(self._on_norm(name)).remove)
             elif isinstance(module, nn.Linear) and module.out_features == 1:
                 self.gates.append(name)
+        for name, module in self.block.named_children():
+            if "attn" in name or "attention" in name:
+                stack.callback(module.register_forward_hook(self._on_attention).remove)
 
     def _on_block(
         self, _module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
     ) -> None:
         given = args[0] if args else kwargs.get("hidden_states")
         self.before, self.after = _first_tensor(given), _first_tensor(output)
+
+    def _on_attention(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        if (made := _first_tensor(output)) is not None:
+            self.attention.append(made)
 
     def _on_norm(self, name: str) -> Any:
         def record(_module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -111,7 +119,12 @@ def what_follows(
     ]
     streams = [given for _, given, _ in flat]
     if seen.before is not None and seen.before.numel() == after.numel():
-        streams.append(seen.before.reshape(-1, hidden).double())
+        before = seen.before.reshape(-1, hidden).double()
+        streams.append(before)
+        for made in seen.attention:  # attention and FFN side by side (Cohere)
+            if made.numel() == after.numel():
+                streams.append(before + made.reshape(-1, hidden).double())
+    streams += [made for _, _, made in flat]
     steps: list[str] = []
     for name, given, made in flat:
         if _same(given, added, tolerance):
@@ -127,6 +140,8 @@ def what_follows(
         rest = after - stream
         if _same(rest, added, 10 * tolerance):
             return tuple(steps)
+        if bool((rest == 0).all()):
+            return (*steps, "scale 0")
         factor = float((rest * added).sum() / (added * added).sum().clamp_min(1e-30))
         if abs(factor) > 1e-3 and _same(rest, factor * added, 10 * tolerance):
             return (*steps, f"scale {factor:.4g}")

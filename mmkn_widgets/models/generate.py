@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._jobs import CancelToken
+from .families import end_ids, for_generate
 
 if TYPE_CHECKING:
     from .model import MultimodalModel
@@ -186,8 +187,10 @@ def generate(
     config = greedy_config(model.hf, length)
     if config.pad_token_id is None:
         config.pad_token_id = model.pad_id
+    if config.decoder_start_token_id is None and model.is_encoder_decoder:
+        config.decoder_start_token_id = model.decoder_start
     batch = prepared.left_padded()
-    ends = _ends(model, config)
+    ends = _ends(model, config) | end_ids(model)
     stops = getattr(model.hf, "stop_sequences", ())
     stream = _Stream(model.tokenizer, ends, stops, on_token, len(prepared))
     with model.lock, model.running(prepared), torch.no_grad(), warnings.catch_warnings():
@@ -195,7 +198,7 @@ def generate(
         if cancel is not None:
             cancel.raise_if_cancelled()
         output = model.hf.generate(
-            **batch.inputs,
+            **for_generate(model, batch.inputs),
             generation_config=config,
             streamer=stream,
             stopping_criteria=StoppingCriteriaList([Cancelling()]),

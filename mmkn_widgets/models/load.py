@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,9 @@ def choose_stack(hf: Any) -> str:
     """Return which stack holds the image tokens: the text encoder of an encoder-decoder, if any."""
     config = hf.config
     if not getattr(config, "is_encoder_decoder", False) or not hasattr(hf, "get_encoder"):
+        return "decoder"
+    reads = inspect.signature(hf.get_encoder().forward).parameters
+    if "input_ids" not in reads:  # its encoder is the vision tower
         return "decoder"
     try:
         found = find_sites(hf, "encoder")

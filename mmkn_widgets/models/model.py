@@ -136,15 +136,19 @@ class MultimodalModel:
     @property
     def is_encoder_decoder(self) -> bool:
         """Whether text is written by a decoder beside an encoder that reads the prompt."""
-        return bool(getattr(self.hf.config, "is_encoder_decoder", False)) or (
-            "decoder_input_ids" in (self.input_names or ())
+        config = self.hf.config
+        return bool(getattr(config, "is_encoder_decoder", False)) or not getattr(
+            config, "use_decoder_only_language_model", True
         )
 
     @cached_property
     def input_names(self) -> frozenset[str] | None:
         """Names of the inputs the model takes; None if it takes any."""
         names: set[str] = set()
-        for function in (self.hf.forward, self.hf.prepare_inputs_for_generation):
+        for function in (
+            self.hf.forward,
+            getattr(self.hf, "prepare_inputs_for_generation", self.hf.forward),
+        ):
             parameters = inspect.signature(function).parameters.values()
             names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         return frozenset(names) if "input_ids" in names or "pixel_values" in names else None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import BadArgument, NotSupported, bad_argument
-from .prompts import prompt_text
+from .families import as_read
+from .prompts import image_token, prompt_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,6 +26,7 @@ _PER_TOKEN = {
     "attention_mask": 0,
     "token_type_ids": 0,
     "mm_token_type_ids": 0,
+    "moe_mm_token_type_ids": 0,
     "image_embeds_position_mask": 0,
     "image_attention_mask": 0,
     "cross_attention_mask": 0,
@@ -116,7 +118,7 @@ def prepare(
     rows, extras = [], []
     for picture, text in zip(pictures, texts, strict=True):
         inputs, extra = _process(model, picture, text)
-        rows.append(inputs)
+        rows.append(as_read(model, inputs))
         extras.append(extra)
     return _collate(model, rows, pictures, texts, continuation, extras)
 
@@ -161,7 +163,10 @@ def _process(
         else:
             extra[key] = value
     ids = inputs.get("input_ids")
-    if ids is not None and ids.shape[-1] == 0:
+    asked = accepted is None or "input_ids" in accepted
+    if (ids is None and asked and not model.is_encoder_decoder) or (
+        ids is not None and ids.shape[-1] == 0
+    ):
         start = getattr(model.tokenizer, "bos_token_id", None)
         start = model.config_value("bos_token_id") if start is None else start
         if start is not None:
@@ -175,6 +180,8 @@ def _call_processor(processor: Any, picture: Image, text: str) -> Mapping[str, A
     if "text" in parameters or any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
         if getattr(processor, "tokenizer", None) is None:  # an image processor alone
             return processor(images=picture, return_tensors="pt")
+        if not text and not image_token(processor):
+            return processor(images=[picture], return_tensors="pt")
         return processor(images=[picture], text=[text], return_tensors="pt", padding=False)
     return processor(images=[picture], return_tensors="pt")
 
@@ -248,7 +255,11 @@ def _collate(
         continued = _continuation_ids(model, continuation, texts, n)
         rows = [_continue(row, ids, stream) for row, ids in zip(rows, continued, strict=True)]
     lengths = tuple(row[stream].shape[1] if stream in row else 1 for row in rows)
-    inputs = {key: _stack(model, key, [row[key] for row in rows]) for key in rows[0]}
+    flat = "target_sizes" in rows[0]  # MiniCPM lays all pictures' patches in one line
+    inputs = {
+        key: _stack(model, key, [row[key] for row in rows], flat and key == "pixel_values")
+        for key in rows[0]
+    }
     placed = {key: _place(model, value) for key, value in inputs.items()}
     return Prepared(
         placed, tuple(pictures), tuple(texts), prompt_lengths, lengths, continued, tuple(extras)
@@ -271,7 +282,18 @@ def _continuation_ids(
             ids.append(tuple(continuation_ids(model, text or "", row)))
         else:
             ids.append(tuple(int(i) for i in row))
+        _refuse_placeholders(model, ids[-1])
     return tuple(ids)
+
+
+def _refuse_placeholders(model: MultimodalModel, ids: Sequence[int]) -> None:
+    """Say so where a caption holds the id that stands for a picture: no picture belongs to it."""
+    for name in ("image_token_id", "image_token_index", "video_token_id"):
+        place = getattr(model.hf.config, name, None)
+        if isinstance(place, int) and place in ids:
+            raise bad_argument(
+                "continuation", list(ids), f"text without {place}, which stands for a picture"
+            )
 
 
 def continuation_ids(model: MultimodalModel, prompt: str, text: str) -> list[int]:
@@ -317,12 +339,16 @@ def _continue(
     return longer
 
 
-def _stack(model: MultimodalModel, key: str, values: list[torch.Tensor]) -> torch.Tensor:
+def _stack(
+    model: MultimodalModel, key: str, values: list[torch.Tensor], one_line: bool = False
+) -> torch.Tensor:
     """Join one input of all rows, padding at the end what is shorter."""
     if len(values) == 1:
         return values[0]
     if values[0].dim() == 0:
         return torch.stack(values)
+    if one_line:
+        return torch.cat(values, dim=-1)
     ranks = {value.dim() for value in values}
     if len(ranks) == 1 and any(v.shape[1:] != values[0].shape[1:] for v in values):
         fill = _PER_TOKEN.get(key, 0)

@@ -86,13 +86,13 @@ class _Recorder:
     def _on_site(self, site: Site) -> Any:
         def record(value: torch.Tensor) -> None:
             self.fired[site.row] += 1
-            self.inputs[site.row] = value.detach()
+            self.inputs[site.row] = value.detach().clone()
 
         return record
 
     def _on_module(self, name: str, routed: bool) -> Any:
         def record(_module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
-            self.outputs[name] = output.detach()
+            self.outputs[name] = output.detach().clone()  # some models add to it in place
             if routed:
                 index = args[1] if len(args) > 1 else kwargs["top_k_index"]
                 weight = args[2] if len(args) > 2 else kwargs["top_k_weights"]
@@ -214,9 +214,10 @@ def _check(model: MultimodalModel, site: Site, recorder: _Recorder) -> SiteCheck
             f"that {str(seen.dtype).removeprefix('torch.')} explains"
         )
     contribution = recorder.outputs[site.module_name]
-    routed_too = site.kind == "routed" or any(
-        other.layer == site.layer and other.expert >= 0 for other in model.sites
-    )
+    dense_only = {site.layer for site in model.sites if site.expert < 0}
+    dense_only -= {s.layer for s in model.sites if s.expert >= 0}
+    dense_only -= {r.layer for r in model.refused}
+    routed_too = site.layer not in dense_only
     behind = what_follows(recorder.residual[site.layer], contribution, tolerance, routed=routed_too)
     return SiteCheck(site.row, seen.dim(), float(error), tolerance, behind)
 
@@ -240,8 +241,6 @@ def _routed_error(model: MultimodalModel, site: Site, recorder: _Recorder) -> fl
     siblings = [s for s in model.sites if s.module is site.module]
     if site is not siblings[0]:
         return 0.0
-    if getattr(site.module, "has_post_expert_norm", False):
-        return 0.0
     output = recorder.outputs[site.module_name]
     index, weight = recorder.routing[site.module_name]
     total = torch.zeros_like(output)
@@ -249,5 +248,7 @@ def _routed_error(model: MultimodalModel, site: Site, recorder: _Recorder) -> fl
         expert = sibling.expert - sibling.first_expert
         share = (weight * (index == expert)).sum(dim=-1, keepdim=True)
         written = write(sibling, recorder.inputs[sibling.row])
+        if getattr(site.module, "has_post_expert_norm", False):
+            written = site.module.post_expert_norm(written)  # type: ignore[operator]
         total += (written * share.to(written.dtype)).reshape(output.shape)
     return relative_error(total, output)

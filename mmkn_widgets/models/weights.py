@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from .sites import Site
 
 __all__ = ["final_norm", "hash_weights", "is_quantised", "site_bias", "site_weight", "unembedding"]
 
+_NOT_FINAL = re.compile(r"norm_emb|embed_norm|emb_norm")
 _NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "layernorm", "layer_norm")
 
 
@@ -102,16 +104,17 @@ def unembedding(hf: Any) -> tuple[str, nn.Module] | None:
 def final_norm(hf: Any, blocks: nn.ModuleList) -> nn.Module | None:
     """Return the norm between the last decoder block and the unembedding, or None.
 
-    It is the only norm that is a sibling of the list of blocks and has the blocks' width, so that
-    post-norm models (BERT-like decoders) have none.
+    It stands beside the list of blocks, behind it; post-norm models (BERT-like decoders) have none.
     """
     parent = next((m for m in hf.modules() if any(child is blocks for child in m.children())), None)
     if parent is None:
         return None
-    for name, child in parent.named_children():
-        if child is blocks or any(True for _ in child.children()):
+    children = list(parent.named_children())
+    place = next(i for i, (_, child) in enumerate(children) if child is blocks)
+    for name, child in children[place + 1 :]:
+        if any(True for _ in child.children()):
             continue
-        named = any(key in name for key in _NORM_NAMES) and "emb" not in name
+        named = any(key in name for key in _NORM_NAMES) and not _NOT_FINAL.search(name)
         if named and "norm" in type(child).__name__.lower():
             return child
     return None
