@@ -259,3 +259,27 @@ def test_on_the_pocket_model_nothing_stays_changed():
     assert list(found.captions_after[: len(texts)]) == after
     wanted = suppression(texts, after, [word])
     assert found.suppression == (None if wanted != wanted else wanted)
+
+
+def test_random_draws_are_real_ablations_with_the_same_layers():
+    from mmkn_widgets.attribution import random_uniform
+
+    model = mmkn.load_model("pocket")
+    scenes = pocket_world("val", 3)
+    word = model.caption(scenes[0].image).split()[0]
+    neurons = random_uniform(400, model, 3)
+    draws = effect_module._draws("like", neurons, model, 3, 5)
+    assert all(d.layer_histogram() == neurons.layer_histogram() for d in draws)
+    assert len({tuple((n.layer, n.index) for n in d) for d in draws}) == 3
+    found = measure_effect(
+        model, neurons, scenes, (), [word], vocabulary={}, n_random=3, seed=5, batch_size=8
+    )
+    named = [s for s, text in zip(scenes, found.captions_before, strict=True) if word in text]
+    rates = []
+    for draw in draws:
+        with model.ablate(draw):
+            rates.append(
+                suppression([word] * len(named), model.caption([s.image for s in named]), [word])
+            )
+    assert found.random_control["max"] == pytest.approx(max(rates))
+    assert found.random_control["mean"] == pytest.approx(sum(rates) / 3)
