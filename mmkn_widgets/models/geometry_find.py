@@ -12,6 +12,7 @@ from .geometry import Geometry, GeometryKind
 from .geometry_families import FAMILIES, Refused, Scene
 from .geometry_frames import Origins, identity_origins, trace_origins
 from .geometry_panels import Panel, merge_tiles
+from .geometry_queries import attend
 from .prepare import _call_processor as call_processor
 
 if TYPE_CHECKING:
@@ -33,7 +34,14 @@ def find_geometry(model: MultimodalModel, prepared: Prepared, row: int, n_tokens
         if _attends_across(model):
             reason += "; it sees the picture through cross-attention"
         return Geometry.none(0, size, reason)
-    scene = Scene(model.hf, model.processor, dict(prepared.inputs), origins, n_tokens)
+    scene = Scene(
+        model.hf,
+        model.processor,
+        dict(prepared.inputs),
+        origins,
+        n_tokens,
+        lambda count: attend(model, prepared.inputs, row, count),
+    )
     try:
         for family in FAMILIES:
             found = family(scene)

@@ -2,40 +2,154 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from .geometry import Geometry
-from .geometry_scene import Scene
+from .geometry_frames import Box
+from .geometry_scene import Refused, Scene
 
-__all__ = ["queries"]
+__all__ = ["attend", "queries", "query_count"]
 
-_COUNTS = ("num_query_tokens", "latent_query_num", "num_latents", "resampler_n_latents")
+_COUNTS = ("num_query_tokens", "latent_query_num", "resampler_n_latents")
 
 
 def query_count(scene: Scene) -> int | None:
-    """Return how many learned queries stand for one picture, by the config; None: no queries."""
+    """Return how many learned queries stand for one view, by the config; None: no queries."""
     config = scene.hf.config
-    holders = [
-        config,
-        getattr(config, "perceiver_config", None),
-        getattr(config, "qformer_config", None),
-    ]
+    holders = (config, getattr(config, "perceiver_config", None))
     for holder in holders:
         for name in _COUNTS:
             value = getattr(holder, name, None)
             if isinstance(value, int):
                 return value
     table = getattr(config, "projector_patch_to_query_dict", None)
-    if isinstance(table, dict):
-        return scene.n_tokens if scene.n_tokens in table.values() else None
-    return None
+    if not isinstance(table, dict):
+        return None
+    views = max(len([frame for frame in scene.frames() if frame is not None]), 1)
+    each = scene.n_tokens // views
+    return each if each in table.values() else None
 
 
 def queries(scene: Scene) -> Geometry | None:
-    """Q-Former and resampler tokens (BLIP-2, InstructBLIP, Kosmos-2, Idefics2, Aria)."""
+    """Q-Former and resampler tokens (BLIP-2, InstructBLIP, Kosmos-2, Idefics2, Aria).
+
+    A value is spread over the patches that its query attends to: at a patch the painted value is
+    the mean over the queries, weighted by how much each attends there (mean over heads and
+    cross-attention layers).
+    """
     count = query_count(scene)
     if count is None or scene.n_tokens % count:
         return None
-    return Geometry.none(
-        scene.n_tokens,
-        scene.origins.picture_size if scene.origins is not None else (1, 1),
-        f"{count} learned queries have no place of their own",
+    frames = [frame for frame in scene.frames() if frame is not None]
+    whole = f"{count} learned queries have no place of their own"
+    if scene.n_tokens != count:
+        views = scene.n_tokens // count
+        raise Refused(f"{whole}, and {views} views of them cannot be told apart on one picture")
+    grid, box = _patch_grid(scene)
+    if scene.attend is None or grid is None:
+        raise Refused(f"{whole}, and the grid of patches they attend to is not known")
+    rows, cols = grid
+    extent = box if box is not None else (frames[0].whole if frames else scene.whole)
+    run = scene.attend
+
+    @lru_cache(maxsize=1)
+    def attention() -> tuple[NDArray[np.float64], Box]:
+        return _over_patches(run(count), count, rows, cols), extent
+
+    size = scene.origins.picture_size if scene.origins is not None else (1, 1)
+    x0, y0, x1, y1 = extent
+    boxes = np.tile(np.array([x0, y0, x1, y1], dtype=np.float64), (scene.n_tokens, 1))
+    return Geometry(
+        "queries",
+        (rows, cols),
+        boxes,
+        size,
+        approximate=True,
+        reason=f"{whole}: painted through their cross-attention over {rows}x{cols} patches",
+        attention=attention,
     )
+
+
+def _patch_grid(scene: Scene) -> tuple[tuple[int, int] | None, Box | None]:
+    frames = [frame for frame in scene.frames() if frame is not None]
+    if len(frames) == 1:
+        frame, patch = frames[0], scene.patch_size
+        rows, cols = max(frame.height // patch, 1), max(frame.width // patch, 1)
+        return (rows, cols), frame.box(0, 0, cols * patch, rows * patch)
+    for centres in scene.patch_centres():
+        known = centres[np.isfinite(centres).all(axis=1)]
+        back = np.flatnonzero(np.diff(known[:, 0]) < 0) if len(known) > 1 else np.array([])
+        if len(back) and len(known) % (int(back[0]) + 1) == 0:
+            from .geometry_scene import lattice_box
+
+            cols = int(back[0]) + 1
+            rows = len(known) // cols
+            return (rows, cols), lattice_box(scene, rows, cols, known)
+    return None, None
+
+
+def _over_patches(
+    weights: list[NDArray[np.float64]], count: int, rows: int, cols: int
+) -> NDArray[np.float64]:
+    """Return (query, row, column): the mean of all layers' weights, patches only."""
+    n = rows * cols
+    kept = []
+    for layer in weights:
+        extra = layer.shape[1] - n
+        if extra in (0, count):  # patches, then (in resamplers) the queries themselves
+            kept.append(layer[:, :n])
+        elif extra in (1, 1 + count):  # a class token in front
+            kept.append(layer[:, 1 : 1 + n])
+        elif extra > 0:  # patches padded to a longest length
+            kept.append(layer[:, :n])
+    if not kept:
+        shapes = ", ".join(str(layer.shape) for layer in weights) or "none"
+        from .._errors import NotSupported
+
+        raise NotSupported(f"no cross-attention of {count} queries over {n} patches: {shapes}")
+    return np.mean(kept, axis=0).reshape(count, rows, cols)
+
+
+def attend(model: Any, inputs: Any, row: int, count: int) -> list[NDArray[np.float64]]:
+    """Run the model once with eager attention and return the queries' cross-attention weights.
+
+    Returns
+    -------
+    list of array, each (query, key)
+        Mean over heads, one per cross-attention of `count` queries over something longer.
+    """
+    found: list[NDArray[np.float64]] = []
+
+    def keep(_module: Any, _args: Any, output: Any) -> None:
+        if not isinstance(output, tuple) or len(output) < 2:
+            return
+        weights = output[1]
+        if not isinstance(weights, torch.Tensor) or weights.dim() not in (3, 4):
+            return
+        if weights.shape[-2] == count != weights.shape[-1] and math.prod(weights.shape[:1]) > row:
+            mean = weights.detach().float().cpu()[row]
+            found.append((mean.mean(dim=0) if mean.dim() == 3 else mean).double().numpy())
+
+    blocks = set(model.blocks.modules())
+    handles = [m.register_forward_hook(keep) for m in model.hf.modules() if m not in blocks]
+    configs = {id(m.config): m.config for m in model.hf.modules() if hasattr(m, "config")}
+    before = [(c, getattr(c, "_attn_implementation", None)) for c in configs.values()]
+    try:
+        with model.lock:
+            for config, was in before:
+                if was is not None:
+                    config._attn_implementation = "eager"
+            model.forward(inputs)
+    finally:
+        for config, was in before:
+            if was is not None:
+                config._attn_implementation = was
+        for handle in handles:
+            handle.remove()
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,8 @@ class Scene:
         Where the processed pixels of this row's picture come from, None when unknown.
     n_tokens : int
         Number of image tokens in the row.
+    attend : callable, optional
+        Number of learned queries to their cross-attention weights; runs the model once.
     """
 
     hf: Any
@@ -55,7 +57,7 @@ class Scene:
     inputs: dict[str, Any]
     origins: Origins | None
     n_tokens: int
-    lock: Any = field(default=None, repr=False)
+    attend: Callable[[int], list[NDArray[np.float64]]] | None = field(default=None, repr=False)
 
     @cached_property
     def single(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -9,6 +10,10 @@ from special import NOT_BUILT, SETTINGS
 from tiny import FIRST_SPECIAL, IMAGE, LAYERS, tiny_dict
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+#: the first layer of vision towers, and VQ tokenizers
+_FIRST = re.compile(r"patch_?embed(?!.*norm)|patchif|patch_conv|patch_proj|patch_dense|\.conv1\.")
+_CODES = re.compile(r"vq_?model\.")
 
 __all__ = ["ARCHITECTURES", "NOT_BUILT", "tiny_config", "tiny_model"]
 
@@ -72,4 +77,9 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
                 parameter.normal_(0, 0.02)
             elif parameter.dim() >= 2 and float(parameter.std()) < 1e-6:
                 parameter.normal_(0, 0.02)  # some classes leave new weights at zero
+            if _FIRST.search(name) and parameter.dim() >= 2:
+                # what a patch shows must outweigh what attention mixes in from the others
+                parameter.normal_(0, parameter[0].numel() ** -0.5)
+            elif _CODES.search(name) and parameter.dim() >= 2:
+                parameter.normal_(0, 1.0 if "quantize" in name else parameter[0].numel() ** -0.5)
     return model.eval()

@@ -96,8 +96,8 @@ class Reader:
             "moe_mm_token_type_ids": is_image,
             **self.more(ids, made),
         }
-        if "token_type_ids" in extra and "image_token_id" not in dir(self.hf.config):
-            extra.pop("token_type_ids")
+        if self.architecture in ("pp_formulanet", "pix2struct", "vision-encoder-decoder"):
+            return made  # the picture is the whole prompt
         return {**made, **{k: v for k, v in extra.items() if k in self.names}}
 
     @property

@@ -103,6 +103,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "max_value_projector_patch_to_query_dict": 6,
     },
     "dots3_note": {
+        "vision_config.adapter_in_dim": HIDDEN,
+        "vision_config.adapter_out_dim": HIDDEN,
+        "audio_config.adapter_out_dim": HIDDEN,
         "text_config.num_key_value_heads": 4,
         "text_config.head_dim": 32,
         "text_config.per_layer_config": {
@@ -131,6 +134,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "vision_config.vision_output_dim": 4 * HIDDEN,
     },
     "muse_glimmer": {"out_hidden_size": 4 * HIDDEN},
+    "udop": {"decoder_start_token_id": 0},
+    "vision-encoder-decoder": {"decoder_start_token_id": 1, "pad_token_id": 0},
+    "step3p7": {"text_config.sliding_window": 64, "vision_config.image_size": 64},
+    "qianfan_ocr": {"vision_config.image_size": [64, 64]},
     "vipllava": {"vision_feature_layers": [-1, -2, -3, -4, 1]},
     "inkling_mm_model": {"vision_config.patch_size": 40},
     "glm46v": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
@@ -149,7 +156,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mistral4": {"num_key_value_heads": 4, "head_dim": 32},
     "mistral_large4": {"text_config.num_key_value_heads": 4},
     "kimi_k25": {"text_config.num_key_value_heads": 4},
-    "step3p7": {"text_config.sliding_window": 64},
     "gemma4": {"text_config.vocab_size_per_layer_input": 200},
     "janus": {"vq_config": {**_VQ, "num_embeddings": 16}},
     "diffusion_gemma": {"text_config.moe_intermediate_size": 48, "text_config.num_experts": 4,
