@@ -13,7 +13,8 @@ import numpy as np
 
 from .._errors import BadArgument, bad_argument
 from .._provenance import provenance
-from .pairs import PairCache, concept_mask
+from ..attribution import scene_mask
+from .pairs import PairCache
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -124,7 +125,7 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
     scenes, captions = [], {}
     for place, record in enumerate(described["scenes"]):
         scene, inpainted = _read_scene(record, place, folder)
-        pairs.keep(scene, concept_mask(scene, concept), inpainted)
+        pairs.keep(scene, scene_mask(scene, concept), inpainted)
         scenes.append(scene)
         if record["caption"] is not None:
             captions[place] = record["caption"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import bad_argument
+from ..attribution import scene_mask
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,29 +15,7 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from ..inpainting import Inpainter
 
-__all__ = ["PairCache", "concept_mask"]
-
-
-def concept_mask(scene: Scene, concept: Concept) -> np.ndarray:
-    """Return the union of the masks of every object that a concept's word names.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (height, width)
-
-    Raises
-    ------
-    BadArgument
-        If no object of the scene carries the concept's name, or its mask is empty.
-    """
-    named = [c for c in scene.categories if concept.named_in(c)]
-    if not named:
-        here = ", ".join(scene.categories) or "no annotated object"
-        raise bad_argument("concept", concept.word, f"an object of scene {scene.id!r}: {here}")
-    mask = np.logical_or.reduce([scene.mask(category) for category in named])
-    if not mask.any():
-        raise bad_argument("mask", f"an empty mask of scene {scene.id!r}", "some marked pixels")
-    return mask
+__all__ = ["PairCache"]
 
 
 class PairCache:
@@ -68,7 +46,7 @@ class PairCache:
 
     def inpainted(self, scene: Scene, concept: Concept) -> Image:
         """Return the scene's picture without the concept."""
-        return self(scene.image, concept_mask(scene, concept), scene)
+        return self(scene.image, scene_mask(scene, concept), scene)
 
     def keep(self, scene: Scene, mask: np.ndarray, image: Image) -> None:
         """Take a picture painted elsewhere (by hand, or read from a file) as the inpainted one."""

@@ -25,7 +25,7 @@ _COLUMNS = (
 )
 
 
-def _cells(name: str, row: dict[str, Any]) -> list[dict[str, float] | None | str]:
+def _cells(name: str, row: dict[str, Any]) -> list[dict[str, float] | str | None]:
     return [
         name,
         row["neurons"],
@@ -80,7 +80,7 @@ def write_tables(result: dict[str, Any], folder: Path) -> None:
     (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _markdown(cell: dict[str, float] | None | str) -> str:
+def _markdown(cell: dict[str, float] | str | None) -> str:
     if isinstance(cell, str):
         return cell
     if cell is None:

@@ -1,0 +1,33 @@
+"""Which neurons hold a concept: scores, thresholds, controls, neuron sets."""
+
+from .concept import Concept, as_concept, inflect
+from .evidence import collect, scene_mask
+from .methods import METHODS, integrated_gradients, random_like, random_uniform, score
+from .neurons import Neuron, NeuronSet
+from .predicting import Prediction, find_word, predictions
+from .thresholds import otsu, permutation_threshold, quantile_threshold
+from .two_stage import passes, top_neurons, two_stage
+
+__all__ = [
+    "METHODS",
+    "Concept",
+    "Neuron",
+    "NeuronSet",
+    "Prediction",
+    "as_concept",
+    "collect",
+    "find_word",
+    "inflect",
+    "integrated_gradients",
+    "otsu",
+    "passes",
+    "permutation_threshold",
+    "predictions",
+    "quantile_threshold",
+    "random_like",
+    "random_uniform",
+    "scene_mask",
+    "score",
+    "top_neurons",
+    "two_stage",
+]

@@ -1,0 +1,303 @@
+"""An ordered, immutable set of neurons with scores, words and provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._errors import BadArgument, bad_argument
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..models import MultimodalModel
+
+__all__ = ["FORMAT_VERSION", "Neuron", "NeuronSet"]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """Unit `index` of the FFN of `layer` (of routed expert `expert`; -1 when dense)."""
+
+    layer: int
+    index: int
+    expert: int = -1
+    score: float = 0.0
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """(layer, expert, index): what makes it this neuron."""
+        return (self.layer, self.expert, self.index)
+
+
+class NeuronSet:
+    """Neurons in order, best first, each once.
+
+    Parameters
+    ----------
+    layer, index : sequence of int
+    expert : sequence of int, optional
+        -1 for dense layers (the default).
+    score : sequence of float, optional
+    words : sequence of sequence of str, optional
+        What each neuron writes.
+    provenance : mapping, optional
+        How the set was made.
+
+    Examples
+    --------
+    >>> a = NeuronSet([4, 4], [7, 9], score=[0.5, 0.2])
+    >>> b = NeuronSet([4, 5], [9, 1])
+    >>> len(a | b), [n.index for n in a & b], [n.index for n in a - b]
+    (3, [9], [7])
+    >>> NeuronSet.from_json(a.to_json()) == a
+    True
+    """
+
+    #: sign of every neuron's activation, (site, neuron), where the method that chose them knows it
+    _signs: np.ndarray | None = None
+
+    def __init__(
+        self,
+        layer: Sequence[int] | np.ndarray,
+        index: Sequence[int] | np.ndarray,
+        expert: Sequence[int] | np.ndarray | None = None,
+        score: Sequence[float] | np.ndarray | None = None,
+        words: Sequence[Sequence[str]] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        n = len(layer)
+        self.layer = np.asarray(layer, np.int64).reshape(n)
+        self.index = _column("index", index, n, np.int64)
+        self.expert = _column("expert", np.full(n, -1) if expert is None else expert, n, np.int64)
+        self.score = _column("score", np.zeros(n) if score is None else score, n, np.float32)
+        self.words = None if words is None else tuple(tuple(map(str, each)) for each in words)
+        if self.words is not None and len(self.words) != n:
+            raise bad_argument("words", f"{len(self.words)} lists", f"one for each of {n} neurons")
+        self.provenance: dict[str, Any] = dict(provenance or {})
+        self._place = dict(zip(self.places, range(n), strict=True))
+        if len(self._place) != n:
+            raise bad_argument("index", "the same neuron twice", "each neuron once")
+        if n and (int(self.layer.min()) < 0 or int(self.index.min()) < 0):
+            raise bad_argument("layer, index", "a negative number", "numbers from 0")
+        for array in (self.layer, self.index, self.expert, self.score):
+            array.flags.writeable = False
+
+    # -- a sequence ----------------------------------------------------------------------------
+
+    @property
+    def places(self) -> list[tuple[int, int, int]]:
+        """(layer, expert, index) of each neuron."""
+        return list(
+            zip(self.layer.tolist(), self.expert.tolist(), self.index.tolist(), strict=True)
+        )
+
+    def __len__(self) -> int:
+        return len(self.layer)
+
+    def __iter__(self) -> Iterator[Neuron]:
+        for place, score in zip(self.places, self.score.tolist(), strict=True):
+            yield Neuron(place[0], place[2], place[1], score)
+
+    def __contains__(self, neuron: object) -> bool:
+        place = getattr(neuron, "place", neuron)
+        if isinstance(place, tuple) and len(place) == 2:
+            place = (place[0], -1, place[1])
+        return place in self._place
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NeuronSet):
+            return NotImplemented
+        return self.places == other.places and np.array_equal(self.score, other.score)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.places))
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"L{layer}: {n}" for layer, n in self.layer_histogram().items())
+        return f"<NeuronSet of {len(self)}{' (' + layers + ')' if layers else ''}>"
+
+    def take(self, which: Sequence[int] | np.ndarray) -> NeuronSet:
+        """Return the neurons at these places of the order."""
+        chosen = np.asarray(which, np.int64)
+        taken = NeuronSet(
+            self.layer[chosen],
+            self.index[chosen],
+            self.expert[chosen],
+            self.score[chosen],
+            None if self.words is None else [self.words[i] for i in chosen],
+            self.provenance,
+        )
+        taken._signs = self._signs
+        return taken
+
+    def top(self, n: int) -> NeuronSet:
+        """Return the first `n`."""
+        return self.take(np.arange(min(n, len(self))))
+
+    def filter(self, keep: Callable[[Neuron], bool]) -> NeuronSet:
+        """Return the neurons for which `keep(neuron)` is true."""
+        return self.take([i for i, neuron in enumerate(self) if keep(neuron)])
+
+    # -- set algebra ----------------------------------------------------------------------------
+
+    def __or__(self, other: NeuronSet) -> NeuronSet:
+        new = other.filter(lambda neuron: neuron not in self)
+        words = None
+        if self.words is not None and new.words is not None:
+            words = [*self.words, *new.words]
+        return NeuronSet(
+            np.concatenate([self.layer, new.layer]),
+            np.concatenate([self.index, new.index]),
+            np.concatenate([self.expert, new.expert]),
+            np.concatenate([self.score, new.score]),
+            words,
+            {"method": "union", "of": [self.provenance, other.provenance]},
+        )
+
+    def __and__(self, other: NeuronSet) -> NeuronSet:
+        return self.filter(lambda neuron: neuron in other)
+
+    def __sub__(self, other: NeuronSet) -> NeuronSet:
+        return self.filter(lambda neuron: neuron not in other)
+
+    # -- in a model -----------------------------------------------------------------------------
+
+    def layer_histogram(self) -> dict[int, int]:
+        """Return layer -> number of neurons, by layer (figure 2 of Sato and Takagi 2025)."""
+        layers, counts = np.unique(self.layer, return_counts=True)
+        return dict(zip(layers.tolist(), counts.tolist(), strict=True))
+
+    def rows(self, model: MultimodalModel) -> np.ndarray:
+        """Return each neuron's row in arrays of shape (layer, neuron).
+
+        Raises
+        ------
+        BadArgument
+            If the model has no such layer, expert or neuron.
+        """
+        rows = []
+        for layer, expert, index in self.places:
+            site = model.site(layer, expert)
+            if index >= site.width:
+                raise bad_argument(
+                    "neurons", (layer, index), f"neurons 0 to {site.width - 1} in layer {layer}"
+                )
+            rows.append(site.row)
+        return np.asarray(rows, np.int64)
+
+    def mask(self, model: MultimodalModel) -> np.ndarray:
+        """Return bool, shape (len(model.sites), model.n_neurons)."""
+        inside = np.zeros((len(model.sites), model.n_neurons), bool)
+        inside[self.rows(model), self.index] = True
+        return inside
+
+    def with_words(self, model: MultimodalModel, k: int = 10) -> NeuronSet:
+        """Return the same neurons with the `k` words each writes most.
+
+        A neuron that fires negatively at the concept writes the words at the other end of its
+        column, where the method that chose it knows the sign (`two_stage` does).
+        """
+        from ..activations.decode import decode_rows
+
+        words = decode_rows(model, self.rows(model), self.index, k=k, signs=self._signs)
+        made = NeuronSet(self.layer, self.index, self.expert, self.score, words, self.provenance)
+        made._signs = self._signs
+        return made
+
+    # -- out and in -----------------------------------------------------------------------------
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a pandas table: layer, expert, index, score, words."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "layer": self.layer,
+                "expert": self.expert,
+                "index": self.index,
+                "score": self.score,
+                "words": [" ".join(each) for each in self.words or [()] * len(self)],
+            }
+        )
+
+    def to_json(self) -> str:
+        """Return the JSON text of a ``*.mmkn.json`` file (`neuron_set.schema.json`)."""
+        neurons = []
+        for number, neuron in enumerate(self):
+            entry: dict[str, Any] = {"layer": neuron.layer, "index": neuron.index}
+            if neuron.expert >= 0:
+                entry["expert"] = neuron.expert
+            entry["score"] = neuron.score
+            if self.words is not None:
+                entry["words"] = list(self.words[number])
+            neurons.append(entry)
+        return json.dumps(
+            {
+                "format": "mmkn-neuron-set",
+                "version": FORMAT_VERSION,
+                "neurons": neurons,
+                "provenance": self.provenance,
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> NeuronSet:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        BadArgument
+            If the text is no neuron set of this version.
+        """
+        try:
+            data = json.loads(text)
+            if data["format"] != "mmkn-neuron-set" or data["version"] != FORMAT_VERSION:
+                raise BadArgument(
+                    f"text: got {data['format']} version {data['version']}, expected "
+                    f"mmkn-neuron-set version {FORMAT_VERSION}"
+                )
+            neurons = data["neurons"]
+            words = [n["words"] for n in neurons] if neurons and "words" in neurons[0] else None
+            return cls(
+                [int(n["layer"]) for n in neurons],
+                [int(n["index"]) for n in neurons],
+                [int(n.get("expert", -1)) for n in neurons],
+                [float(n["score"]) for n in neurons],
+                words,
+                data.get("provenance", {}),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, BadArgument):
+                raise
+            raise bad_argument("text", text[:40], "the JSON of a neuron set") from error
+
+    def save(self, path: str | Path) -> Path:
+        """Write a ``*.mmkn.json`` file."""
+        place = Path(path)
+        place.write_text(self.to_json() + "\n", encoding="utf-8")
+        return place
+
+    @classmethod
+    def load(cls, path: str | Path) -> NeuronSet:
+        """Read a ``*.mmkn.json`` file."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise bad_argument("path", str(path), "a *.mmkn.json file") from error
+        return cls.from_json(text)
+
+
+def _column(name: str, values: Iterable[Any] | np.ndarray, n: int, dtype: Any) -> np.ndarray:
+    array = np.array(values, dtype)
+    if array.shape != (n,):
+        raise bad_argument(name, f"shape {array.shape}", f"one value for each of {n} neurons")
+    return array

@@ -1,0 +1,149 @@
+"""The two-stage filter: neurons that notice the object, and of these the ones that say it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._errors import bad_argument
+from .._provenance import provenance
+from .neurons import NeuronSet
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["neuron_set", "passes", "top_neurons", "two_stage"]
+
+
+def passes(
+    difference: np.ndarray, cam: np.ndarray, threshold_d: float, threshold_g: float
+) -> np.ndarray:
+    """Return where both scores exceed their thresholds, compared in float32.
+
+    Parameters
+    ----------
+    difference, cam : numpy.ndarray of float32
+    threshold_d, threshold_g : float
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        False where a score is NaN.
+
+    Examples
+    --------
+    >>> passes(np.float32([0.1, 0.3]), np.float32([1, 1]), 0.1, 0.5).tolist()
+    [False, True]
+    """
+    return (np.asarray(difference, np.float32) > np.float32(threshold_d)) & (
+        np.asarray(cam, np.float32) > np.float32(threshold_g)
+    )
+
+
+def two_stage(
+    evidence: xr.Dataset,
+    *,
+    threshold_d: float | None = None,
+    threshold_g: float | None = None,
+    quantile_d: float | None = None,
+    quantile_g: float | None = None,
+    top: int | None = None,
+) -> NeuronSet:
+    """Keep neurons whose activation changes with the object and whose GradCAM score is high.
+
+    Parameters
+    ----------
+    evidence : xarray.Dataset
+        From `collect`.
+    threshold_d, threshold_g : float, optional
+        Absolute thresholds of stage 1 and stage 2; a stage without a threshold keeps all.
+    quantile_d, quantile_g : float, optional
+        Thresholds as quantiles over all neurons, between 0 and 1.
+    top : int, optional
+        Of those that pass, the best by stage 2.
+
+    Returns
+    -------
+    NeuronSet
+        Best GradCAM score first; may be empty. The provenance holds the absolute thresholds.
+
+    Raises
+    ------
+    BadArgument
+        If a threshold is given both ways, or a quantile is outside 0 to 1.
+
+    References
+    ----------
+    .. [1] Sato and Takagi 2025, arXiv 2503.22941, equations 3 to 5.
+    """
+    difference = evidence["difference"].values
+    cam = evidence["gradcam"].values
+    limit_d = _limit("d", difference, threshold_d, quantile_d)
+    limit_g = _limit("g", cam, threshold_g, quantile_g)
+    if top is not None and top < 1:
+        raise bad_argument("top", top, "a whole number from 1")
+    inside = passes(difference, cam, limit_d, limit_g)
+    made = provenance(
+        "two_stage",
+        evidence=evidence.attrs.get("provenance", ""),
+        threshold_d=_finite(limit_d),
+        threshold_g=_finite(limit_g),
+        quantile_d=quantile_d,
+        quantile_g=quantile_g,
+        top=top,
+    )
+    return neuron_set(evidence, np.where(inside, cam, np.nan), top, made)
+
+
+def neuron_set(
+    labels: xr.Dataset | xr.DataArray, scores: np.ndarray, top: int | None, made: dict[str, object]
+) -> NeuronSet:
+    """Return the neurons whose score is a number, largest first."""
+    rows, index = np.nonzero(np.isfinite(scores))
+    values = scores[rows, index]
+    order = np.argsort(-values, kind="stable")[:top]
+    rows, index = rows[order], index[order]
+    layer = np.asarray(labels["layer"].values)[rows]
+    expert = np.asarray(labels["expert"].values)[rows] if "expert" in labels.coords else None
+    found = NeuronSet(layer, index, expert, values[order], provenance=made)
+    if "activation" in labels:
+        found._signs = np.sign(np.nan_to_num(labels["activation"].values))
+    return found
+
+
+def top_neurons(score: xr.DataArray, n: int) -> NeuronSet:
+    """Return the `n` neurons with the largest score of one method.
+
+    Parameters
+    ----------
+    score : xarray.DataArray, dims (layer, neuron)
+        From `mmkn_widgets.attribution.score`.
+    n : int
+    """
+    if n < 1:
+        raise bad_argument("n", n, "a whole number from 1")
+    made = provenance("top_neurons", score=str(score.name), n=n, **_text(score.attrs))
+    return neuron_set(score, score.values.astype(np.float32), n, made)
+
+
+def _text(attrs: dict[str, object]) -> dict[str, str]:
+    return {key: str(value) for key, value in attrs.items() if key == "provenance"}
+
+
+def _limit(name: str, scores: np.ndarray, absolute: float | None, quantile: float | None) -> float:
+    if absolute is not None and quantile is not None:
+        raise bad_argument(
+            f"threshold_{name}, quantile_{name}", (absolute, quantile), "one of the two"
+        )
+    if quantile is not None:
+        if not 0 <= quantile <= 1:
+            raise bad_argument(f"quantile_{name}", quantile, "a number from 0 to 1")
+        return float(np.quantile(scores[np.isfinite(scores)], quantile).astype(np.float32))
+    if absolute is not None and np.isnan(absolute):
+        raise bad_argument(f"threshold_{name}", absolute, "a number")
+    return -np.inf if absolute is None else float(absolute)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
