@@ -8,6 +8,7 @@ implementation it was loaded with.
 
 from __future__ import annotations
 
+import inspect
 import re
 import weakref
 from collections import OrderedDict
@@ -20,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Experts", "expert_down", "find_experts", "hook_expert"]
+__all__ = ["Experts", "expert_down", "find_experts", "hook_expert", "routed_places"]
 
 NAME = "mmkn"
 _NOT_EXPERTS = re.compile(r"attn|attention|router|indexer|mamba|conv")
@@ -30,6 +31,16 @@ Hook = Callable[[torch.Tensor], "torch.Tensor | None"]
 _HOOKS: weakref.WeakKeyDictionary[nn.Module, dict[int, OrderedDict[int, Hook]]] = (
     weakref.WeakKeyDictionary()
 )
+#: experts that get the tokens of one modality only -> (the module that parts them, is it vision)
+_PARTED: weakref.WeakKeyDictionary[nn.Module, tuple[weakref.ref[nn.Module], bool]] = (
+    weakref.WeakKeyDictionary()
+)
+#: the same -> (its tokens' places, number of all tokens), while it has hooks
+_PLACES: weakref.WeakKeyDictionary[nn.Module, tuple[torch.Tensor, int]] = (
+    weakref.WeakKeyDictionary()
+)
+_PARTED_HANDLES: weakref.WeakKeyDictionary[nn.Module, RemovableHandle] = weakref.WeakKeyDictionary()
+_PARTS_BY = "moe_mm_token_type_ids"
 #: config of an experts module with hooks -> (number of hooked modules, implementation before)
 _SWITCHED: dict[int, tuple[int, str | None]] = {}
 
@@ -93,9 +104,41 @@ def find_experts(block: nn.Module, hidden: int) -> list[Experts]:
                     reason = "experts spread over several processes"
                 gated = bool(getattr(module, "has_gate", True))
                 width = int(parameter.shape[1 if transposed else 2])
+                _remember_parting(block, path, module)
                 found.append(Experts(path, module, parameter.shape[0], width, gated, reason))
                 break
     return found
+
+
+def _remember_parting(block: nn.Module, path: str, module: nn.Module) -> None:
+    """Note the module that sends text and image tokens to experts of their own (ERNIE 4.5 VL)."""
+    steps = path.split(".")
+    for n in range(len(steps) - 1, 0, -1):
+        parent = block.get_submodule(".".join(steps[:n]))
+        if _PARTS_BY in inspect.signature(parent.forward).parameters:
+            _PARTED[module] = (weakref.ref(parent), "vision" in path)
+
+
+def _follow_parting(module: nn.Module) -> None:
+    reference, vision = _PARTED[module]
+    parent = reference()
+    if parent is None:
+        return
+
+    def note(_parent: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kinds = args[1] if len(args) > 1 else kwargs.get(_PARTS_BY)
+        _PLACES.pop(module, None)
+        if kinds is not None and bool(kinds.any()):
+            places = (kinds.bool().reshape(-1) == vision).nonzero().squeeze(-1)
+            _PLACES[module] = (places, kinds.numel())
+
+    _PARTED_HANDLES[module] = parent.register_forward_pre_hook(note, with_kwargs=True)
+
+
+def routed_places(module: nn.Module) -> torch.Tensor | None:
+    """Return which tokens (batch * token) a hooked module was given; None: all of them."""
+    found = _PLACES.get(module)
+    return None if found is None else found[0]
 
 
 def expert_down(module: Any, expert: int) -> torch.Tensor:
@@ -163,6 +206,8 @@ class _Handle(RemovableHandle):
 
 def _switch_on(module: Any) -> None:
     register()
+    if module in _PARTED:
+        _follow_parting(module)
     config = module.config
     count, before = _SWITCHED.get(id(config), (0, config._experts_implementation))
     _SWITCHED[id(config)] = (count + 1, before)
@@ -170,6 +215,9 @@ def _switch_on(module: Any) -> None:
 
 
 def _switch_off(module: Any) -> None:
+    if (handle := _PARTED_HANDLES.pop(module, None)) is not None:
+        handle.remove()
+        _PLACES.pop(module, None)
     config = module.config
     count, before = _SWITCHED[id(config)]
     if count > 1:
@@ -223,6 +271,7 @@ def hooked_experts_forward(
     if not per_expert:
         return _own_forward(self)(self, hidden_states, top_k_index, top_k_weights, *args, **kwargs)
     n_tokens, k = hidden_states.shape[0], top_k_index.shape[-1]
+    places, n_all = _PLACES.get(self, (None, n_tokens))
     chosen = top_k_index.reshape(-1)
     slots, outputs = [], []
     for expert in range(self.num_experts):
@@ -231,12 +280,13 @@ def hooked_experts_forward(
         if slot.numel() == 0 and not hooks:
             continue
         token = slot // k
+        place = token if places is None else places[token]
         neurons = _neurons(self, hidden_states[token], expert)
         for fn in list(hooks.values()) if hooks else ():
-            everywhere = neurons.new_zeros(n_tokens, neurons.shape[-1])
-            everywhere = everywhere.index_copy(0, token, neurons)
+            everywhere = neurons.new_zeros(n_all, neurons.shape[-1])
+            everywhere = everywhere.index_copy(0, place, neurons)
             changed = fn(everywhere)
-            neurons = (everywhere if changed is None else changed)[token]
+            neurons = (everywhere if changed is None else changed)[place]
         output = functional.linear(neurons, expert_down(self, expert), expert_bias(self, expert))
         if getattr(self, "has_post_expert_norm", False):
             output = self.post_expert_norm(output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,11 +10,33 @@ import torch
 if TYPE_CHECKING:
     from .model import MultimodalModel
 
-__all__ = ["as_read", "end_ids", "for_generate"]
+__all__ = ["as_read", "end_ids", "for_generate", "one_at_a_time", "placeholders", "reads_text"]
 
 
 def _kind(model: MultimodalModel) -> str:
     return str(getattr(model.hf.config, "model_type", ""))
+
+
+def reads_text(encoder: Any) -> bool:
+    """Return whether an encoder reads token ids; a vision tower does not."""
+    return "input_ids" in inspect.signature(encoder.forward).parameters
+
+
+def one_at_a_time(model: MultimodalModel) -> str:
+    """Return why pictures cannot share a batch; empty when they can."""
+    if _kind(model).startswith("minicpmv"):
+        return (
+            "the vision tower of MiniCPM-V (transformers 5.23) gives the second picture of a "
+            "batch other features than it has alone"
+        )
+    return ""
+
+
+def placeholders(model: MultimodalModel) -> set[int]:
+    """Return the ids that stand for pictures and clips in a prompt."""
+    names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+    found = (getattr(model.hf.config, name, None) for name in names)
+    return {value for value in found if isinstance(value, int) and value >= 0}
 
 
 def as_read(model: MultimodalModel, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -46,7 +69,11 @@ def for_generate(
     model: MultimodalModel, inputs: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Return a batch as the model's own `generate` wants it; undoes `as_read`."""
-    if _kind(model) != "blip" or "input_ids" not in inputs:
+    if "input_ids" not in inputs:
+        return inputs
+    if model.is_encoder_decoder and not reads_text(model.hf.get_encoder()):
+        return {key: value for key, value in inputs.items() if key != "input_ids"}
+    if _kind(model) != "blip":
         return inputs
     ids = inputs["input_ids"]
     longer = {**inputs, "input_ids": torch.cat([ids, ids[:, -1:]], dim=1)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._jobs import CancelToken
-from .families import end_ids, for_generate
+from .families import end_ids, for_generate, placeholders
 
 if TYPE_CHECKING:
     from .model import MultimodalModel
@@ -185,6 +185,8 @@ def generate(
 
     length = _default_length(model.hf) if max_new_tokens is None else max_new_tokens
     config = greedy_config(model.hf, length)
+    suppressed = set(config.suppress_tokens or ()) | placeholders(model)
+    config.suppress_tokens = sorted(suppressed) or None  # a picture cannot be written
     if config.pad_token_id is None:
         config.pad_token_id = model.pad_id
     if config.decoder_start_token_id is None and model.is_encoder_decoder:

@@ -47,7 +47,9 @@ def inspect_model(model: str | PathLike[str] | MultimodalModel, **options: Any) 
     ]
     supported = ["capture", "gradients", "ablate"]
     geometry, n_tokens = _geometry(loaded, refused)
-    if loaded.processor is not None and hasattr(loaded.hf, "generate"):
+    if loaded.cannot_write:
+        refused.append({"what": "caption", "reason": loaded.cannot_write})
+    elif loaded.processor is not None:
         supported.append("caption")
     else:
         refused.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import BadArgument, NotSupported, bad_argument
+from .families import reads_text
 from .model import MultimodalModel
 from .sites import find_sites
 
@@ -146,8 +146,7 @@ def choose_stack(hf: Any) -> str:
     config = hf.config
     if not getattr(config, "is_encoder_decoder", False) or not hasattr(hf, "get_encoder"):
         return "decoder"
-    reads = inspect.signature(hf.get_encoder().forward).parameters
-    if "input_ids" not in reads:  # its encoder is the vision tower
+    if not reads_text(hf.get_encoder()):  # its encoder is the vision tower
         return "decoder"
     try:
         found = find_sites(hf, "encoder")

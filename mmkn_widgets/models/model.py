@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class MultimodalModel:
         The neurons, one row per layer (and per routed expert).
     refused : tuple of Refusal
         FFNs that cannot be reached, with the reason.
+    draws : bool
+        Whether the model draws random numbers in its forward; they are then always the same.
     checks : tuple of SiteCheck
         What the check measured at each site; empty until it could be made.
     lock : threading.RLock
@@ -90,6 +92,7 @@ class MultimodalModel:
         self._stack: InterventionStack | None = None
         self.worker = Worker(f"mmkn {name}")
         self._rows = {(site.layer, site.expert): site.row for site in self.sites}
+        self.draws = False
         self.check = check
         self.checks: tuple[SiteCheck, ...] = verify(self) if check else ()
 
@@ -330,11 +333,22 @@ class MultimodalModel:
         keep = logits_to_keep is not None and "logits_to_keep" in self._forward_names
         if keep:
             arguments["logits_to_keep"] = logits_to_keep
-        with self.lock, torch.set_grad_enabled(grad):
+        with self.lock, torch.set_grad_enabled(grad), self._seeded():
             output = self.hf(**arguments)
         if logits_to_keep and not keep and getattr(output, "logits", None) is not None:
             output["logits"] = output.logits[:, -logits_to_keep:]
         return output
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Give a model that draws random numbers (flow matching, diffusion) the same ones."""
+        if not self.draws:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(0)
+            yield
 
     def generate(
         self,
@@ -365,12 +379,30 @@ class MultimodalModel:
         ------
         Cancelled
             If the token was cancelled.
+        NotSupported
+            If the model does not write token by token.
+
+        Notes
+        -----
+        Ids that stand for a picture in a prompt are never written.
         """
+        if reason := self.cannot_write:
+            raise NotSupported(f"generate: {reason}")
         if max_new_tokens is not None and max_new_tokens < 1:
             raise bad_argument("max_new_tokens", max_new_tokens, "a whole number from 1")
         return generate(
             self, prepared, max_new_tokens=max_new_tokens, on_token=on_token, cancel=cancel
         )
+
+    @property
+    def cannot_write(self) -> str:
+        """Why the model writes no captions; empty when it does."""
+        kind = type(self.hf).__name__
+        if not hasattr(self.hf, "prepare_inputs_for_generation"):
+            return f"{kind} does not write text token by token (no greedy decoding in transformers)"
+        if weights.unembedding(self.hf) is None:
+            return f"{kind} has no head over words"
+        return ""
 
     def caption(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import BadArgument, NotSupported, bad_argument
-from .families import as_read
+from .families import as_read, one_at_a_time, placeholders
 from .prompts import image_token, prompt_text
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def prepare(
             "give a dict of the model's input tensors, or load_model(model, processor)"
         )
     pictures = _pictures(images)
+    if len(pictures) > 1 and (reason := one_at_a_time(model)):
+        raise NotSupported(f"images: {reason}; give one picture at a time")
     prompts = _per_row("prompt", prompt, len(pictures))
     texts = [prompt_text(model.hf, model.processor, text) for text in prompts]
     rows, extras = [], []
@@ -288,12 +290,10 @@ def _continuation_ids(
 
 def _refuse_placeholders(model: MultimodalModel, ids: Sequence[int]) -> None:
     """Say so where a caption holds the id that stands for a picture: no picture belongs to it."""
-    for name in ("image_token_id", "image_token_index", "video_token_id"):
-        place = getattr(model.hf.config, name, None)
-        if isinstance(place, int) and place in ids:
-            raise bad_argument(
-                "continuation", list(ids), f"text without {place}, which stands for a picture"
-            )
+    if found := placeholders(model) & set(ids):
+        raise bad_argument(
+            "continuation", list(ids), f"text without {min(found)}, which stands for a picture"
+        )
 
 
 def continuation_ids(model: MultimodalModel, prompt: str, text: str) -> list[int]:

@@ -13,6 +13,7 @@ from torch import nn
 
 from .._errors import MmknError, NotSupported
 from .behind import Residual, what_follows
+from .experts import routed_places
 from .sites import Site
 from .weights import is_quantised, site_bias, site_weight
 
@@ -67,6 +68,7 @@ class _Recorder:
         self.inputs: dict[int, torch.Tensor] = {}
         self.outputs: dict[str, torch.Tensor] = {}
         self.routing: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.places: dict[str, torch.Tensor | None] = {}
         self.residual: dict[int, Residual] = {}
         self._model = model
 
@@ -96,6 +98,7 @@ class _Recorder:
             if routed:
                 index = args[1] if len(args) > 1 else kwargs["top_k_index"]
                 weight = args[2] if len(args) > 2 else kwargs["top_k_weights"]
+                self.places[name] = routed_places(_module)
                 self.routing[name] = (index.detach(), weight.detach())
 
         return record
@@ -189,8 +192,17 @@ def _run(model: MultimodalModel, inputs: Mapping[str, torch.Tensor]) -> _Recorde
     recorder = _Recorder(model)
     with model.lock, ExitStack() as stack:
         recorder.attach(stack)
+        before = _random_state(model.device)
         model.run(inputs)
+        model.draws |= not torch.equal(before, _random_state(model.device))
     return recorder
+
+
+def _random_state(device: torch.device) -> torch.Tensor:
+    """Return the state of the generator that a forward on this device would draw from."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.get_rng_state()
 
 
 def _check(model: MultimodalModel, site: Site, recorder: _Recorder) -> SiteCheck:
@@ -244,10 +256,12 @@ def _routed_error(model: MultimodalModel, site: Site, recorder: _Recorder) -> fl
     output = recorder.outputs[site.module_name]
     index, weight = recorder.routing[site.module_name]
     total = torch.zeros_like(output)
+    places = recorder.places[site.module_name]
     for sibling in siblings:
         expert = sibling.expert - sibling.first_expert
         share = (weight * (index == expert)).sum(dim=-1, keepdim=True)
-        written = write(sibling, recorder.inputs[sibling.row])
+        seen = recorder.inputs[sibling.row]
+        written = write(sibling, seen if places is None else seen[places])
         if getattr(site.module, "has_post_expert_norm", False):
             written = site.module.post_expert_norm(written)  # type: ignore[operator]
         total += (written * share.to(written.dtype)).reshape(output.shape)

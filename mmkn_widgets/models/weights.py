@@ -111,7 +111,7 @@ def final_norm(hf: Any, blocks: nn.ModuleList) -> nn.Module | None:
         return None
     children = list(parent.named_children())
     place = next(i for i, (_, child) in enumerate(children) if child is blocks)
-    for name, child in children[place + 1 :]:
+    for name, child in [*children[place + 1 :], *(c for c in children[:place] if "final" in c[0])]:
         if any(True for _ in child.children()):
             continue
         named = any(key in name for key in _NORM_NAMES) and not _NOT_FINAL.search(name)
