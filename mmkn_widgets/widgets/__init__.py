@@ -6,6 +6,13 @@ import importlib
 from typing import Any
 
 _MODULE_OF = {
+    "AblationPanel": "parts",
+    "CaptionDiff": "parts",
+    "MaskPainter": "parts",
+    "NeuronTable": "parts",
+    "PatchHeatmap": "parts",
+    "ThresholdPlane": "parts",
+    "TokenStrip": "parts",
     "Explorer": "explorer",
     "FrontierChart": "charts",
     "LayerChart": "charts",

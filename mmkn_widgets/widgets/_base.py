@@ -78,6 +78,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
     """
 
     _handlers: ClassVar[dict[str, tuple[str, bool, str]]] = {}
+    _closed = True  # until it is made
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

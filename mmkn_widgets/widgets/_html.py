@@ -17,7 +17,8 @@ _PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src blob: data:; \
 style-src 'unsafe-inline'; script-src 'unsafe-inline' blob: data:">
 <title>{title}</title>
-<style>html {{ color-scheme: light dark; }} body {{ margin: 16px; background: light-dark(#f4f6f9, #0e1116); }}
+<style>html {{ color-scheme: light dark; }}
+body {{ margin: 16px; background: light-dark(#f4f6f9, #0e1116); }}
 #mmkn {{ max-width: 1400px; margin: 0 auto; }}</style></head>
 <body><main id="mmkn">{fallback}</main>
 <script type="application/json" id="mmkn-state">{state}</script>

@@ -145,8 +145,7 @@ def mask_state(study: StudyLike, scene: int) -> dict[str, Any]:
     chosen = study.scenes[scene]
     objects = tuple(getattr(chosen, "objects", ()) or ())
     width, height = chosen.image.size
-    scale = min(1.0, _MASK / max(width, height))
-    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+    shape = painting_shape((width, height))
     names: dict[str, np.ndarray] = {}
     for item in objects:
         mask = np.asarray(item.mask, bool)
@@ -162,6 +161,13 @@ def mask_state(study: StudyLike, scene: int) -> dict[str, Any]:
         "objects": [{"name": n, "area": float(np.mean(m))} for n, m in names.items()],
         "object_masks": [shrink(m, shape).tobytes() for m in names.values()],
     }
+
+
+def painting_shape(size: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of the mask that is painted on a picture of (width, height)."""
+    width, height = size
+    scale = min(1.0, _MASK / max(width, height))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def shrink(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -19,6 +19,7 @@ from ._explorer_code import setup_code
 from ._explorer_study import StudyWork
 from ._open import OpenSaved
 from ._scene_state import (
+    PREFETCHED,
     best_neurons,
     evidence_state,
     first_words,
@@ -137,9 +138,15 @@ class Explorer(ExplorerTraits, StudyWork, Actions):
         self._d = np.asarray(study.evidence["difference"].values, np.float32)
         self._g = np.asarray(study.evidence["gradcam"].values, np.float32)
         self._width = int(self._d.shape[1])
-        self._ids = best_neurons(self._d, self._g)
         self._ablations = Ablations(study.model, (self._d.shape[0], self._d.shape[1]))
         cut_d, cut_g = default_thresholds(self._d, self._g)
+        if threshold_d is not None:
+            cut_d = float(threshold_d)
+        if threshold_g is not None:
+            cut_g = float(threshold_g)
+        first = kept_ids(self._d, self._g, cut_d, cut_g)[:PREFETCHED]
+        rest = best_neurons(self._d, self._g)
+        self._ids = np.concatenate([first, rest[~np.isin(rest, first)]])[:PREFETCHED]
         before = [getattr(study, "_captions", {}).get(k, "") for k in range(len(study.scenes))]
         words = first_words(study, self._ids)
         values: dict[str, Any] = {
@@ -153,8 +160,8 @@ class Explorer(ExplorerTraits, StudyWork, Actions):
             ],
             "thumbnails": thumbnails(study),
             "words": words,
-            "threshold_d": cut_d if threshold_d is None else float(threshold_d),
-            "threshold_g": cut_g if threshold_g is None else float(threshold_g),
+            "threshold_d": cut_d,
+            "threshold_g": cut_g,
             "quantile_g": _share_below(self._g, cut_g),
             "mode": "absolute",
             "unchecked": [],

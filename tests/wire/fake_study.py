@@ -13,7 +13,10 @@ from mmkn_widgets.attribution import NeuronSet
 from mmkn_widgets.datasets import ObjectInstance, Scene
 from mmkn_widgets.models.worker import Worker
 
-VOCABULARY = "car cars bus tree wheel red grass house room shows dark fish boat <b>x</b> night sea".split()
+VOCABULARY = [
+    *("car", "cars", "bus", "tree", "wheel", "red", "grass", "house"),
+    *("room", "shows", "dark", "fish", "boat", "<b>x</b>", "night", "sea"),
+]
 
 
 class FakeStack:
@@ -65,7 +68,9 @@ class FakeModel:
             name=options["name"], kind="ablation", n_neurons=int(mask.sum()), mask=mask, mode=mode
         )
 
-    def caption(self, image: Any, prompt: Any = None, on_token: Any = None, cancel: Any = None) -> str:
+    def caption(
+        self, image: Any, prompt: Any = None, on_token: Any = None, cancel: Any = None
+    ) -> str:
         off = sum(item.n_neurons for item in self.interventions.active)
         word = "bus" if off >= self.enough else self.word
         text = f"a red {word} next to a big green tree on the grass"

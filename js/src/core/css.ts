@@ -97,7 +97,8 @@ const PARTS = `
 .mmkn .plane canvas { display: block; width: 100%; border-radius: 4px; touch-action: none; cursor: crosshair; }
 .mmkn .plane .corner { position: absolute; width: 14px; height: 14px; margin: -7px 0 0 -7px; border-radius: 50%; background: var(--bg);
   border: 2.5px solid var(--accent); cursor: move; touch-action: none; }
-.mmkn .sliders { display: grid; grid-template-columns: auto minmax(80px, 1fr) 88px 62px; gap: 4px 10px; align-items: center; }
+.mmkn .sliders { display: grid; grid-template-columns: auto minmax(80px, 1fr) 88px 72px; gap: 4px 10px; align-items: center; }
+.mmkn .sliders .note { white-space: nowrap; }
 .mmkn .sliders input[type="number"] { width: 88px; text-align: right; }
 .mmkn .layers { display: grid; gap: 2px; overflow: auto; max-height: 420px; align-content: start; }
 .mmkn .layers.dense { gap: 0; }

@@ -204,7 +204,7 @@ export const WIDGETS = {
 /** Every request that the kernel answers. */
 export const REQUESTS = [
   "hello", "cancel", "compute", "ablate", "restore", "undo", "redo", "maps", "mean_map", "words", "tokens",
-  "neuron", "evaluate", "propose", "inpaint", "transplant", "upload", "export_html",
+  "neuron", "evaluate", "propose", "inpaint", "export_html",
 ] as const;
 export type RequestName = (typeof REQUESTS)[number];
 

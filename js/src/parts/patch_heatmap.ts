@@ -11,7 +11,7 @@ import { fit } from "../core/theme";
 import type { TraitName } from "../core/traits";
 
 type Overlay = "kept" | "neuron" | "difference" | "gradcam" | "none";
-const SIZE = 224;
+const SIZE = 176;
 const SETS: readonly TraitName[] = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "unchecked", "rows_off"];
 
 interface Heat {

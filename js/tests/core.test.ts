@@ -1,0 +1,169 @@
+import { describe, expect, it } from "vitest";
+import { Axis } from "../src/core/axis";
+import { asFloat32, asInt32 } from "../src/core/binary";
+import contract from "../src/core/contract.json";
+import { diffWords, isForm } from "../src/core/diff";
+import { argsortDescending, Evidence } from "../src/core/evidence";
+import { float32Literal, pythonString, short } from "../src/core/format";
+import { meanMap, neuronMap, percentile, upsample, type Maps } from "../src/core/heat";
+import { MESSAGES, REQUESTS, WIDGETS } from "../src/core/traits";
+import { fillPolygon } from "../src/parts/mask_painter";
+import { random } from "./fake";
+
+describe("contract with Python", () => {
+  it("has the same traits and encodings", () => {
+    const ours = Object.fromEntries(
+      Object.entries(WIDGETS).map(([name, traits]) => [
+        name,
+        Object.fromEntries(Object.entries(traits).map(([key, kind]) => [key, kind.kind])),
+      ]),
+    );
+    expect(ours).toEqual(contract.widgets);
+  });
+  it("asks only what the kernel answers, and all of it", () => {
+    expect([...REQUESTS].sort()).toEqual(contract.requests);
+    expect([...MESSAGES.sent]).toEqual(contract.messages.received);
+    expect([...MESSAGES.received]).toEqual(contract.messages.sent);
+  });
+});
+
+describe("bytes", () => {
+  it("copies when the offset is not aligned, and never reads past the view", () => {
+    const buffer = new ArrayBuffer(17);
+    const view = new DataView(buffer, 1, 12);
+    view.setFloat32(0, 1.5, true);
+    view.setFloat32(4, -2, true);
+    view.setFloat32(8, 7, true);
+    expect([...asFloat32(view)]).toEqual([1.5, -2, 7]);
+    expect(asInt32(new DataView(buffer, 4, 10)).length).toBe(2);
+    expect(asFloat32(undefined).length).toBe(0);
+  });
+});
+
+describe("evidence", () => {
+  const next = random(3);
+  const [rows, width] = [5, 400];
+  const d = Float32Array.from({ length: rows * width }, () => next() * 3 - 0.5);
+  const g = Float32Array.from({ length: rows * width }, () => (next() - 0.3) * 0.1);
+  d[17] = NaN;
+  g[17] = NaN;
+  const evidence = new Evidence(d, g, rows, width);
+
+  it("sorts floats of both signs, NaN last", () => {
+    const order = argsortDescending(g);
+    for (let k = 1; k < order.length - 1; k++) expect(g[order[k - 1]]).toBeGreaterThanOrEqual(g[order[k]]);
+    expect(order.at(-1)).toBe(17);
+  });
+  it("counts and lists as a plain loop does, for any threshold", () => {
+    for (let k = 0; k < 50; k++) {
+      const [td, tg] = [next() * 3 - 0.6, (next() - 0.3) * 0.1];
+      const off = new Set([k % 5]);
+      const unchecked = new Set([3, 500, 901, 1700]);
+      const wanted: number[] = [];
+      for (let i = 0; i < d.length; i++) {
+        if (d[i] > Math.fround(td) && g[i] > Math.fround(tg) && !off.has(Math.floor(i / width))) wanted.push(i);
+      }
+      const kept = evidence.count(td, tg, off, unchecked);
+      expect(kept.count).toBe(wanted.length);
+      expect(kept.checked).toBe(wanted.filter((i) => !unchecked.has(i)).length);
+      expect([...kept.perRow].reduce((a, b) => a + b, 0)).toBe(kept.checked);
+      for (const key of ["gradcam", "difference", "position"] as const) {
+        for (const ascending of [true, false]) {
+          const list = [...evidence.list(td, tg, off, key, ascending)];
+          expect([...list].sort((a, b) => a - b)).toEqual(wanted);
+          const values = list.map((i) => (key === "gradcam" ? g[i] : key === "difference" ? d[i] : i));
+          const sorted = [...values].sort((a, b) => (ascending ? a - b : b - a));
+          expect(values).toEqual(sorted);
+        }
+      }
+    }
+  });
+  it("compares in float32", () => {
+    const one = new Evidence(Float32Array.of(0.1), Float32Array.of(1), 1, 1);
+    expect(one.count(0.1, 0, new Set(), new Set()).count).toBe(0);
+  });
+  it("leaves padding out of ranks and quantiles", () => {
+    expect(evidence.neurons).toBe(rows * width - 1);
+    expect(evidence.rank("difference", -1)).toBe(rows * width - 1);
+    expect(evidence.quantile("gradcam", 1)).toBe(Math.max(...[...g].filter((v) => !Number.isNaN(v))));
+    expect(evidence.quantileOf("gradcam", evidence.quantile("gradcam", 0.9))).toBeCloseTo(0.9, 2);
+  });
+});
+
+describe("axis", () => {
+  it("goes there and back, and can keep everything", () => {
+    const sorted = Float32Array.from({ length: 1000 }, (_, i) => (i / 1000) ** 4);
+    for (const kind of ["linear", "log"] as const) {
+      const axis = new Axis(sorted, kind);
+      for (const p of [0.1, 0.5, 0.93]) expect(axis.position(axis.value(p))).toBeCloseTo(p, 6);
+      expect(axis.value(0)).toBeLessThan(sorted[0]);
+      expect(axis.value(1)).toBeGreaterThan(sorted[999]);
+      expect(axis.ticks().every((t) => t >= axis.low && t <= axis.high)).toBe(true);
+    }
+  });
+});
+
+describe("heat", () => {
+  const maps: Maps = {
+    ids: Int32Array.of(4, 9), at: new Map([[4, 0], [9, 1]]), grids: Uint8Array.of(0, 255, 10, 20, 255, 0, 0, 51),
+    scale: Float32Array.of(0.01, 0.02), offset: Float32Array.of(0, -1), sign: Int8Array.of(1, -1), rows: 2, cols: 2,
+  };
+  it("means are over the neurons that pass, in activation units", () => {
+    const { map, used } = meanMap(maps, () => true, false);
+    expect(used).toBe(2);
+    expect(map[0]).toBeCloseTo((0 + (-1 + 0.02 * 255)) / 2, 5);
+    const single = neuronMap(maps, 9, true)!;
+    meanMap(maps, (id) => id === 9, true).map.forEach((value, p) => expect(value).toBeCloseTo(single[p], 5));
+    expect(neuronMap(maps, 9, true)![3]).toBeCloseTo(-(-1 + 1.02), 5);
+    expect(neuronMap(maps, 5, false)).toBeUndefined();
+  });
+  it("bilinear samples are centred and do not extrapolate", () => {
+    const up = upsample(Float32Array.of(0, 1), 1, 2, 8, 1);
+    expect(up[0]).toBe(0);
+    expect(up[7]).toBe(1);
+    for (let k = 0; k < 8; k++) expect(up[k] + up[7 - k]).toBeCloseTo(1, 6);
+  });
+  it("percentile interpolates as numpy does", () => {
+    expect(percentile(Float32Array.of(4, 1, 3, 2), 0.5)).toBe(2.5);
+  });
+});
+
+describe("words", () => {
+  it("marks what changed, removed before new", () => {
+    const kinds = diffWords("a red car next to a tree", "a red bus next to a tree").map((p) => `${p.kind}:${p.text}`);
+    expect(kinds).toContain("gone:car");
+    expect(kinds.indexOf("new:bus")).toBe(kinds.indexOf("gone:car") + 1);
+    expect(diffWords("", "a b").every((p) => p.kind === "new")).toBe(true);
+    expect(diffWords("x", "").map((p) => p.kind)).toEqual(["gone"]);
+  });
+  it("knows the concept's forms with punctuation", () => {
+    expect(isForm("Cars,", ["car", "cars"])).toBe(true);
+    expect(isForm("scar", ["car"])).toBe(false);
+  });
+});
+
+describe("numbers", () => {
+  it("float32 literals come back as the same float32", () => {
+    const next = random(9);
+    for (let k = 0; k < 2000; k++) {
+      const value = Math.fround((next() - 0.3) * 10 ** Math.floor(next() * 12 - 8));
+      expect(Math.fround(Number(float32Literal(value)))).toBe(value);
+    }
+    expect(float32Literal(1)).toBe("1.0");
+  });
+  it("python strings cannot break out", () => {
+    expect(pythonString('a"\n\\é')).toBe('"a\\"\\n\\\\\\u00e9"');
+  });
+  it("are short", () => {
+    expect([0.031, 1.924, -3.7, 0].map(short)).toEqual([".031", "1.92", "−3.70", "0"]);
+  });
+});
+
+describe("mask", () => {
+  it("fills a polygon", () => {
+    const mask = new Uint8Array(100);
+    fillPolygon(mask, 10, 10, [[0.2, 0.2], [0.6, 0.2], [0.6, 0.5], [0.2, 0.5]]);
+    expect(mask.filter(Boolean).length).toBe(12);
+    expect(mask[2 * 10 + 2]).toBe(255);
+  });
+});

@@ -1,0 +1,169 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { asPython } from "../src/core/python";
+import { Session } from "../src/core/session";
+import { Store } from "../src/core/store";
+import { neuronsCsv } from "../src/core/table_csv";
+import { WIDGETS, type TraitName } from "../src/core/traits";
+import { mountAblationPanel } from "../src/parts/ablation_panel";
+import { mountCaptionDiff } from "../src/parts/caption_diff";
+import { mountNeuronTable } from "../src/parts/neuron_table";
+import { FakeModel, floats, Frames } from "./fake";
+
+const NAMES = Object.keys(WIDGETS.Explorer) as TraitName[];
+let model: FakeModel;
+let frames: Frames;
+let session: Session;
+let host: HTMLElement;
+
+beforeEach(() => {
+  model = new FakeModel({
+    shape: [2, 3], rows: [[4, -1], [5, -1]], difference: floats([1, 2, 3, 4, 5, 6]), gradcam: floats([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+    gradient_sum: floats([1, 1, 1, 2, 2, 2]), mode: "absolute", threshold_d: 1.5, threshold_g: 0.15, quantile_d: 0.5, quantile_g: 0,
+    unchecked: [], rows_off: [], selected: -1, words: [], concept: "car", concept_forms: ["car"], ablate_mode: "zero", ablate_scale: 0,
+    read_only: false, status: { state: "ready" }, ablation: { active: [], can_undo: false, can_redo: false, predicted: null, measured: null },
+    caption_before: "a red car", caption_after: "", references: [], effect: null,
+  });
+  frames = new Frames();
+  host = document.createElement("div");
+  document.body.append(host);
+  session = new Session(model, host, NAMES, frames.schedule);
+});
+
+describe("store", () => {
+  it("a thousand previews: one frame, no message; the commit sends the last", () => {
+    const store = new Store<{ x: number }>(new FakeModel({ x: 0 }), ["x"], frames.schedule);
+    let runs = 0;
+    store.watch(["x"], () => runs++);
+    runs = 0;
+    for (let k = 1; k <= 1000; k++) store.preview({ x: k });
+    expect(frames.run()).toBe(1);
+    expect(runs).toBe(1);
+    expect((store.model as FakeModel).saves).toBe(0);
+    store.commit();
+    expect(store.model.get("x")).toBe(1000);
+    expect((store.model as FakeModel).saves).toBe(1);
+  });
+  it("a value from the kernel replaces a preview", () => {
+    session.store.preview({ threshold_d: 9 });
+    model.set("threshold_d", 2.5);
+    expect(session.store.get("threshold_d")).toBe(2.5);
+  });
+  it("stops listening when disposed", () => {
+    session.dispose();
+    expect(model.count("change:threshold_d")).toBe(0);
+    expect(model.count("msg:custom")).toBe(0);
+  });
+});
+
+describe("derived", () => {
+  it("survivors, unchecked ones and layers off", () => {
+    expect([...session.survivors()]).toEqual([1, 2, 3, 4]);
+    model.set("unchecked", [2]);
+    model.set("rows_off", [1]);
+    expect([...session.survivors()]).toEqual([1]);
+    expect(session.kept()).toMatchObject({ count: 2, checked: 1 });
+  });
+  it("predicts minus the summed gradients, scaled when scaling", () => {
+    expect(session.predicted()).toBe(-6);
+    model.set("unchecked", [3]);
+    expect(session.predicted()).toBe(-4);
+    model.set("ablate_mode", "scale");
+    model.set("ablate_scale", 0.5);
+    expect(session.predicted()).toBe(-2);
+    model.set("ablate_mode", "mean");
+    expect(session.predicted()).toBeNull();
+  });
+  it("writes Python that names the same choice", () => {
+    model.set("unchecked", [2, 0]);
+    model.set("rows_off", [1]);
+    const code = asPython(session);
+    expect(code).toContain("study.neurons(threshold_d=1.5, threshold_g=0.15, exclude=[(4, 2)])");
+    expect(code).toContain("n.layer not in {5}");
+    model.set("mode", "quantile");
+    expect(asPython(session)).toContain("quantile_d=0.5, quantile_g=0.0");
+  });
+  it("CSV cells cannot run as formulas", () => {
+    session.addWords([1], [["=cmd()", "a\"b"]]);
+    expect(neuronsCsv(session)).toContain(`"'=cmd() a""b"`);
+  });
+});
+
+describe("requests", () => {
+  it("drops the reply of a superseded request", async () => {
+    const first = session.ask("words", { ids: [1] });
+    const second = session.ask("words", { ids: [2] });
+    model.reply("words", { words: [["old"]] }, [], 0);
+    model.reply("words", { words: [["new"]] });
+    expect(await first).toBeUndefined();
+    expect((await second)?.result["words"]).toEqual([["new"]]);
+  });
+  it("shows the kernel's words when it fails", async () => {
+    const shown: string[] = [];
+    session.onfail((message, remedy) => shown.push(message, remedy));
+    const asked = session.ask("compute", { concept: "cra" });
+    const id = model.sent.at(-1)!.content["id"];
+    model.emit("msg:custom", { kind: "reply", id, ok: false, error: "no such word", remedy: "try car" }, []);
+    expect(await asked).toBeUndefined();
+    expect(shown).toEqual(["no such word", "try car"]);
+  });
+  it("ignores what was asked by another view", () => {
+    void session.ask("words", { ids: [1] });
+    model.emit("msg:custom", { kind: "reply", id: "other-1", ok: true, result: {} }, []);
+    expect(session.requests.waiting("words")).toBe(true);
+  });
+  it("asks nothing in a saved view", async () => {
+    model.set("read_only", true);
+    expect(await session.ask("words")).toBeUndefined();
+    expect(model.sent).toEqual([]);
+  });
+});
+
+describe("parts", () => {
+  it("ablate sends exactly the checked survivors, after their thresholds", () => {
+    model.set("unchecked", [3]);
+    mountAblationPanel(session, host);
+    session.store.preview({ threshold_d: 2.5 });
+    frames.run();
+    const button = host.querySelector<HTMLButtonElement>("button.primary")!;
+    expect(button.textContent).toBe("Ablate 2 neurons");
+    button.click();
+    expect(model.get("threshold_d")).toBe(2.5);
+    expect(model.saves).toBe(1);
+    const asked = model.sent.at(-1)!;
+    expect(asked.content["name"]).toBe("ablate");
+    expect([...new Int32Array(asked.buffers[0])]).toEqual([2, 4]);
+  });
+  it("words with tags are text", () => {
+    session.addWords([1, 2, 3, 4], [["<img src=x onerror=alert(1)>"], ["b"], ["c"], ["d"]]);
+    mountNeuronTable(session, host);
+    frames.run();
+    expect(host.querySelector("img")).toBeNull();
+    expect(host.textContent).toContain("<img src=x");
+    model.set("caption_before", "a <b>car</b>");
+    mountCaptionDiff(session, host);
+    expect(host.querySelector("dd b")).toBeNull();
+  });
+  it("the table chooses by keyboard and unchecks by space", () => {
+    mountNeuronTable(session, host);
+    frames.run();
+    const scroll = host.querySelector<HTMLElement>(".scroll")!;
+    const press = (key: string): boolean => scroll.dispatchEvent(new KeyboardEvent("keydown", { key }));
+    press("ArrowDown");
+    press("ArrowDown");
+    expect(model.get("selected")).toBe(2);
+    press(" ");
+    expect(model.get("unchecked")).toEqual([2]);
+    press(" ");
+    expect(model.get("unchecked")).toEqual([]);
+  });
+  it("captions mark the concept and the change", () => {
+    const clicked: string[] = [];
+    mountCaptionDiff(session, host, { onword: (word) => clicked.push(word) });
+    model.set("caption_after", "a red bus");
+    frames.run();
+    expect(host.querySelector("del")?.textContent).toBe("car");
+    expect(host.querySelector("ins")?.textContent).toBe("bus");
+    host.querySelector<HTMLElement>("dd .word")!.click();
+    expect(clicked).toEqual(["a"]);
+  });
+});

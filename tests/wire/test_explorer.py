@@ -1,0 +1,262 @@
+"""The Explorer's wire: encodings, requests, thresholds, ablation; no browser, no model."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import traitlets
+from conftest import Page
+from fake_study import FakeStudy
+
+from mmkn_widgets._errors import BadArgument, NotSupported
+from mmkn_widgets.widgets import Explorer
+
+
+def flat(explorer: Explorer) -> set[tuple[int, int]]:
+    return {(n.layer, n.index) for n in explorer.neurons}
+
+
+def test_scores_travel_as_little_endian_float32(explorer: Explorer, study: FakeStudy) -> None:
+    sent = np.frombuffer(explorer.difference, "<f4").reshape(explorer.shape)
+    np.testing.assert_array_equal(sent, study.evidence["difference"].values)
+    sent = np.frombuffer(explorer.gradient_sum, "<f4").reshape(explorer.shape)
+    np.testing.assert_array_equal(sent, study.evidence["gradient_sum"].values)
+    state = explorer.get_state()
+    assert isinstance(state["difference"], bytes)
+    assert explorer.rows[3] == [3, -1]
+
+
+def test_grids_decode_to_the_maps_within_half_a_step(explorer: Explorer, study: FakeStudy) -> None:
+    ids = np.frombuffer(explorer.map_ids, "<i4")
+    rows, cols = explorer.grid["rows"], explorer.grid["cols"]
+    grids = np.frombuffer(explorer.maps, np.uint8).reshape(len(ids), rows, cols)
+    scale = np.frombuffer(explorer.map_scale, "<f4")[:, None, None]
+    offset = np.frombuffer(explorer.map_offset, "<f4")[:, None, None]
+    truth = study.maps(ids // 512, ids % 512, scene=0)
+    assert (np.abs(offset + scale * grids - truth) <= scale * 0.5001 + 1e-6).all()
+    signs = np.frombuffer(explorer.map_sign, np.int8)
+    np.testing.assert_array_equal(signs, np.sign(study.evidence["activation"].values).ravel()[ids])
+
+
+def test_prefetched_begin_with_the_default_choice(explorer: Explorer) -> None:
+    ids = np.frombuffer(explorer.map_ids, "<i4")
+    assert len(ids) == len(set(ids.tolist())) == 2000
+    np.testing.assert_array_equal(ids[: len(explorer.kept)], explorer.kept)
+    assert len(explorer.kept) == 60
+
+
+def test_neurons_follow_the_thresholds_in_both_modes(explorer: Explorer, study: FakeStudy) -> None:
+    d, g = (study.evidence[name].values for name in ("difference", "gradcam"))
+    seen: list[int] = []
+    explorer.observe(lambda change: seen.append(len(change["new"])), "neurons")
+    explorer.threshold_d, explorer.threshold_g = 0.9, 0.05
+    wanted = np.argwhere((d > np.float32(0.9)) & (g > np.float32(0.05)))
+    assert flat(explorer) == {(int(r), int(i)) for r, i in wanted}
+    assert seen[-1] == len(wanted)
+    explorer.mode, explorer.quantile_d, explorer.quantile_g = "quantile", 0.97, 0.98
+    cut_d, cut_g = explorer.thresholds
+    by_hand = np.argwhere((d > np.float32(cut_d)) & (g > np.float32(cut_g)))
+    assert flat(explorer) == {(int(r), int(i)) for r, i in by_hand}
+    assert len(explorer.kept) == len(explorer.neurons)
+
+
+def test_unchecked_and_layers_off_leave_the_set(explorer: Explorer) -> None:
+    best = int(explorer.kept[0])
+    row = best // 512
+    before = flat(explorer)
+    explorer.unchecked = [best]
+    assert flat(explorer) == before - {(row, best % 512)}
+    explorer.rows_off = [row]
+    assert all(layer != row for layer, _ in flat(explorer))
+    assert {int(i) // 512 for i in explorer.kept} == {layer for layer, _ in flat(explorer)}
+
+
+def test_ablate_snapshots_exactly_what_the_page_sent(page: Page, study: FakeStudy) -> None:
+    ids = np.asarray(page.widget.kept[:7], "<i4")
+    message, _ = page.ask("ablate", [ids.tobytes()], mode="zero", scale=0)
+    assert message["ok"]
+    (active,) = study.model.interventions.active
+    assert set(np.flatnonzero(active.mask.ravel()).tolist()) == set(ids.tolist())
+    assert page.widget.caption_after == "a red bus next to a big green tree on the grass"
+    assert page.widget.ablation["active"][0]["count"] == 7
+    tokens = [m["text"] for m, _ in page.messages if m["kind"] == "token"]
+    assert "".join(tokens).strip() == page.widget.caption_after
+    page.widget.threshold_d = 99.0
+    assert study.model.interventions.active == (active,)
+
+
+def test_undo_redo_restore(page: Page, study: FakeStudy) -> None:
+    explorer, stack = page.widget, study.model.interventions
+    page.ask("ablate", [np.asarray(explorer.kept[:7], "<i4").tobytes()], mode="zero")
+    page.ask("ablate", [np.asarray(explorer.kept[:9], "<i4").tobytes()], mode="scale", scale=0.5)
+    assert [item.n_neurons for item in stack.active] == [9]
+    page.ask("undo")
+    assert [item.n_neurons for item in stack.active] == [7]
+    page.ask("undo")
+    assert stack.active == ()
+    assert explorer.caption_after == ""
+    page.ask("redo")
+    page.ask("redo")
+    assert [(i.n_neurons, i.mode) for i in stack.active] == [(9, "scale")]
+    page.ask("restore")
+    assert stack.active == ()
+    assert explorer.ablation["active"] == []
+
+
+def test_two_explorers_show_one_model(study: FakeStudy) -> None:
+    one, two = Explorer(study), Explorer(study)
+    try:
+        one.ablate()
+        one.wait()
+        assert two.ablation["active"][0]["count"] == len(one.kept)
+        assert not two.ablation["active"][0]["own"]
+        assert two.caption_after == one.caption_after != ""
+        one.close()
+        two.wait()
+        assert study.model.interventions.active == ()
+        assert two.caption_after == ""
+    finally:
+        one.close()
+        two.close()
+
+
+def test_errors_come_back_in_words(page: Page) -> None:
+    message, _ = page.ask("ablate", [b""])
+    assert not message["ok"]
+    assert "lower a threshold" in message["error"]
+    message, _ = page.ask("maps", ids=[10**9])
+    assert "flat ids from 0 to 3071" in message["error"]
+    message, _ = page.ask("mean_map", [b"abc"])
+    assert "multiple of 4" in message["error"]
+    message, _ = page.ask("no such thing")
+    assert "one of" in message["error"]
+
+
+def test_unexpected_failures_say_so_and_leave_the_widget_ready(
+    page: Page, study: FakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(study, "maps", broken)
+    message, _ = page.ask("maps", ids=[3])
+    assert message["error"] == "RuntimeError: out of memory"
+    assert "log" in message["remedy"]
+    page.widget.scene = 2
+    page.widget.wait()
+    assert page.widget.status["state"] == "error"
+    assert "out of memory" in page.widget.status["message"]
+
+
+def test_maps_beyond_the_prefetched(page: Page, study: FakeStudy) -> None:
+    message, (grid,) = page.ask("maps", ids=[5], scene=1, signed=True)
+    assert message["ok"]
+    truth = study.maps([0], [5], scene=1, signed=True)
+    np.testing.assert_array_equal(np.frombuffer(grid, "<f4").reshape(1, 12, 12), truth)
+    ids = np.arange(4097 * 0 + 300, dtype="<i4")
+    _, (mean,) = page.ask("mean_map", [ids.tobytes()], scene=1)
+    truth = study.maps(ids // 512, ids % 512, scene=1).mean(0)
+    np.testing.assert_allclose(np.frombuffer(mean, "<f4").reshape(12, 12), truth, atol=1e-5)
+
+
+def test_the_last_scene_wins(explorer: Explorer, study: FakeStudy) -> None:
+    gate = threading.Event()
+    study.model.worker.submit(gate.wait)
+    drawn: list[int] = []
+    pictures = study.pictures
+    study.pictures = lambda scene: drawn.append(scene) or pictures(scene)  # type: ignore
+    for scene in (1, 2, 3, 4):
+        explorer.scene = scene
+    gate.set()
+    explorer.wait()
+    assert drawn == [4]
+    assert explorer.scenes[4]["before"] == explorer.caption_before
+    with pytest.raises(BadArgument, match="0 to 5"):
+        explorer.scene = 6
+
+
+def test_a_newer_request_of_a_kind_cancels_the_older(page: Page, study: FakeStudy) -> None:
+    gate = threading.Event()
+    study.model.worker.submit(gate.wait)
+    first = page.send("ablate", [np.asarray([1], "<i4").tobytes()], mode="zero")
+    second = page.send("ablate", [np.asarray([2], "<i4").tobytes()], mode="zero")
+    gate.set()
+    page.widget.wait()
+    assert page.reply(first)[0]["error"] == "cancelled"
+    assert page.reply(second)[0]["ok"]
+    (active,) = study.model.interventions.active
+    assert np.flatnonzero(active.mask.ravel()).tolist() == [2]
+
+
+def test_state_round_trips(explorer: Explorer, study: FakeStudy) -> None:
+    explorer.threshold_d, explorer.colormap, explorer.scene = 0.75, "cividis", 3
+    explorer.wait()
+    explorer.unchecked = [int(explorer.kept[1])]
+    explorer.rows_off = [0, 2]
+    explorer.selected = int(explorer.kept[0])
+    saved = json.loads(json.dumps(explorer.state))
+    again = Explorer(study, state=saved)
+    try:
+        again.wait()
+        assert again.state == saved
+        assert flat(again) == flat(explorer)
+        with pytest.raises(BadArgument, match="Explorer.state"):
+            again.state = {"nonsense": 1}
+    finally:
+        again.close()
+
+
+def test_measures_and_marks(page: Page) -> None:
+    page.ask("evaluate")
+    assert page.widget.effect["measures"]["suppression"] == {"value": 0.94, "random": 0.02}
+    assert page.widget.effect["held_out"] is False
+    page.ask("propose")
+    assert len(page.widget.marks) == 3
+    assert page.widget.threshold_d == page.widget.marks[1]["threshold_d"]
+
+
+def test_compute_brings_another_concept(study: FakeStudy) -> None:
+    other = FakeStudy("bus", seed=2)
+    other.model = study.model
+    made = Explorer(study, restudy=lambda word, **_: other)
+    try:
+        message, _ = Page(made).ask("compute", concept="bus")
+        assert message["ok"]
+        assert made.concept == "bus"
+        np.testing.assert_array_equal(
+            np.frombuffer(made.gradcam, "<f4"), other.evidence["gradcam"].values.ravel()
+        )
+    finally:
+        made.close()
+
+
+def test_no_geometry_is_said_not_painted(study: FakeStudy) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise NotSupported("32 query tokens have no place")
+
+    study.maps = refuse  # type: ignore[method-assign]
+    made = Explorer(study)
+    assert made.grid["rows"] == 0
+    assert made.grid["reason"] == "32 query tokens have no place"
+    made.close()
+
+
+def test_closing_frees_the_model_and_stops_listening(study: FakeStudy) -> None:
+    made = Explorer(study)
+    made.ablate()
+    made.close()
+    assert study.model.interventions.active == ()
+    assert study.model.interventions.observers == []
+    made.close()
+
+
+def test_links_with_other_widgets(explorer: Explorer, study: FakeStudy) -> None:
+    other = Explorer(study)
+    traitlets.link((explorer, "threshold_d"), (other, "threshold_d"))
+    explorer.threshold_d = 0.77
+    assert len(other.neurons) == len(explorer.neurons)
+    other.close()
