@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from .ablation import Ablation, ablate
 from .base import ActivationIntervention, Intervention, WeightIntervention
+from .editing import Edit, edit
 from .events import StackEvent
+from .learning import Goal
+from .patch import load_edit, save_edit
 from .patches import coverage, patch_mean
-from .perturb import Perturbation, perturb
+from .perturbation import Perturbation, perturb
 from .predicted import predicted_change, predicted_change_of, predicted_from_sum
+from .report import EditReport, edit_report
 from .rows import RowAblation, ablate_rows, caption_rows, repeat
 from .stack import InterventionStack
-from .transplant import Transplant, TransplantResult, transplant, transplant_object
+from .transplantation import Transplant, TransplantResult, transplant, transplant_object
 
 __all__ = [
     "Ablation",
     "ActivationIntervention",
+    "Edit",
+    "EditReport",
+    "Goal",
     "Intervention",
     "InterventionStack",
     "Perturbation",
@@ -27,12 +34,16 @@ __all__ = [
     "ablate_rows",
     "caption_rows",
     "coverage",
+    "edit",
+    "edit_report",
+    "load_edit",
     "patch_mean",
     "perturb",
     "predicted_change",
     "predicted_change_of",
     "predicted_from_sum",
     "repeat",
+    "save_edit",
     "transplant",
     "transplant_object",
 ]

@@ -95,12 +95,12 @@ class RunTracker:
             The prompt's length where the first forward holds more (a teacher-forced caption).
         """
         ids = inputs.get(f"{self._stream}input_ids")
-        given = ids if ids is not None else inputs.get(f"{self._stream}inputs_embeds")
+        given: Any = ids if ids is not None else inputs.get(f"{self._stream}inputs_embeds")
         if given is None:
             raise NotSupported(f"positions: the model was called without {self._stream}input_ids")
         batch, length = int(given.shape[0]), int(given.shape[1])
         past = _past_length(inputs)
-        mask = inputs.get(f"{self._stream}attention_mask")
+        mask: Any = inputs.get(f"{self._stream}attention_mask")
         if not (isinstance(mask, Tensor) and mask.dim() == 2):
             mask = None
         if mask is not None and past == 0 and mask.shape[1] > length:
@@ -131,7 +131,7 @@ class RunTracker:
             roles[torch.isin(ids, special)] = ROLES.index("special")
         assert self._prompt_length is not None
         roles[index >= self._prompt_length[:, None]] = ROLES.index("generated")
-        if ids is inputs.get("input_ids"):
+        if not self._stream:
             image = torch.as_tensor(self._image_mask(inputs), device=ids.device)
             roles[image & (index < self._prompt_length[:, None])] = ROLES.index("image")
         roles[index < 0] = ROLES.index("special")

@@ -12,11 +12,14 @@ from torch import Tensor
 
 from .._errors import bad_argument
 from .._provenance import provenance
+from ..attribution.concept import as_concept
+from ..attribution.evidence import scene_mask
+from ..attribution.predicting import find_word
 from .base import ActivationIntervention
 from .neurons import array_over_neurons, count, neuron_rows
 from .patches import patch_mean
 from .where import Selection, Where
-from .words import find_word, first_words, names
+from .words import first_words, names
 
 __all__ = ["Transplant", "TransplantResult", "transplant", "transplant_object"]
 
@@ -225,29 +228,29 @@ def transplant_object(
     True
     """
     donor = scene if source is None else source
-    named = getattr(object, "word", object)
+    concept, other = as_concept(word), as_concept(object)
     with model.interventions.suspended():
         prepared = model.prepare(scene.image, prompt)
         before = model.generate(prepared, max_new_tokens=max_new_tokens)
-        start = find_word(model, before.token_ids[0], word)
+        start = find_word(model, before.token_ids[0], concept)
         if start is None:
-            raise bad_argument(
-                "word", getattr(word, "word", word), f"a word of the caption {before.texts[0]!r}"
-            )
-        values = patch_mean(model, donor.image, donor.mask(named), prompt, threshold=threshold)
+            raise bad_argument("word", concept.word, f"a word of the caption {before.texts[0]!r}")
+        values = patch_mean(
+            model, donor.image, scene_mask(donor, other), prompt, threshold=threshold
+        )
         place = int(prepared.prompt_lengths[0]) + start - 1
         put = transplant(
-            model, values, neurons, layers=layers, positions=[place], name=f"{named} patches"
+            model, values, neurons, layers=layers, positions=[place], name=f"{other.word} patches"
         )
         with put:
             after = model.generate(prepared, max_new_tokens=max_new_tokens)
-    said = first_words(model, after.token_ids[0], start, object)
+    said = first_words(model, after.token_ids[0], start, other)
     return TransplantResult(
         before.texts[0],
         after.texts[0],
-        str(getattr(word, "word", word)),
-        str(named),
+        concept.word,
+        other.word,
         place,
         said,
-        names(object, said),
+        names(other, said),
     )

@@ -1,0 +1,223 @@
+"""Edit a few neurons' columns of W_out, so that one word becomes another, or is not said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from .._errors import bad_argument
+from .._jobs import CancelToken, Progress
+from .._provenance import provenance
+from ..attribution.concept import as_concept
+from .base import WeightIntervention
+from .closed_form import closed_form, signs_of, word_direction
+from .learning import Goal, optimise
+from .neurons import count, neuron_rows
+from .report import EditReport
+from .weights import writable_columns
+
+__all__ = ["Edit", "edit"]
+
+METHODS = ("closed_form", "optimised")
+
+
+class Edit(WeightIntervention):
+    """Columns of W_out with deltas added; made by `edit` or read by `load_edit`.
+
+    Attributes
+    ----------
+    deltas : dict of int to Tensor, shape (hidden, neuron)
+        Site row to float32 deltas, in the order of ``rows``.
+    report : EditReport or None
+        What `edit_report` measured last.
+    """
+
+    kind: ClassVar[str] = "edit"
+
+    def __init__(
+        self,
+        model: Any,
+        rows: Mapping[int, np.ndarray],
+        deltas: Mapping[int, Tensor],
+        *,
+        name: str,
+        provenance: dict[str, Any],
+    ) -> None:
+        super().__init__(model, rows, name=name, provenance=provenance)
+        self.deltas = {row: deltas[row].detach().float().cpu() for row in self.rows}
+        self.report: EditReport | None = None
+
+    def changed(self, row: int, columns: Tensor) -> Tensor:
+        """Return the columns with their deltas; shape (hidden, neuron)."""
+        return (columns.float() + self.deltas[row].to(columns.device)).to(columns.dtype)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a safetensors patch that `load_edit` reads; see `save_edit`."""
+        from .patch import save_edit
+
+        return save_edit(self, path)
+
+    def _more(self) -> str:
+        if self.report is None:
+            return ""
+        return f", success {self.report.success:.2f}, locality {self.report.locality:.2f}"
+
+
+def edit(
+    model: Any,
+    neurons: Any,
+    source: Any,
+    target: Any = None,
+    *,
+    method: str = "closed_form",
+    top: int | None = 10,
+    leave_out_last: int = 0,
+    alpha: float = 1.0,
+    activation: Any = None,
+    scenes: Sequence[Any] | None = None,
+    goal: Goal | None = None,
+    prompt: str | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> Edit:
+    """Return a reversible change of weights after which a model says another word.
+
+    Only the chosen neurons' columns of W_out change. Nothing happens until the edit is entered
+    (``with``) or pushed on ``model.interventions``; undoing restores the columns bit for bit.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The model; its weights must be in memory and not quantised.
+    neurons : NeuronSet, boolean array (sites, neurons), mapping {layer: indices} or pairs
+        Neurons of the concept `source`.
+    source : str or Concept
+        The word to be replaced.
+    target : str, Concept or list of these, optional
+        What is to be said instead; of a list the mean direction is taken. By default nothing in
+        particular: the word is muted.
+    method : {"closed_form", "optimised"}
+        Add ``alpha * mean column norm * unit(u_target - u_source) * sign of the activation`` to
+        every column; or learn one delta for each neuron.
+    top : int, optional
+        Of an ordered neuron set take the first `top`; None takes all.
+    leave_out_last : int
+        Leave out neurons of the last so many layers.
+    alpha : float
+        Size of the closed form.
+    activation : array over (layer, neuron) or evidence, optional
+        The neurons' mean activation where `source` is predicted, of which the sign is used:
+        `collect`'s evidence holds it. Otherwise it is captured from `scenes`.
+    scenes : sequence of Scene, optional
+        For method "optimised" (and without `activation`): pictures with the concept, and for
+        locality pictures without it. Do not measure on the same.
+    goal : Goal, optional
+        Weights of the losses, rate, steps of method "optimised".
+    prompt : str, optional
+        The captioning prompt; the model's own by default.
+    seed : int
+        Order of the scenes in optimisation.
+    name : str, optional
+        For people.
+    progress, cancel : optional
+        For method "optimised".
+
+    Returns
+    -------
+    Edit
+        Measure it with `edit_report` on scenes that were not used here.
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be used.
+    NotSupported
+        If the columns cannot be written exactly (quantised, offloaded).
+
+    Notes
+    -----
+    Pan et al. 2024 (arXiv 2311.07470), section on editing.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> signs = np.ones((len(model.sites), model.n_neurons))
+    >>> made = edit(model, {4: [1, 2], 5: [3]}, "car", "boat", activation=signs)
+    >>> made
+    <edit 'car > boat': 3 neurons in layers 4-5>
+    >>> before = model.w_out(5)[:, 3].clone()
+    >>> with made:
+    ...     bool((model.w_out(5)[:, 3] == before).all())
+    False
+    >>> bool((model.w_out(5)[:, 3] == before).all())
+    True
+    """
+    if method not in METHODS:
+        raise bad_argument("method", method, "'closed_form' or 'optimised'")
+    if method == "optimised" and not scenes:
+        raise bad_argument("scenes", scenes, "scenes with and without the concept, to learn from")
+    concept = as_concept(source)
+    targets = _targets(target)
+    rows = _choose(model, neurons, top, leave_out_last)
+    for row in rows:
+        writable_columns(model, row)
+    shown = name or f"{concept.word} > {' | '.join(t.word for t in targets) or 'nothing'}"
+    if method == "closed_form":
+        if not np.isfinite(alpha):
+            raise bad_argument("alpha", alpha, "a finite number")
+        signs = signs_of(model, concept, activation, scenes, prompt)
+        direction = word_direction(model, concept, targets)
+        deltas = closed_form(model, rows, signs, direction, alpha)
+        details: dict[str, Any] = {"alpha": alpha}
+    else:
+        goal = goal or Goal()
+        deltas, details = optimise(
+            model, rows, concept, targets, scenes or (), goal, prompt, seed, progress, cancel
+        )
+    made = provenance(
+        "edit",
+        source=concept.to_dict(),
+        target=[one.to_dict() for one in targets],
+        edit_method=method,
+        top=top,
+        leave_out_last=leave_out_last,
+        n_neurons=count(rows),
+        seed=seed,
+        scenes=None if scenes is None else [f"{s.source}/{s.id}" for s in scenes],
+        neurons=getattr(neurons, "provenance", None),
+        **details,
+    )
+    return Edit(model, rows, deltas, name=shown, provenance=made)
+
+
+def _targets(target: Any) -> list[Any]:
+    if target is None:
+        return []
+    if isinstance(target, list | tuple):
+        return [as_concept(one) for one in target]
+    return [as_concept(target)]
+
+
+def _choose(
+    model: Any, neurons: Any, top: int | None, leave_out_last: int
+) -> dict[int, np.ndarray]:
+    if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
+        raise bad_argument("top", top, "a whole number from 1, or None for all")
+    if not isinstance(leave_out_last, int) or not 0 <= leave_out_last < model.n_layers:
+        raise bad_argument("leave_out_last", leave_out_last, f"0 to {model.n_layers - 1}")
+    last = model.n_layers - leave_out_last
+    if hasattr(neurons, "top") and hasattr(neurons, "filter"):
+        neurons = neurons.filter(lambda neuron: neuron.layer < last)
+        if top is not None:
+            neurons = neurons.top(top)
+    rows = neuron_rows(model, neurons, empty=False)
+    kept = {row: index for row, index in rows.items() if model.sites[row].layer < last}
+    if not kept:
+        raise bad_argument("leave_out_last", leave_out_last, "a number that leaves some neurons")
+    return kept

@@ -1,0 +1,229 @@
+"""The edit that is learned: one delta for each neuron's column, everything else frozen."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._errors import bad_argument
+from .._jobs import CancelToken, Progress
+from ..attribution.concept import Concept
+from .lessons import Lesson, lessons
+
+__all__ = ["Goal", "optimise"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an optimised edit minimises, and how.
+
+    Attributes
+    ----------
+    nll : float
+        Weight of the target word's negative log-likelihood where the source was predicted.
+    kl : float
+        Weight of KL(model before || model after) at every other place of the captions, of scenes
+        with and without the source.
+    repetition : float
+        Weight of ``-log(1 - p(target))`` behind the target word, so that it is said once.
+    norm : float
+        Weight of the mean squared delta, in units of the mean column norm.
+    rate : float
+        Adam's learning rate, in units of the mean column norm.
+    steps : int
+        At most so many steps.
+    stop_at : float
+        Stop when the target's mean probability (when muting: 1 - the source's) reaches this.
+    batch_size : int
+        Scenes of each kind in a step.
+    """
+
+    nll: float = 1.0
+    kl: float = 4.0
+    repetition: float = 0.2
+    norm: float = 0.01
+    rate: float = 0.02
+    steps: int = 150
+    stop_at: float = 0.9
+    batch_size: int = 8
+
+
+def optimise(
+    model: Any,
+    rows: Mapping[int, np.ndarray],
+    source: Concept,
+    targets: Sequence[Concept],
+    scenes: Sequence[Any],
+    goal: Goal,
+    prompt: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> tuple[dict[int, Tensor], dict[str, Any]]:
+    """Learn deltas of W_out columns with Adam.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        Untouched: the changed weights are passed to its forward, never written.
+    rows : mapping of int to numpy.ndarray
+        Site row to neurons.
+    source : Concept
+        The word to replace.
+    targets : sequence of Concept
+        The word to say (the first one); empty to mute.
+    scenes : sequence of Scene
+        With and without the source.
+    goal : Goal
+        Losses and rate.
+    prompt : str, optional
+        The captioning prompt.
+    seed : int
+        Order of the scenes.
+    progress, cancel : optional
+        Told and asked at every step.
+
+    Returns
+    -------
+    dict of int to Tensor, shape (hidden, neuron)
+        Float32 deltas.
+    dict
+        What to record: the goal, steps made, the last probability.
+    """
+    with model.interventions.suspended():
+        changing, staying = lessons(model, source, targets[:1], scenes, prompt, goal.batch_size)
+        learner = _Learner(model, rows)
+        adam = torch.optim.Adam(list(learner.theta.values()), lr=goal.rate)
+        order = np.random.default_rng(seed)
+        reached = 0.0
+        done = 0
+        for step in range(goal.steps):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            batch = [changing[order.integers(len(changing))]]
+            if staying:
+                batch.append(staying[order.integers(len(staying))])
+            adam.zero_grad()
+            loss = goal.norm * learner.size()
+            for lesson in batch:
+                loss = loss + _loss(learner.logits(lesson), lesson, goal)
+            loss.backward()  # type: ignore[no-untyped-call]
+            adam.step()
+            done = step + 1
+            if done % 5 == 0 or done == goal.steps:
+                reached = learner.reached(changing)
+                if progress is not None:
+                    progress(f"editing {source.word}, probability {reached:.2f}", done, goal.steps)
+                if reached >= goal.stop_at:
+                    break
+    details = {"goal": asdict(goal), "steps": done, "probability": round(reached, 4)}
+    return learner.deltas(), details
+
+
+def _loss(logits: Tensor, lesson: Lesson, goal: Goal) -> Tensor:
+    log_p = torch.log_softmax(logits.float(), dim=-1)
+    loss = logits.new_zeros((), dtype=torch.float32)
+    if lesson.asked.any():
+        chosen = log_p[lesson.asked]
+        said = chosen.gather(1, lesson.answers[:, None])[:, 0]
+        loss = loss + goal.nll * (-said if lesson.say else -_log_not(said)).mean()
+    if lesson.behind.any() and lesson.say:
+        again = log_p[lesson.behind][:, lesson.word]
+        loss = loss + goal.repetition * -_log_not(again).mean()
+    if lesson.kept.any():
+        before = lesson.before[lesson.kept]
+        divergence = (before.exp() * (before - log_p[lesson.kept])).sum(-1)
+        loss = loss + goal.kl * divergence.mean()
+    return loss
+
+
+def _log_not(log_p: Tensor) -> Tensor:
+    """Return log(1 - p)."""
+    return torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))
+
+
+class _Learner:
+    """Deltas as parameters of a forward that never touches the model's own."""
+
+    def __init__(self, model: Any, rows: Mapping[int, np.ndarray]) -> None:
+        self._model = model
+        self._index = {
+            row: torch.as_tensor(index, device=model.w_out(*_place(model, row)).device)
+            for row, index in rows.items()
+        }
+        columns = {
+            row: model.interventions.original_columns(row, index).float()
+            for row, index in rows.items()
+        }
+        norms = torch.cat([one.norm(dim=0).cpu() for one in columns.values()])
+        self._unit = float(norms.mean())
+        if self._unit == 0:
+            raise bad_argument("neurons", "columns that are all zero", "neurons that write")
+        self.theta = {
+            row: torch.zeros_like(one, requires_grad=True) for row, one in columns.items()
+        }
+        self._keeps = "logits_to_keep" in inspect.signature(model.hf.forward).parameters
+
+    def deltas(self) -> dict[int, Tensor]:
+        return {row: self._unit * theta.detach() for row, theta in self.theta.items()}
+
+    def size(self) -> Tensor:
+        """Return the mean squared length of a delta, in units of the mean column norm."""
+        squares = [theta.square().sum(0).cpu() for theta in self.theta.values()]
+        return torch.cat(squares).mean()
+
+    def _parameters(self) -> dict[str, Tensor]:
+        changed: dict[str, Tensor] = {}
+        for row, theta in self.theta.items():
+            site, index = self._model.sites[row], self._index[row]
+            delta = self._unit * theta
+            if site.kind == "routed":
+                name = f"{site.module_name}.down_proj"
+                whole = changed.get(name, site.module.down_proj)
+                at = site.expert - site.first_expert
+                axis = 0 if site.module.is_transposed else 1
+                one = whole[at].index_add(axis, index, _like(delta, whole, axis))
+                changed[name] = torch.cat([whole[:at], one[None], whole[at + 1 :]])
+            else:
+                axis = 0 if site.kind == "conv1d" else 1
+                weight = site.module.weight
+                changed[f"{site.module_name}.weight"] = weight.index_add(
+                    axis, index, _like(delta, weight, axis)
+                )
+        return changed
+
+    def logits(self, lesson: Lesson) -> Tensor:
+        """Return logits (row, place, word) at the caption's places."""
+        inputs: dict[str, Any] = dict(lesson.inputs)
+        inputs["use_cache"] = False
+        if self._keeps:
+            inputs["logits_to_keep"] = lesson.width
+        with self._model.lock, torch.enable_grad():
+            output = torch.func.functional_call(
+                self._model.hf, self._parameters(), args=(), kwargs=inputs
+            )
+        return output.logits[:, -lesson.width :]
+
+    def reached(self, changing: Sequence[Lesson]) -> float:
+        """Return the target's mean probability (1 - the source's when muting)."""
+        found: list[Tensor] = []
+        with torch.no_grad():
+            for lesson in changing:
+                log_p = torch.log_softmax(self.logits(lesson).detach().float(), dim=-1)
+                said = log_p[lesson.asked].gather(1, lesson.answers[:, None])[:, 0].exp()
+                found.append(said if lesson.say else 1 - said)
+        return float(torch.cat(found).mean())
+
+
+def _place(model: Any, row: int) -> tuple[int, int]:
+    return model.sites[row].layer, model.sites[row].expert
+
+
+def _like(delta: Tensor, weight: Tensor, axis: int) -> Tensor:
+    return (delta if axis == 1 else delta.T).to(weight.dtype)
