@@ -87,7 +87,7 @@ def score(
     name = "difference" if method == "activation_difference" else method
     values = made[name]
     if method == "activation":
-        values = np.abs(values)
+        values = abs(values)
     return values.rename(method).assign_attrs(provenance=made.attrs.get("provenance", ""))
 
 

@@ -111,7 +111,7 @@ def permutation_threshold(
     rng = np.random.default_rng(seed)
     larger = np.zeros(flat.shape[1], np.int64)
     for start in range(0, n, 100):
-        signs = rng.choice(np.float32([-1, 1]), (min(100, n - start), len(flat)))
+        signs = rng.choice(np.array([-1, 1], np.float32), (min(100, n - start), len(flat)))
         larger += (np.abs(signs @ flat) / len(flat) >= observed * (1 - 1e-6)).sum(0)
     p = (larger + 1) / (n + 1)
     order = np.argsort(p)
