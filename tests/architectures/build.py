@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 #: the first layer of vision towers, and VQ tokenizers
 _FIRST = re.compile(r"patch_?embed(?!.*norm)|patchif|patch_conv|patch_proj|patch_dense|\.conv1\.")
+_TOWER = re.compile(r"vision_(tower|model)|visual\.")
 _CODES = re.compile(r"vq_?model\.")
 
 __all__ = ["ARCHITECTURES", "NOT_BUILT", "tiny_config", "tiny_model"]
@@ -80,6 +81,8 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
             if _FIRST.search(name) and parameter.dim() >= 2:
                 # what a patch shows must outweigh what attention mixes in from the others
                 parameter.normal_(0, parameter[0].numel() ** -0.5)
+            elif _TOWER.search(name) and parameter.dim() == 2 and float(parameter.std()) > 0.03:
+                parameter.normal_(0, 0.02)
             elif _CODES.search(name) and parameter.dim() >= 2:
                 parameter.normal_(0, 1.0 if "quantize" in name else parameter[0].numel() ** -0.5)
     return model.eval()

@@ -1,4 +1,4 @@
-"""Put a mark on the picture and look which image token changes most."""
+"""Put marks on the picture and look which image token changes most."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def image_embeddings(model: Any, picture: Image.Image) -> torch.Tensor:
 
 
 def occlusion(model: Any, picture: Image.Image, cells: int = 6) -> tuple[int, int]:
-    """Return (marks that landed on a token whose box holds them, marks made).
+    """Return (marks that landed on a token whose box meets them, marks made).
 
-    A mark inverts the inner half of one token's box; the token whose embedding changes most,
-    relative to how much it changes for marks elsewhere, must be one whose box holds the mark.
+    A mark inverts the inner two thirds of one token's box, a few tokens in turn. The token whose
+    embedding changes most, as a share of how much it changes when the whole picture is inverted,
+    must be one whose box meets the mark.
     """
     geometry = model.token_maps(model.prepare(picture))[0].geometry
     boxes = geometry.boxes
@@ -46,21 +47,24 @@ def occlusion(model: Any, picture: Image.Image, cells: int = 6) -> tuple[int, in
         & (boxes[:, 2] < width + 1)
         & (boxes[:, 3] < height + 1)
     )
-    if geometry.attention is not None or not len(inside):
+    if not len(inside):
         return 0, 0
     chosen = inside[np.linspace(0, len(inside) - 1, min(cells, len(inside))).astype(int)]
     plain = image_embeddings(model, picture)
+    pixels = np.asarray(picture)
+    whole = (image_embeddings(model, Image.fromarray(255 - pixels)) - plain).norm(dim=1)
     agreeing = 0
     for token in chosen:
         x0, y0, x1, y1 = boxes[token]
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        marked = np.asarray(picture).copy()
-        dx, dy = max((x1 - x0) / 3, 0.5), max((y1 - y0) / 3, 0.5)
-        part = (
-            slice(max(int(round(y - dy)), 0), max(int(round(y + dy)), 1)),
-            slice(max(int(round(x - dx)), 0), max(int(round(x + dx)), 1)),
-        )
-        marked[part] = 255 - marked[part]
+        dx, dy = (x1 - x0) / 6, (y1 - y0) / 6
+        left, top = max(int(np.ceil(x0 + dx)), 0), max(int(np.ceil(y0 + dy)), 0)
+        right, bottom = max(int(x1 - dx), left + 1), max(int(y1 - dy), top + 1)
+        marked = pixels.copy()
+        marked[top:bottom, left:right] = 255 - marked[top:bottom, left:right]
         changed = (image_embeddings(model, Image.fromarray(marked)) - plain).norm(dim=1)
-        agreeing += int(changed.argmax()) in geometry.tokens_at(x, y)
+        share = changed / whole.clamp_min(float(whole.median()) * 1e-2 + 1e-12)
+        share[~np.isfinite(boxes).all(axis=1)] = 0.0
+        most = boxes[int(share.argmax())]
+        meets = most[0] < right and most[2] > left and most[1] < bottom and most[3] > top
+        agreeing += bool(meets and float(share.max()) > 0)
     return agreeing, len(chosen)

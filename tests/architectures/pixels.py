@@ -128,6 +128,8 @@ def _small(plain: Any, config: Any) -> dict[str, Any]:
         out["temporal_patch_size"] = _setting(config, "temporal_patch_size", "patch_temporal") or 1
     if hasattr(plain, "min_pixels") and getattr(plain, "min_pixels", None):
         out["min_pixels"], out["max_pixels"] = (2 * patch * merge) ** 2, 4096
+    if getattr(plain, "max_patches", 0) and plain.max_patches > 64:
+        out["max_patches"] = 48
     if getattr(config, "image_grid_pinpoints", None):
         out["image_grid_pinpoints"] = config.image_grid_pinpoints
     if hasattr(plain, "max_image_size"):
@@ -174,7 +176,8 @@ def _makers(architecture: str, hf: Any, names: set[str]) -> list[Maker]:
     image = image if isinstance(image, int) else IMAGE
     rows, cols = 4, 8
     if "image_grid_thw" in names:
-        return _grid_makers(rows, cols, patch, merge, frames, "video_llama_3" == architecture)
+        order = 1 if architecture.startswith("muse") else merge  # Muse lists its patches by rows
+        return _grid_makers(rows, cols, patch, merge, frames, order, "image_merge_sizes" in names)
     special = _SPECIAL.get(architecture)
     if special is not None:
         return [special(hf, patch, image)]
@@ -196,7 +199,7 @@ def _makers(architecture: str, hf: Any, names: set[str]) -> list[Maker]:
 
 
 def _grid_makers(
-    rows: int, cols: int, patch: int, merge: int, frames: int, merge_sizes: bool
+    rows: int, cols: int, patch: int, merge: int, frames: int, order: int, merge_sizes: bool
 ) -> list[Maker]:
     def flat(repeat: int, order: int) -> Maker:
         def maker(picture: Image.Image) -> Pixels:
@@ -224,7 +227,7 @@ def _grid_makers(
             "image_grid_thw": torch.tensor([[1, rows, cols]]),
         }
 
-    return [flat(frames, merge), flat(1, merge), square_cells, blocks]
+    return [flat(frames, order), flat(1, order), square_cells, blocks]
 
 
 def _hw(hf: Any, patch: int, image: int) -> Maker:
@@ -392,6 +395,7 @@ _SPECIAL: dict[str, Callable[[Any, int, int], Maker]] = {
     "git": _plain(1),
     "vision-encoder-decoder": _plain(1),
     "udop": _plain(1),
+    "unlimited_ocr": lambda hf, patch, image: _plain(1)(hf, patch, 256),
     "pi0": _plain(2),
     "kosmos-2": _plain(1),
 }

@@ -336,5 +336,10 @@ def painting(model: Any, result: Result) -> None:
         return
     agreeing, tested = occlusion(model, picture())
     result.paints = tested > 0 and agreeing >= 0.75 * tested
+    if not result.paints:  # codes of a VQ tokenizer jump anywhere in noise: mark a plain picture
+        plain = Image.new("RGB", (96, 64), (60, 70, 50))
+        again, tested = occlusion(model, plain)
+        agreeing = max(agreeing, again)
+        result.paints = tested > 0 and agreeing >= 0.75 * tested
     if not result.paints:
         result.paint_reason = f"marks landed on the right token in {agreeing} of {tested} cells"

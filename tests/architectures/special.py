@@ -104,6 +104,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "dots3_note": {
         "vision_config.adapter_in_dim": HIDDEN,
+        "audio_config.adapter_input_size": HIDDEN,
+        "audio_config.adapter_in_dim": HIDDEN,
         "vision_config.adapter_out_dim": HIDDEN,
         "audio_config.adapter_out_dim": HIDDEN,
         "text_config.num_key_value_heads": 4,
@@ -137,6 +139,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "udop": {"decoder_start_token_id": 0},
     "vision-encoder-decoder": {"decoder_start_token_id": 1, "pad_token_id": 0},
     "step3p7": {"text_config.sliding_window": 64, "vision_config.image_size": 64},
+    "pp_chart2table": {"vision_config.image_size": 64},
+    "got_ocr2": {"vision_config.image_size": 64},
+    "deepseek_vl_hybrid": {"high_res_vision_config.image_size": 128},
     "qianfan_ocr": {"vision_config.image_size": [64, 64]},
     "vipllava": {"vision_feature_layers": [-1, -2, -3, -4, 1]},
     "inkling_mm_model": {"vision_config.patch_size": 40},

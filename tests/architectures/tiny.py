@@ -47,6 +47,7 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r"temporal_patch_size", 2),
     (r"patch_size$|encoder_stride", PATCH),
     (r"image_size$|max_img_size|^resolution$", IMAGE),
+    (r"insert_layer_id", 1),
     (r"ssm_state_size", 16),
     (r"sliding_window", 64),
 )
