@@ -214,7 +214,7 @@ class Actions(Widget):
         return found
 
     def _checked_scene(self, call: Call) -> int:
-        scene = int(call.args.get("scene", self.scene))
+        scene = int(call.args.get("scene", self.scene) or 0)
         if not 0 <= scene < len(self.study.scenes):
             raise bad_argument("scene", scene, f"0 to {len(self.study.scenes) - 1}")
         return scene

@@ -190,16 +190,17 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
     def _progress(self) -> Callable[[str, int, int], None]:
         """Return a progress callback that fills the status, at most ten times a second."""
-        state = {"started": time.monotonic(), "shown": 0.0, "stage": ""}
+        started, shown, current = time.monotonic(), 0.0, ""
 
         def show(stage: str, done: int, total: int) -> None:
+            nonlocal started, shown, current
             now = time.monotonic()
-            if stage != state["stage"]:
-                state.update(stage=stage, started=now, shown=0.0)
-            if now - float(state["shown"]) < 0.1 and done < total:
+            if stage != current:
+                started, shown, current = now, 0.0, stage
+            if now - shown < 0.1 and done < total:
                 return
-            state["shown"] = now
-            self._working(stage, done, total, float(state["started"]))
+            shown = now
+            self._working(stage, done, total, started)
 
         return show
 

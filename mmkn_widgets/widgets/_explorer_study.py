@@ -27,6 +27,7 @@ class StudyWork:
     _given_test: tuple[Sequence[Any], Sequence[Any]] | None
     _restudy: Any
     _width: int
+    rows: Any
 
     # -- another concept ---------------------------------------------------------------------
 
@@ -173,10 +174,10 @@ class StudyWork:
             raise NotSupported("this study keeps no pairs: its pictures cannot be painted again")
         picture = Image.fromarray(mask.astype(np.uint8) * 255)
         full = np.asarray(picture.resize(chosen.image.size, Image.Resampling.NEAREST)) > 127
-        from ..studies.pairs import concept_mask
+        from ..attribution import scene_mask
 
         painted = pairs.inpainter(chosen.image, full, chosen)
-        pairs.keep(chosen, concept_mask(chosen, self.study.concept), painted)
+        pairs.keep(chosen, scene_mask(chosen, self.study.concept), painted)
 
     # -- the chosen neuron along the tokens --------------------------------------------------
 

@@ -60,11 +60,18 @@ class StudyLike(Protocol):
         """Return the reference captions."""
 
     def maps(
-        self, rows: Sequence[int], indices: Sequence[int], *, scene: int, signed: bool = False
+        self,
+        rows: Sequence[int] | np.ndarray,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        scene: int,
+        signed: bool = False,
     ) -> np.ndarray:
         """Return float32 maps, shape (neuron, grid row, grid column), in picture coordinates."""
 
-    def words(self, rows: Sequence[int], indices: Sequence[int], k: int = 6) -> list[list[str]]:
+    def words(
+        self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray, k: int = 6
+    ) -> list[list[str]]:
         """Return the words that each neuron writes most."""
 
     def neurons(self, *args: Any, **kwargs: Any) -> Any:

@@ -204,7 +204,7 @@ def test_state_round_trips(explorer: Explorer, study: FakeStudy) -> None:
         again.wait()
         assert again.state == saved
         assert flat(again) == flat(explorer)
-        with pytest.raises(BadArgument, match="Explorer.state"):
+        with pytest.raises(BadArgument, match=r"Explorer\.state"):
             again.state = {"nonsense": 1}
     finally:
         again.close()
