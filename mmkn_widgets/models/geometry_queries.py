@@ -82,15 +82,11 @@ def _patch_grid(scene: Scene) -> tuple[tuple[int, int] | None, Box | None]:
         frame, patch = frames[0], scene.patch_size
         rows, cols = max(frame.height // patch, 1), max(frame.width // patch, 1)
         return (rows, cols), frame.box(0, 0, cols * patch, rows * patch)
-    for centres in scene.patch_centres():
-        known = centres[np.isfinite(centres).all(axis=1)]
-        back = np.flatnonzero(np.diff(known[:, 0]) < 0) if len(known) > 1 else np.array([])
-        if len(back) and len(known) % (int(back[0]) + 1) == 0:
-            from .geometry_scene import lattice_box
-
-            cols = int(back[0]) + 1
-            rows = len(known) // cols
-            return (rows, cols), lattice_box(scene, rows, cols, known)
+    flat = scene.single.get("flattened_patches")
+    if flat is not None:  # a patch starts with its row and column, from 1; resized, never cropped
+        numbers = np.asarray(flat.detach().cpu() if hasattr(flat, "detach") else flat)
+        rows, cols = (int(v) for v in numbers.reshape(-1, numbers.shape[-1])[:, :2].max(axis=0))
+        return (rows, cols), scene.whole
     return None, None
 
 

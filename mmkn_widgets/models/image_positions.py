@@ -24,7 +24,7 @@ def image_token_ids(model: MultimodalModel) -> tuple[int, ...]:
     tokenizer's vocabulary for the usual spellings.
     """
     config, processor = model.hf.config, model.processor
-    for holder in (config, processor):
+    for holder in (config, processor, getattr(config, "vlm_config", None)):
         for name in _CONFIG_NAMES[:2]:
             value = getattr(holder, name, None)
             if isinstance(value, int) and value >= 0:

@@ -12,7 +12,9 @@ from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 #: the first layer of vision towers, and VQ tokenizers
-_FIRST = re.compile(r"patch_?embed(?!.*norm)|patchif|patch_conv|patch_proj|patch_dense|\.conv1\.")
+_FIRST = re.compile(
+    r"patch_?embed(?!.*norm)|patchif|convs\.\d\.conv|patch_conv|patch_proj|patch_dense|\.conv1\."
+)
 _TOWER = re.compile(r"vision_(tower|model)|visual\.")
 _CODES = re.compile(r"vq_?model\.")
 
@@ -74,6 +76,8 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
         for name, parameter in model.named_parameters():
             if not parameter.is_floating_point():
                 continue
+            if parameter.numel() == 1 and "gate" in name and float(parameter) == 0:
+                parameter.fill_(0.5)  # a closed gate would hide the layer behind it
             if name.endswith("bias") or not torch.isfinite(parameter).all():
                 parameter.normal_(0, 0.02)
             elif parameter.dim() >= 2 and float(parameter.std()) < 1e-6:
@@ -83,6 +87,8 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
                 parameter.normal_(0, parameter[0].numel() ** -0.5)
             elif _TOWER.search(name) and parameter.dim() == 2 and float(parameter.std()) > 0.03:
                 parameter.normal_(0, 0.02)
+            elif _CODES.search(name) and "attn" in name and "proj_out" in name:
+                parameter.mul_(1e-3)
             elif _CODES.search(name) and parameter.dim() >= 2:
                 parameter.normal_(0, 1.0 if "quantize" in name else parameter[0].numel() ** -0.5)
     return model.eval()

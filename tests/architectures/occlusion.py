@@ -12,19 +12,36 @@ __all__ = ["image_embeddings", "occlusion"]
 
 
 def image_embeddings(model: Any, picture: Image.Image) -> torch.Tensor:
-    """Return what enters the language model's first block at the image tokens, (token, hidden)."""
+    """Return what enters the language model's first block at the image tokens, (token, hidden).
+
+    For pictures turned into codes: what is rounded to codes, one vector a code.
+    """
     seen: list[torch.Tensor] = []
 
     def keep(_module: Any, args: Any, kwargs: Any) -> None:
         seen.append((args[0] if args else kwargs["hidden_states"]).detach().clone())
 
-    handle = model.blocks[0].register_forward_pre_hook(keep, with_kwargs=True)
+    codes: list[torch.Tensor] = []
+
+    def before_rounding(_module: Any, args: Any) -> None:
+        codes.append(args[0].detach().flatten(0, -4).flatten(2).transpose(1, 2)[0].double())
+
+    handles = [model.blocks[0].register_forward_pre_hook(keep, with_kwargs=True)]
+    for module in model.hf.modules():
+        if "VectorQuantizer" in type(module).__name__:
+            handles.append(module.register_forward_pre_hook(before_rounding))
     try:
         prepared = model.prepare(picture)
         model.forward(prepared)
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     tokens = model.token_maps(prepared)[0]
+    if codes:  # codes of a VQ tokenizer jump: what is rounded to codes moves smoothly
+        placed = np.isfinite(tokens.geometry.boxes).all(axis=1)
+        out = torch.zeros(len(placed), codes[0].shape[1], dtype=torch.float64)
+        out[torch.from_numpy(placed)] = codes[0]
+        return out
     hidden = seen[0]
     hidden = hidden.reshape(-1, hidden.shape[-1]) if hidden.dim() == 3 else hidden[0, :, 0]
     return hidden[tokens.image_positions].double()

@@ -187,7 +187,9 @@ def _makers(architecture: str, hf: Any, names: set[str]) -> list[Maker]:
     for side in dict.fromkeys(sides):
         for lead in shapes:
 
-            def maker(picture: Image.Image, side: int = side, lead: tuple[int, ...] = lead) -> Pixels:
+            def maker(
+                picture: Image.Image, side: int = side, lead: tuple[int, ...] = lead
+            ) -> Pixels:
                 square = canvas(picture, side, side)
                 made: Pixels = {"pixel_values": square.reshape(*lead, 3, side, side)}
                 if "image_sizes" in names:
@@ -358,7 +360,9 @@ def _plain(lead: int) -> Callable[[Any, int, int], Maker]:
         side = image if math.isfinite(image) else IMAGE
 
         def maker(picture: Image.Image) -> Pixels:
-            return {"pixel_values": canvas(picture, side, side).reshape((1,) * lead + (3, side, side))}
+            return {
+                "pixel_values": canvas(picture, side, side).reshape((1,) * lead + (3, side, side))
+            }
 
         return maker
 

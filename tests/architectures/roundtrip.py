@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 import mmkn_widgets as mmkn
+from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.activations import record
 
 __all__ = ["Result", "examine"]
@@ -59,18 +60,30 @@ def picture(seed: int = 0) -> Image.Image:
     return Image.fromarray(noise)
 
 
-def load(architecture: str) -> tuple[Any, str]:
-    """Build, save, load through `load_model`; return the model and what reads its pictures."""
+def load(architecture: str) -> tuple[Any, str, str]:
+    """Build, save, load through `load_model`.
+
+    Returns
+    -------
+    tuple
+        The model, what reads its pictures, and why its folder could not be loaded (the model
+        object is taken then), or an empty string.
+    """
     hf = tiny_model(architecture)
+    problem = ""
     with tempfile.TemporaryDirectory() as folder:
         hf.save_pretrained(Path(folder))
-        loaded = mmkn.load_model(folder)
+        try:
+            loaded = mmkn.load_model(folder)
+        except BadArgument as error:
+            problem = str(error).replace(folder, "its own folder")
+            loaded = mmkn.load_model(hf)
     try:
         how, maker = pixel_maker(architecture, loaded.hf)
     except ValueError:
         how, maker = "text only", lambda _: {}
     reader = Reader(architecture, loaded.hf, maker)
-    return mmkn.load_model(loaded.hf, reader), how
+    return mmkn.load_model(loaded.hf, reader), how, problem
 
 
 def examine(architecture: str) -> Result:
@@ -80,7 +93,7 @@ def examine(architecture: str) -> Result:
         result.reason = result.paint_reason = NOT_BUILT[architecture]
         return result
     try:
-        model, result.pictures = load(architecture)
+        model, result.pictures, result.reason = load(architecture)
     except Exception as error:
         result.reason = f"load: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         result.paint_reason = result.reason
@@ -101,7 +114,9 @@ def examine(architecture: str) -> Result:
             result.checks[name] = step(model, prepared)
         except Exception as error:
             result.checks[name] = False
-            result.reason += f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}; "
+            result.reason += (
+                f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}; "
+            )
     generation(model, prepared, result)
     painting(model, result)
     return result
@@ -170,9 +185,7 @@ class _ExpertInputs(TorchFunctionMode):
         for config, implementation in reversed(self.before):
             config._experts_implementation = implementation
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _PRODUCTS and len(args) > 1 and self.where:
             row = self.where.get(args[1].data_ptr())
             if row is not None:
@@ -336,10 +349,5 @@ def painting(model: Any, result: Result) -> None:
         return
     agreeing, tested = occlusion(model, picture())
     result.paints = tested > 0 and agreeing >= 0.75 * tested
-    if not result.paints:  # codes of a VQ tokenizer jump anywhere in noise: mark a plain picture
-        plain = Image.new("RGB", (96, 64), (60, 70, 50))
-        again, tested = occlusion(model, plain)
-        agreeing = max(agreeing, again)
-        result.paints = tested > 0 and agreeing >= 0.75 * tested
     if not result.paints:
         result.paint_reason = f"marks landed on the right token in {agreeing} of {tested} cells"

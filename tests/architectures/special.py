@@ -18,11 +18,11 @@ _EMU3 = {
 }
 _VQ = {
     "base_channels": 32,
-    "channel_multiplier": [1, 1],
+    "channel_multiplier": [1, 1, 1, 1],
     "num_res_blocks": 1,
     "embed_dim": 16,
     "latent_channels": 16,
-    "resolution": IMAGE,
+    "resolution": 2 * IMAGE,
 }
 _SAM = {"output_channels": 32, "downsample_channels": [32, HIDDEN], "global_attn_indexes": [1, 3]}
 
@@ -111,8 +111,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "text_config.num_key_value_heads": 4,
         "text_config.head_dim": 32,
         "text_config.per_layer_config": {
-            f"{layer:02d}": {"num_attention_heads": 4, "num_key_value_heads": 4}
-            for layer in (2, 3)
+            f"{layer:02d}": {"num_attention_heads": 4, "num_key_value_heads": 4} for layer in (2, 3)
         },
         "text_config.rope_parameters": {
             kind: {**_ROPE, "partial_rotary_factor": 0.5}
@@ -163,8 +162,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "kimi_k25": {"text_config.num_key_value_heads": 4},
     "gemma4": {"text_config.vocab_size_per_layer_input": 200},
     "janus": {"vq_config": {**_VQ, "num_embeddings": 16}},
-    "diffusion_gemma": {"text_config.moe_intermediate_size": 48, "text_config.num_experts": 4,
-                        "text_config.top_k_experts": 2},
+    "diffusion_gemma": {
+        "text_config.moe_intermediate_size": 48,
+        "text_config.num_experts": 4,
+        "text_config.top_k_experts": 2,
+    },
     "llava": {"image_token_index": 150},
 }
 
