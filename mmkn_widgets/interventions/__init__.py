@@ -14,6 +14,8 @@ from .predicted import predicted_change, predicted_change_of, predicted_from_sum
 from .report import EditReport, edit_report
 from .rows import RowAblation, ablate_rows, caption_rows, repeat
 from .stack import InterventionStack
+from .trade_off import TradeOffPoint, pairs_to_edit, trade_off
+from .transplant_report import TransplantReport, transplant_report
 from .transplantation import Transplant, TransplantResult, transplant, transplant_object
 
 __all__ = [
@@ -27,7 +29,9 @@ __all__ = [
     "Perturbation",
     "RowAblation",
     "StackEvent",
+    "TradeOffPoint",
     "Transplant",
+    "TransplantReport",
     "TransplantResult",
     "WeightIntervention",
     "ablate",
@@ -37,6 +41,7 @@ __all__ = [
     "edit",
     "edit_report",
     "load_edit",
+    "pairs_to_edit",
     "patch_mean",
     "perturb",
     "predicted_change",
@@ -44,6 +49,8 @@ __all__ = [
     "predicted_from_sum",
     "repeat",
     "save_edit",
+    "trade_off",
     "transplant",
     "transplant_object",
+    "transplant_report",
 ]

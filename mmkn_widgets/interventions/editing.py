@@ -12,17 +12,20 @@ from torch import Tensor
 from .._errors import bad_argument
 from .._jobs import CancelToken, Progress
 from .._provenance import provenance
-from ..attribution.concept import as_concept
+from ..attribution.concept import Concept, as_concept
 from .base import WeightIntervention
 from .closed_form import closed_form, signs_of, word_direction
 from .learning import Goal, optimise
 from .neurons import count, neuron_rows
-from .report import EditReport
+from .report import EditReport, as_targets, edit_report
 from .weights import writable_columns
 
 __all__ = ["Edit", "edit"]
 
 METHODS = ("closed_form", "optimised")
+#: Sizes tried for ``alpha=None``, and the share of captions that is enough.
+ALPHAS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
+ENOUGH = 0.95
 
 
 class Edit(WeightIntervention):
@@ -76,7 +79,7 @@ def edit(
     method: str = "closed_form",
     top: int | None = 10,
     leave_out_last: int = 0,
-    alpha: float = 1.0,
+    alpha: float | None = 1.0,
     activation: Any = None,
     scenes: Sequence[Any] | None = None,
     goal: Goal | None = None,
@@ -109,8 +112,9 @@ def edit(
         Of an ordered neuron set take the first `top`; None takes all.
     leave_out_last : int
         Leave out neurons of the last so many layers.
-    alpha : float
-        Size of the closed form.
+    alpha : float or None
+        Size of the closed form; None takes the smallest that replaces the word in 95% of the
+        captions of `scenes` that name it.
     activation : array over (layer, neuron) or evidence, optional
         The neurons' mean activation where `source` is predicted, of which the sign is used:
         `collect`'s evidence holds it. Otherwise it is captured from `scenes`.
@@ -163,17 +167,21 @@ def edit(
     if method == "optimised" and not scenes:
         raise bad_argument("scenes", scenes, "scenes with and without the concept, to learn from")
     concept = as_concept(source)
-    targets = _targets(target)
+    targets = as_targets(target)
     rows = _choose(model, neurons, top, leave_out_last)
     for row in rows:
         writable_columns(model, row)
     shown = name or f"{concept.word} > {' | '.join(t.word for t in targets) or 'nothing'}"
     if method == "closed_form":
-        if not np.isfinite(alpha):
+        if alpha is None and not scenes:
+            raise bad_argument("alpha", alpha, "a number, or scenes to find the smallest one on")
+        if alpha is not None and not np.isfinite(alpha):
             raise bad_argument("alpha", alpha, "a finite number")
         signs = signs_of(model, concept, activation, scenes, prompt)
-        direction = word_direction(model, concept, targets)
-        deltas = closed_form(model, rows, signs, direction, alpha)
+        deltas = closed_form(model, rows, signs, word_direction(model, concept, targets), 1.0)
+        if alpha is None:
+            alpha = _smallest(model, rows, deltas, concept, targets, scenes or (), prompt)
+        deltas = {row: alpha * delta for row, delta in deltas.items()}
         details: dict[str, Any] = {"alpha": alpha}
     else:
         goal = goal or Goal()
@@ -196,14 +204,6 @@ def edit(
     return Edit(model, rows, deltas, name=shown, provenance=made)
 
 
-def _targets(target: Any) -> list[Any]:
-    if target is None:
-        return []
-    if isinstance(target, list | tuple):
-        return [as_concept(one) for one in target]
-    return [as_concept(target)]
-
-
 def _choose(
     model: Any, neurons: Any, top: int | None, leave_out_last: int
 ) -> dict[int, np.ndarray]:
@@ -221,3 +221,32 @@ def _choose(
     if not kept:
         raise bad_argument("leave_out_last", leave_out_last, "a number that leaves some neurons")
     return kept
+
+
+def _smallest(
+    model: Any,
+    rows: Mapping[int, np.ndarray],
+    deltas: Mapping[int, Tensor],
+    source: Concept,
+    targets: list[Concept],
+    scenes: Sequence[Any],
+    prompt: str | None,
+) -> float:
+    """Return the smallest size that is enough, or the one with most success."""
+    shown = [s for s in scenes if any(source.named_in(category) for category in s.categories)]
+    if not shown:
+        raise bad_argument("scenes", f"{len(scenes)} scenes", f"some that show {source.word!r}")
+    best, most = ALPHAS[-1], -1.0
+    before = None
+    for alpha in ALPHAS:
+        sized = {row: alpha * delta for row, delta in deltas.items()}
+        trial = Edit(model, rows, sized, name="trial", provenance={})
+        if before is None:
+            with model.interventions.suspended():
+                before = model.caption([scene.image for scene in shown], prompt)
+        report = edit_report(trial, source, targets or None, shown, prompt=prompt, before=before)
+        if report.success > most:
+            best, most = alpha, report.success
+        if report.success >= ENOUGH:
+            break
+    return best

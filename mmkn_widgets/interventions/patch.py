@@ -157,8 +157,7 @@ def load_edit(model: Any, path: str | Path) -> Edit:
     )
     report = json.loads(metadata.get("report", "null"))
     if report is not None:
-        report["changed"] = tuple(tuple(pair) for pair in report["changed"])
-        made.report = EditReport(**report)
+        made.report = EditReport.from_dict(report)
     return made
 
 

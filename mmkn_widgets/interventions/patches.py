@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,12 @@ def _at(total: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def patch_mean(
-    model: Any, image: Any, mask: np.ndarray, prompt: str | None = None, *, threshold: float = 0.4
+    model: Any,
+    image: Any,
+    mask: np.ndarray | Sequence[np.ndarray],
+    prompt: str | None = None,
+    *,
+    threshold: float = 0.4,
 ) -> np.ndarray:
     """Return the mean FFN activations over an object's patches, with nothing active.
 
@@ -69,10 +75,10 @@ def patch_mean(
     ----------
     model : MultimodalModel
         Its image tokens must have places on the picture.
-    image : picture
+    image : picture or list of pictures
         What ``model.prepare`` takes.
-    mask : numpy.ndarray of bool, shape (height, width)
-        The object, in the picture's pixels.
+    mask : numpy.ndarray of bool, shape (height, width), or a list of them
+        The object, in the picture's pixels; one for each picture.
     prompt : str, optional
         The model's own by default.
     threshold : float
@@ -81,6 +87,7 @@ def patch_mean(
     Returns
     -------
     numpy.ndarray of float32, shape (sites, neurons)
+        For a list of pictures (picture, sites, neurons).
 
     Raises
     ------
@@ -89,22 +96,36 @@ def patch_mean(
     NotSupported
         If the image tokens have no place on the picture; the message says why.
     """
+    several = isinstance(image, list | tuple)
+    masks = list(mask) if several else [mask]
     prepared = model.prepare(image, prompt)
-    tokens = model.token_maps(prepared)[0]
+    if len(masks) != len(prepared):
+        raise bad_argument(
+            "mask", f"{len(masks)} masks", f"one for each of {len(prepared)} pictures"
+        )
+    chosen = [
+        _covered(tokens, np.asarray(one, dtype=bool), threshold)
+        for tokens, one in zip(model.token_maps(prepared), masks, strict=True)
+    ]
+    recorded = record_values(model, prepared, range(len(model.sites)))
+    means = np.zeros((len(masks), len(model.sites), model.n_neurons), dtype=np.float32)
+    for number, (positions, values) in enumerate(zip(chosen, recorded, strict=True)):
+        for row, value in values.items():
+            means[number, row, : value.shape[-1]] = value[positions].float().mean(0).cpu().numpy()
+    return means if several else means[0]
+
+
+def _covered(tokens: Any, mask: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the positions of the image tokens that a mask covers."""
     geometry = tokens.geometry
     if geometry.kind in ("none", "queries"):
         raise NotSupported(
             f"transplant: the image tokens have no patches of their own ({geometry.reason})"
         )
-    covered = coverage(np.asarray(geometry.boxes), np.asarray(mask, dtype=bool))
+    covered = coverage(np.asarray(geometry.boxes), mask)
     chosen = covered > threshold
     if not chosen.any():
         raise bad_argument(
             "threshold", threshold, f"less than {covered.max():.2f}, the best covered patch's part"
         )
-    positions = np.asarray(tokens.image_positions)[chosen]
-    values = record_values(model, prepared, range(len(model.sites)))[0]
-    means = np.zeros((len(model.sites), model.n_neurons), dtype=np.float32)
-    for row, value in values.items():
-        means[row, : value.shape[-1]] = value[positions].float().mean(0).cpu().numpy()
-    return means
+    return np.asarray(tokens.image_positions)[chosen]

@@ -9,7 +9,7 @@ from typing import Any
 from .._errors import bad_argument
 from ..attribution.concept import Concept, as_concept
 
-__all__ = ["EditReport", "edit_report"]
+__all__ = ["EditReport", "as_targets", "caption_all", "edit_report", "without_nan"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,15 @@ class EditReport:
     changed: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return asdict(self)
+        """Return the JSON form; what could not be counted is None."""
+        return without_nan(asdict(self))
+
+    @classmethod
+    def from_dict(cls, described: dict[str, Any]) -> EditReport:
+        """Read what `to_dict` wrote."""
+        values: dict[str, Any] = {k: float("nan") if v is None else v for k, v in described.items()}
+        values["changed"] = tuple((str(a), str(b)) for a, b in described["changed"])
+        return cls(**values)
 
 
 def edit_report(
@@ -104,12 +111,12 @@ def edit_report(
     model = edit.model
     if not scenes:
         raise bad_argument("scenes", scenes, "scenes to measure on")
-    old, new = as_concept(source), _targets(target)
+    old, new = as_concept(source), as_targets(target)
     with model.interventions.suspended():
         if before is None:
-            before = _captions(model, scenes, prompt, batch_size)
+            before = caption_all(model, scenes, prompt, batch_size)
         with edit:
-            after = _captions(model, scenes, prompt, batch_size)
+            after = caption_all(model, scenes, prompt, batch_size)
     known = words or sorted({category for scene in scenes for category in scene.categories})
     others = [as_concept(word) for word in known if not old.named_in(word)]
     report = _count(list(before), after, old, new, others, edit.n_neurons)
@@ -118,7 +125,13 @@ def edit_report(
     return report
 
 
-def _targets(target: Any) -> list[Concept]:
+def without_nan(described: dict[str, Any]) -> dict[str, Any]:
+    """Return a dict with None for NaN, which JSON does not know."""
+    return {k: None if isinstance(v, float) and v != v else v for k, v in described.items()}
+
+
+def as_targets(target: Any) -> list[Concept]:
+    """Return the words to say instead: none, one, or several."""
     if target is None:
         return []
     if isinstance(target, list | tuple):
@@ -126,7 +139,8 @@ def _targets(target: Any) -> list[Concept]:
     return [as_concept(target)]
 
 
-def _captions(model: Any, scenes: Sequence[Any], prompt: str | None, size: int) -> list[str]:
+def caption_all(model: Any, scenes: Sequence[Any], prompt: str | None, size: int) -> list[str]:
+    """Caption scenes in batches, with whatever is active."""
     made: list[str] = []
     for start in range(0, len(scenes), size):
         made += model.caption([s.image for s in scenes[start : start + size]], prompt)

@@ -86,19 +86,12 @@ class InterventionStack:
     # ---- changes --------------------------------------------------------------------------
 
     def push(self, intervention: Intervention) -> Intervention:
-        """Make an intervention active until it is popped, undone or cleared.
-
-        Returns
-        -------
-        Intervention
-            The same.
+        """Make an intervention active until it is popped, undone or cleared; return it.
 
         Raises
         ------
         BadArgument
             If it is no intervention, or one of another model.
-        NotSupported
-            If it changes weights that cannot be changed exactly (quantised, offloaded).
         """
         self.check(intervention)
         frame = self._frame()
@@ -234,18 +227,10 @@ class InterventionStack:
             self._frames.append(frame)
 
     def observe(self, callback: Callable[[StackEvent], None]) -> Callable[[], None]:
-        """Call a function after every model-wide change, in the thread that made it.
+        """Call ``callback(StackEvent)`` after every model-wide change, in the thread that made it.
 
-        Parameters
-        ----------
-        callback : callable
-            Gets a `StackEvent`. It must not wait for another thread; if it fails, a warning says
-            so and the change stands.
-
-        Returns
-        -------
-        callable
-            Call it to stop observing.
+        It must not wait for another thread; if it fails, a warning says so and the change stands.
+        Returns a function that stops it.
         """
         return self._observers.add(callback)
 

@@ -132,7 +132,7 @@ def transplant(
 
 
 def _values(model: Any, values: Any, positions: Any) -> tuple[np.ndarray, tuple[int, ...] | None]:
-    if np.ndim(values) == 3 and not hasattr(values, "dims"):
+    if not hasattr(values, "dims") and np.ndim(values) == 3:
         array = np.stack([array_over_neurons(model, one, "values") for one in values])
         if not isinstance(positions, str) and np.ndim(positions) == 1:
             places = tuple(int(place) for place in positions)
