@@ -22,6 +22,7 @@ body {{ margin: 16px; background: light-dark(#f4f6f9, #0e1116); }}
 #mmkn {{ max-width: 1400px; margin: 0 auto; }}</style></head>
 <body><main id="mmkn">{fallback}</main>
 <script type="application/json" id="mmkn-state">{state}</script>
+<script type="application/json" id="mmkn-scenes">{scenes}</script>
 <script type="application/json" id="mmkn-module">{module}</script>
 <script type="module">
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
@@ -37,6 +38,7 @@ const unpack = (value) => {{
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, unpack(item)]));
 }};
 const state = unpack(read("mmkn-state"));
+const scenes = read("mmkn-scenes");
 const listeners = new Map();
 const model = {{
   get: (name) => state[name],
@@ -44,6 +46,8 @@ const model = {{
     if (state[name] === value) return;
     state[name] = value;
     for (const listener of listeners.get("change:" + name) ?? []) listener();
+    if (name !== "scene" || !scenes[value]) return;
+    for (const [key, item] of Object.entries(unpack(scenes[value]))) model.set(key, item);
   }},
   save_changes: () => undefined,
   on: (event, listener) => {{
@@ -100,10 +104,15 @@ def offline_page(widget: Any) -> str:
     if "render" not in module or "was installed without its page modules" in module:
         raise NotSupported("save_html: the page modules are not built; run `make` in the clone")
     state = {**wire_state(widget), "read_only": True}
+    others = widget.saved_scenes() if hasattr(widget, "saved_scenes") else {}
+    if others:
+        for name in ("scenes", "thumbnails"):
+            state[name] = state[name][: max(others) + 1]
     title = f"{getattr(widget, 'concept', '') or type(widget).__name__} · mmkn_widgets"
     return _PAGE.format(
         title=html.escape(title),
         fallback=fallback_html(widget),
         state=_script(_pack(state)),
+        scenes=_script(_pack(others)),
         module=_script(module),
     )

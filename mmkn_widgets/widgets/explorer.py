@@ -352,6 +352,35 @@ class Explorer(ExplorerTraits, StudyWork, Actions):
 
     open: ClassVar[Any] = OpenSaved()
 
+    def saved_scenes(self, n: int = 24, neurons: int = 300) -> dict[int, dict[str, Any]]:
+        """Return the traits of the first scenes, for a page that cannot ask the kernel.
+
+        Parameters
+        ----------
+        n : int
+            Scenes at most; the shown one is among them.
+        neurons : int
+            Maps of each scene at least; the kept neurons always have theirs.
+        """
+        ids = np.concatenate([self.kept, self._ids[~np.isin(self._ids, self.kept)]])
+        ids = ids[: max(neurons, min(len(self.kept), PREFETCHED))]
+        wanted = range(min(max(n, self.scene + 1), len(self.study.scenes)))
+
+        def made(scene: int) -> dict[str, Any]:
+            after = self.scenes[scene]["after"]
+            return {**scene_state(self.study, scene, ids), "caption_after": after}
+
+        states = self._submit(lambda: {scene: made(scene) for scene in wanted}).result()
+        words = [self._word_of(int(i)) for i in ids]
+        known = next((k for k, word in enumerate(words) if word is None), len(words))
+        for state in states.values():
+            state["words"] = words[:known]
+        return states
+
+    def _word_of(self, flat: int) -> list[str] | None:
+        place = np.flatnonzero(self._ids[: len(self.words)] == flat)
+        return self.words[int(place[0])] if len(place) else None
+
     def save_html(self, path: str | Path) -> Path:
         """Write one offline page: thresholds, overlays, tables and captions stay alive in it."""
         from ._html import offline_page

@@ -39,7 +39,7 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
       bar.fill.style.width = `${(count / most) * 100}%`;
       setText(bar.count, off.has(row) ? "off" : integer(count));
       setAttr(bar.button, "aria-pressed", String(!off.has(row)));
-      setAttr(bar.button, "aria-label", `${names[row]}: ${off.has(row) ? "switched off" : `${integer(count)} kept`}`);
+      setAttr(bar.button, "aria-label", `${names[row]} ${off.has(row) ? "off" : `${integer(count)} kept`}`);
     });
     setText(note, off.size ? `kept · ${off.size} off` : "kept");
   });
