@@ -1,0 +1,44 @@
+"""Many threshold settings: one batched generation with a mask for each row, or one run each."""
+
+from __future__ import annotations
+
+from mmkn_widgets.attribution import random_uniform
+from mmkn_widgets.interventions import caption_rows
+
+from .models import pocket_model, scene_images
+from .report import Row, paired_ratio
+
+SETTINGS = 32
+
+
+def measure() -> list[Row]:
+    model = pocket_model()
+    image = scene_images(1)[0]
+    sets = [random_uniform(10 + 5 * seed, model, seed) for seed in range(SETTINGS)]
+
+    def batched() -> list[str]:
+        return caption_rows(model, image, sets, max_new_tokens=24)
+
+    def one_by_one() -> list[str]:
+        found = []
+        for neurons in sets:
+            with model.ablate(neurons):
+                found.append(model.caption(image, max_new_tokens=24))
+        return found
+
+    if batched() != one_by_one():
+        raise AssertionError("batched and single ablations wrote different captions")
+    ratio, base = paired_ratio(batched, one_by_one, 5, 1)
+    note = f"one by one {base:.0f} ms, the same captions"
+    rows = [Row(f"{SETTINGS} ablations batched / one by one", ratio, "x", 1 / 3, note)]
+
+    def plain() -> str:
+        return model.caption(image, max_new_tokens=24)
+
+    def ablated() -> str:
+        with model.ablate(sets[8]):
+            return model.caption(image, max_new_tokens=24)
+
+    ratio, base = paired_ratio(ablated, plain, 15)
+    note = f"50 neurons; caption {base:.0f} ms"
+    return [*rows, Row("ablated / plain caption", ratio, "x", None, note)]
