@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,54 +13,111 @@ from xarray.core import indexing
 
 from .._errors import BadArgument
 
-__all__ = ["ImageStack"]
+__all__ = ["ImageStack", "from_bits", "to_bits"]
+
+_Key = Any
+
+
+def to_bits(values: np.ndarray) -> np.ndarray | None:
+    """Return float32 values that are bfloat16 as its 16 bits; None if they are not all.
+
+    Examples
+    --------
+    >>> to_bits(np.array([1.0, -2.5], np.float32)).tolist()
+    [16256, 49184]
+    """
+    if values.dtype != np.float32:
+        return None
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return None if (bits & 0xFFFF).any() else (bits >> 16).astype(np.uint16)
+
+
+def from_bits(bits: np.ndarray) -> np.ndarray:
+    """Return bfloat16 bits as float32, exactly."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 class ImageStack(BackendArray):
-    """An array (image, layer, token, neuron) over one zarr array per picture.
+    """An array (image, axis 1, axis 2, neuron) over one zarr array per picture.
+
+    Axis 2 may differ in length between pictures and is padded.
 
     Parameters
     ----------
     paths : sequence of pathlib.Path
-        Arrays of dims (layer, token, neuron); tokens may differ and are padded with 0.
+        One zarr array a picture, chunked along axis 1.
+    shapes : sequence of tuple of int
+        Of those arrays.
+    dtype : numpy.dtype
+        Of the values, float32 for bfloat16 bits.
+    bits : bool
+        Whether the arrays hold bfloat16 bits.
+    fill : float
+        Value of the padding.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        import zarr
-
-        self._arrays = [zarr.open_array(str(path), mode="r") for path in paths]
-        self.shapes = [tuple(array.shape) for array in self._arrays]
-        layers, _, neurons = self.shapes[0]
-        longest = max(shape[1] for shape in self.shapes)
-        self.shape = (len(paths), layers, longest, neurons)
-        self.dtype = np.dtype(self._arrays[0].dtype)
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        shapes: Sequence[tuple[int, ...]],
+        dtype: Any,
+        *,
+        bits: bool = False,
+        fill: float = 0.0,
+    ) -> None:
+        self._paths = [str(path) for path in paths]
+        self._shapes = [tuple(shape) for shape in shapes]
+        self._bits = bits
+        self._fill = fill
+        longest = max(shape[1] for shape in self._shapes)
+        self.shape = (len(paths), self._shapes[0][0], longest, self._shapes[0][2])
+        self.dtype = np.dtype(np.float32) if bits else np.dtype(dtype)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
 
-    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        image, layer, token, neuron = (
-            np.asarray([k]) if np.ndim(k) == 0 and not isinstance(k, slice) else k for k in key
-        )
-        images = np.arange(self.shape[0])[image]
-        layers = np.arange(self.shape[1])[layer]
-        tokens = np.arange(self.shape[2])[token]
-        neurons = np.arange(self.shape[3])[neuron]
-        found = np.zeros((len(images), len(layers), len(tokens), len(neurons)), self.dtype)
+    def _read(self, key: tuple[_Key, ...]) -> np.ndarray:
+        wanted = [
+            np.atleast_1d(np.arange(length)[k]) for length, k in zip(self.shape, key, strict=True)
+        ]
+        images, rows, inner, neurons = wanted
+        found = np.full(tuple(map(len, wanted)), self._fill, self.dtype)
+        narrow = _as_slice(neurons)
         for place, number in enumerate(images):
-            there = tokens < self.shapes[number][1]
-            for row, one in enumerate(layers):
-                try:
-                    values = np.asarray(self._arrays[number][int(one)])
-                except (ValueError, RuntimeError, OSError) as error:
-                    raise BadArgument(
-                        f"path: picture {number}, layer {int(one)} is damaged ({error}); capture "
-                        "it again"
-                    ) from error
-                found[place, row, there] = values[tokens[there]][:, neurons]
-        squeeze = tuple(
+            there = np.flatnonzero(inner < self._shapes[number][1])
+            if not len(there):
+                continue
+            at = _as_slice(inner[there])
+            for row, one in enumerate(rows):
+                values = self._chunk(int(number), int(one))[at][:, narrow]
+                found[place, row, there] = from_bits(values) if self._bits else values
+        dropped = tuple(
             axis for axis, k in enumerate(key) if not isinstance(k, slice) and np.ndim(k) == 0
         )
-        return found.squeeze(squeeze) if squeeze else found
+        return found.squeeze(dropped) if dropped else found
+
+    def _chunk(self, number: int, row: int) -> np.ndarray:
+        try:
+            return np.asarray(_open(self._paths[number])[row])
+        except (ValueError, RuntimeError, OSError, KeyError) as error:
+            raise BadArgument(
+                f"path: {self._paths[number]}, layer row {row} is damaged "
+                f"({' '.join(str(error).split())}); delete this picture's folder and capture it "
+                "again"
+            ) from error
+
+
+@lru_cache(maxsize=256)
+def _open(path: str) -> Any:
+    import zarr
+
+    return zarr.open_array(path, mode="r")
+
+
+def _as_slice(places: np.ndarray) -> Any:
+    """Return consecutive places as a slice, which numpy copies faster."""
+    if len(places) and places[-1] - places[0] + 1 == len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places

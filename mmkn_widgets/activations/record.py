@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._errors import MmknError
+from .._errors import MmknError, bad_argument
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
 
-__all__ = ["Recording", "record"]
+__all__ = ["Recording", "record", "site_rows"]
 
 
 class Recording:
@@ -22,19 +23,33 @@ class Recording:
     Attributes
     ----------
     values : dict of int to torch.Tensor
-        Site row to activation (batch, token, neuron). With gradients: attached to the graph.
+        Site row to activation (batch, token, neuron). With gradients: attached to the graph. Of a
+        packed recording: views of the one buffer that `stack` returns.
     fired : dict of int to int
         Site row to the number of forwards seen.
     """
 
-    def __init__(self, batch: int | None = None) -> None:
+    def __init__(self, rows: Sequence[int], batch: int | None, pack: int | None) -> None:
+        self.rows = list(rows)
         self.values: dict[int, torch.Tensor] = {}
         self.fired: dict[int, int] = {}
         self.batch = batch
+        self._more = pack
+        self._buffer: torch.Tensor | None = None
+        self._filled: dict[int, int] = {}
         self._parts: dict[int, list[torch.Tensor]] = {}
+        self._thread = threading.get_ident()
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread is the one that records; others run the same model, unseen."""
+        return threading.get_ident() == self._thread
 
     def stack(self) -> torch.Tensor:
         """Return (batch, site, token, neuron), rows in site order, narrow layers padded with 0."""
+        if self._buffer is not None:
+            n_tokens = max(self._filled.values(), default=0)
+            return self._buffer[:, :, :n_tokens]
         rows = [self.values[row] for row in sorted(self.values)]
         width = max(value.shape[-1] for value in rows)
         padded = [torch.nn.functional.pad(v, (0, width - v.shape[-1])) for v in rows]
@@ -61,29 +76,98 @@ class Recording:
             for row, grad in zip(rows, found, strict=True)
         }
 
+    def fold(self, value: torch.Tensor) -> torch.Tensor:
+        """Return (batch * token, neuron) as (batch, token, neuron); a view."""
+        if value.dim() != 2:
+            return value
+        batch = self.batch or 1
+        return value.view(batch if len(value) % batch == 0 else 1, -1, value.shape[-1])
+
+    def keep(self, model: MultimodalModel, row: int, value: torch.Tensor) -> None:
+        """Take one site's activation of one forward."""
+        if self._more is None:
+            self._parts.setdefault(row, []).append(value)
+            return
+        n_tokens, at = value.shape[1], self._filled.get(row, 0)
+        if self._buffer is None:
+            widest = max(model.sites[r].width for r in self.rows)
+            shape = (value.shape[0], len(self.rows), n_tokens + self._more, widest)
+            narrow = any(model.sites[r].width < widest for r in self.rows)
+            self._buffer = (torch.zeros if narrow else torch.empty)(shape, dtype=value.dtype)
+        if at + n_tokens > self._buffer.shape[2]:
+            grown = torch.zeros_like(self._buffer[:, :, : max(n_tokens, at)])
+            self._buffer = torch.cat([self._buffer, grown], 2)
+        place = self._buffer[:, self.rows.index(row), at : at + n_tokens, : value.shape[-1]]
+        place.copy_(value)
+        self._filled[row] = at + n_tokens
+
+    def close(self, model: MultimodalModel) -> None:
+        """Join what came from several forwards, or say what is missing."""
+        counts = {row: self.fired.get(row, 0) for row in self.rows}
+        if len(set(counts.values())) > 1 or 0 in counts.values():
+            wrong = [model.sites[r].module_name for r, n in counts.items() if n == 0]
+            raise MmknError(
+                "site: these down projections did not run through their module in every forward, "
+                f"so their neurons cannot be read: {', '.join(wrong[:3]) or counts}"
+            )
+        for row, parts in self._parts.items():
+            self.values[row] = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        self._parts.clear()
+        if self._buffer is not None:
+            for place, row in enumerate(self.rows):
+                width = model.sites[row].width
+                self.values[row] = self._buffer[:, place, : self._filled[row], :width]
+
+
+def site_rows(model: MultimodalModel, layers: Sequence[int] | None) -> list[int]:
+    """Return the site rows of some layers, all by default.
+
+    Raises
+    ------
+    BadArgument
+        If the model has no neurons in one of them; the message lists its layers.
+    """
+    if layers is None:
+        return list(range(len(model.sites)))
+    wanted = {int(layer) for layer in layers}
+    rows = [site.row for site in model.sites if site.layer in wanted]
+    missing = wanted - {site.layer for site in model.sites}
+    if missing or not rows:
+        known = sorted({site.layer for site in model.sites})
+        raise bad_argument("layers", sorted(missing) or layers, f"layers of the model: {known}")
+    return rows
+
 
 @contextmanager
 def record(
     model: MultimodalModel,
+    layers: Sequence[int] | None = None,
     *,
     rows: Sequence[int] | None = None,
     site: str = "input",
     gradients: bool = False,
     batch: int | None = None,
+    pack: int | None = None,
 ) -> Iterator[Recording]:
     """Record the FFN activations of the forwards inside the block.
 
     Parameters
     ----------
     model : MultimodalModel
+    layers : sequence of int, optional
+        Decoder layers to record, with all their experts; by default all.
     rows : sequence of int, optional
-        Site rows (``model.sites[row]``); by default all.
+        Instead of layers: site rows (``model.sites[row]``).
     site : {"input", "act"}
         The input of the down projection, or the activation function's output.
     gradients : bool
         Keep the graph, so that `Recording.gradients` works; run the forward with ``grad=True``.
     batch : int, optional
-        Rows of the batch, to unfold what a model flattens to (batch * token, neuron).
+        Rows of the batch, to unfold what a model flattens to (batch * token, neuron); by default
+        read off the input of the first decoder layer.
+    pack : int, optional
+        Copy into one buffer in main memory, preallocated for the first forward's tokens and `pack`
+        more. Without it the model's own tensors are kept where they are.
 
     Yields
     ------
@@ -97,7 +181,8 @@ def record(
 
     Notes
     -----
-    Interventions are hooked in front, so what is recorded is what the layer really gets.
+    Interventions are hooked in front, so what is recorded is what the layer really gets. Forwards
+    of other threads are not recorded.
 
     Examples
     --------
@@ -109,45 +194,54 @@ def record(
     >>> tuple(seen.values[0].shape)
     (1, 69, 512)
     """
-    seen = Recording(batch)
-    chosen = range(len(model.sites)) if rows is None else rows
-    handles = []
-
-    def watch(row: int) -> None:
-        def fn(activation: torch.Tensor) -> torch.Tensor | None:
-            replaced = None
-            if gradients and not activation.requires_grad:
-                activation = replaced = activation.detach().requires_grad_(True)
-            value = activation if gradients else activation.detach()
-            if (gradients or seen.batch is not None) and value.dim() == 2:
-                # a view of the flattened tensor would not be in the graph of what follows
-                folded = value.view(seen.batch or 1, -1, value.shape[-1])
-                if gradients:
-                    activation = folded.reshape(value.shape)
-                    replaced = activation
-                value = folded
-            seen.fired[row] = seen.fired.get(row, 0) + 1
-            seen._parts.setdefault(row, []).append(value)
-            return replaced
-
-        handles.append(model.sites[row].hook(fn, at=site))
-
+    if rows is not None and layers is not None:
+        raise bad_argument("rows", rows, "either rows or layers")
+    if gradients and pack is not None:
+        raise bad_argument("pack", pack, "None with gradients=True: a copy has no gradient")
+    chosen = site_rows(model, layers) if rows is None else list(rows)
+    seen = Recording(chosen, batch, pack)
+    handles: list[Any] = []
     try:
+        if batch is None:
+            handles.append(_watch_batch(model, seen))
         for row in chosen:
-            watch(row)
+            handles.append(_watch(model, seen, row, site, gradients))
         yield seen
     finally:
         for handle in handles:
             handle.remove()
-    counts = {row: seen.fired.get(row, 0) for row in chosen}
-    if len(set(counts.values())) > 1 or 0 in counts.values():
-        wrong = [model.sites[row].module_name for row, n in counts.items() if n == 0]
-        raise MmknError(
-            "site: these down projections did not run through their module, so their neurons "
-            f"cannot be read: {', '.join(wrong[:3]) or counts}"
-        )
-    for row, parts in seen._parts.items():
-        if parts[0].dim() == 2:
-            parts = [part[None] for part in parts]
-        seen.values[row] = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-    seen._parts.clear()
+    seen.close(model)
+
+
+def _watch_batch(model: MultimodalModel, seen: Recording) -> Any:
+    """Note the batch size of every forward, where it is still an axis."""
+
+    def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden = args[0] if args else kwargs.get("hidden_states")
+        if seen.mine and isinstance(hidden, torch.Tensor) and hidden.dim() == 3:
+            seen.batch = hidden.shape[0]
+
+    return model.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
+
+
+def _watch(model: MultimodalModel, seen: Recording, row: int, site: str, gradients: bool) -> Any:
+    def plain(activation: torch.Tensor) -> None:
+        if not seen.mine:
+            return
+        seen.fired[row] = seen.fired.get(row, 0) + 1
+        seen.keep(model, row, seen.fold(activation.detach()))
+
+    def with_graph(activation: torch.Tensor) -> torch.Tensor | None:
+        if not seen.mine:
+            return None
+        seen.fired[row] = seen.fired.get(row, 0) + 1
+        leaf = not activation.requires_grad
+        value = activation.detach().requires_grad_(True) if leaf else activation
+        folded = seen.fold(value)
+        seen.keep(model, row, folded)
+        # what follows has to hang on the very tensor that is differentiated
+        if folded is not value:
+            return folded.reshape(activation.shape)
+        return value if leaf else None
+
+    return model.sites[row].hook(with_graph if gradients else plain, at=site)

@@ -1,10 +1,16 @@
-"""An activation store on disk: one folder of small zarr groups, each committed by a rename.
+"""An activation store on disk: a zarr v3 hierarchy in which every picture is committed by a rename.
 
-``STORE/store.json`` holds the version and the attributes. Each picture is a zarr v3 group of its
-own, ``STORE/images/NUMBER``: ``activation`` in one uncompressed, checksummed chunk per layer, the
-token coordinates, and the reductions over roles beside it. A group is written under a temporary
-name, flushed, and renamed: a reader never sees half a picture, a killed writer loses nothing that
-was committed, and resuming is listing the folder.
+::
+
+    STORE/zarr.json                     the version and the store's attributes
+    STORE/images/00000007/zarr.json     one picture: its id, tokens, geometry
+    STORE/images/00000007/activation    (layer, token, neuron), one checksummed chunk a layer
+    STORE/images/00000007/activation_max, activation_mean    over the tokens of each role
+
+A picture is written in ``STORE/.writing``, flushed to the disk, and renamed into place: a reader
+never sees half a picture, a killed writer loses nothing that was committed, and resuming is listing
+the folder. numpy and zarr have no bfloat16: its 16 bits are stored as uint16, marked by the array's
+attribute ``mmkn_dtype``.
 """
 
 from __future__ import annotations
@@ -13,20 +19,25 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._errors import BadArgument, bad_argument
+from .capture import FORMAT, STORE_VERSION
+from .lazy import to_bits
+from .lock import WriterLock
+from .picture import Picture, pictures_of
+from .read_store import picture_names, read_attributes
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import xarray as xr
 
-__all__ = ["StoreWriter", "open_store", "save"]
+__all__ = ["StoreWriter", "save"]
 
-_VERSION = 1
+#: Attributes that have to agree for a store to be continued.
+_SAME = ("weights", "prompt", "site", "dtype")
 
 
 class StoreWriter:
@@ -35,80 +46,118 @@ class StoreWriter:
     Parameters
     ----------
     path : pathlib.Path
-        A new folder, or a store of the same model, prompt and site, which is continued.
+        A new folder, or a store made with the same options, which is continued.
     attrs : dict
         Of the store.
+
+    Attributes
+    ----------
+    finished : dict of str to int
+        Image id -> number, of every committed picture.
 
     Raises
     ------
     BadArgument
-        If the folder is something else, a store of other attributes, cannot be written, or has
-        another writer.
+        If the folder is something else, a store of other attributes or another version, cannot be
+        written, or has another writer.
     """
 
     def __init__(self, path: Path, attrs: dict[str, Any]) -> None:
         self.path = path
         self.attrs = attrs
         self.finished: dict[str, int] = {}
-        self._lock: int | None = None
+        self._lock: WriterLock | None = None
+        self._ours = False
 
     def __enter__(self) -> StoreWriter:
-        import fcntl
-
-        mark = self.path / "store.json"
-        if self.path.exists() and not mark.is_file() and any(self.path.iterdir()):
+        mark = self.path / "zarr.json"
+        if self.path.exists() and not self.path.is_dir():
+            raise bad_argument("out", str(self.path), "a folder")
+        foreign = self.path.is_dir() and any(
+            entry.name not in (".writing", ".writer.lock", "images") for entry in self.path.iterdir()
+        )
+        if foreign and not mark.is_file():
             raise bad_argument("out", str(self.path), "a new folder, or an activation store")
+        self._ours = not self.path.exists()
         try:
-            (self.path / "images").mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / "writer.lock", os.O_CREAT | os.O_RDWR)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(self.path / ".writer.lock")
+            (self.path / "images").mkdir(exist_ok=True)
+        except BlockingIOError as error:
+            raise bad_argument("out", str(self.path), "a store that no one else writes") from error
         except OSError as error:
+            self._close()
             raise bad_argument(
-                "out", str(self.path), f"a writable folder ({error.strerror})"
+                "out", str(self.path), f"a folder that can be written ({error.strerror})"
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            self._lock = None
-            raise bad_argument("out", str(self.path), "a store that no one else writes") from error
-        if mark.is_file():
-            held = _read_mark(self.path)
-            for key in ("weights", "prompt", "site", "dtype"):
-                if held.get(key) != self.attrs.get(key):
-                    self.__exit__(None, None, None)
-                    raise bad_argument(
-                        "out",
-                        f"a store with {key} {held.get(key)!r}",
-                        f"one with {self.attrs.get(key)!r}, or a new folder",
-                    )
-            for group in self.path.glob("images/*.part"):
-                shutil.rmtree(group)
-        else:
-            _commit_text(mark, json.dumps(self.attrs, indent=1))
-        self.finished = {name: number for number, name in _groups(self.path)}
+            self._claim(mark)
+            shutil.rmtree(self.path / ".writing", ignore_errors=True)
+            self.finished = {name: number for number, name in picture_names(self.path)}
+        except BaseException:
+            self._close()
+            raise
         return self
 
-    def add(self, name: str, picture: xr.Dataset) -> None:
-        """Write one picture (layer, token, neuron) and commit it."""
+    def _claim(self, mark: Path) -> None:
+        """Begin a store, or check that this one was made with the same options."""
+        if not mark.is_file():
+            try:
+                _commit_group(self.path / "images", {})
+                _commit_group(self.path, self.attrs)
+            except OSError as error:
+                raise self._failed(error) from error
+            return
+        held = read_attributes(self.path)
+        mine, theirs = _options(self.attrs), _options(held)
+        for key in dict.fromkeys([*_SAME, *mine]):
+            old, new = theirs.get(key, held.get(key)), mine.get(key, self.attrs.get(key))
+            if old != new:
+                raise bad_argument(
+                    "out", f"a store with {key} {old!r}", f"one with {new!r}, or a new folder"
+                )
+
+    def add(self, name: str, picture: Picture) -> None:
+        """Write one picture and commit it.
+
+        Raises
+        ------
+        BadArgument
+            If the disk is full or cannot be written; what was committed before stays.
+        """
         number = max(self.finished.values(), default=-1) + 1
-        final = self.path / "images" / f"{number:08d}"
-        part = final.with_name(final.name + ".part")
+        part = self.path / ".writing" / f"{number:08d}"
+        final = self.path / "images" / part.name
         try:
-            _write_group(part, picture)
-            (part / "name.json").write_text(json.dumps({"name": name}))
-            for file in part.rglob("*"):
-                if file.is_file():
-                    with file.open("rb") as held:
-                        os.fsync(held.fileno())
+            _write_picture(part, name, picture, self.attrs.get("dtype") == "bfloat16")
+            _flush(part)
             os.replace(part, final)
+            _sync(final.parent)
         except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
-            raise BadArgument(
-                f"out: {self.path} took {len(self.finished)} pictures, then {error.strerror}; free "
-                "space and run again, it goes on from there"
-            ) from error
-        _sync_folder(final.parent)
+            raise self._failed(error) from error
         self.finished[name] = number
+
+    def _failed(self, error: OSError) -> BadArgument:
+        shutil.rmtree(self.path / ".writing", ignore_errors=True)
+        reason = error.strerror or str(error)
+        if self.finished:
+            return BadArgument(
+                f"out: {self.path} took {len(self.finished)} pictures, then: {reason}; make room "
+                "and run again, it goes on from there"
+            )
+        return BadArgument(f"out: {self.path} took no picture: {reason}; choose another folder")
+
+    def _close(self) -> None:
+        if self._ours and not self.finished:  # nothing half done stays behind
+            shutil.rmtree(self.path, ignore_errors=True)
+        elif not self.finished and self._lock is not None:
+            for name in (".writing", "images", "zarr.json"):
+                gone = self.path / name
+                shutil.rmtree(gone, ignore_errors=True) if gone.is_dir() else None
+            (self.path / "zarr.json").unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def __exit__(
         self,
@@ -116,138 +165,97 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        shutil.rmtree(self.path / ".writing", ignore_errors=True)
+        self._close()
 
 
-def _write_group(folder: Path, picture: xr.Dataset) -> None:
+def _options(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a capture was asked for, as its provenance says."""
+    try:
+        return dict(json.loads(attrs.get("provenance", "{}")).get("arguments", {}))
+    except ValueError:
+        return {}
+
+
+def _write_picture(folder: Path, name: str, picture: Picture, bfloat16: bool) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if not picture.reduced:
+        picture.reduce()
+    arrays = {key: (values, ("layer", "token", "neuron")) for key, values in picture.arrays.items()}
+    reduced = {k: (v, ("token_role", "layer", "neuron")) for k, v in picture.reduced.items()}
+    described = {
+        "id": name,
+        "layer": picture.layers,
+        "expert": picture.experts,
+        "geometry": picture.geometry,
+        "tokens": {key: np.asarray(values).tolist() for key, values in picture.tokens.items()},
+        "arrays": {},
+    }
+    for key, (values, dims) in {**arrays, **reduced}.items():
+        bits = to_bits(values) if bfloat16 and key in arrays else None
+        stored = values if bits is None else bits
+        _write_array(folder / key, stored, dims, bits is not None)
+        described["arrays"][key] = {
+            "shape": list(stored.shape),
+            "dtype": "bfloat16" if bits is not None else str(stored.dtype),
+            "dims": list(dims),
+        }
+    _write_group(folder, {"mmkn": described})
+
+
+def _write_array(folder: Path, values: np.ndarray, dims: tuple[str, ...], bits: bool) -> None:
     import zarr
     from zarr.codecs import BytesCodec, Crc32cCodec
 
-    shutil.rmtree(folder, ignore_errors=True)
-    group = zarr.open_group(str(folder), mode="w", zarr_format=3)
-    values = np.ascontiguousarray(picture["activation"].values)
-    raw: Any = {"compressors": None, "serializer": BytesCodec(), "filters": None}
-    array = group.create_array(
-        "activation",
+    array = zarr.create_array(
+        str(folder),
         shape=values.shape,
         chunks=(1, *values.shape[1:]),
         dtype=values.dtype,
-        dimension_names=("layer", "token", "neuron"),
+        serializer=BytesCodec(),
         compressors=[Crc32cCodec()],
-        serializer=raw["serializer"],
+        dimension_names=dims,
+        attributes={"mmkn_dtype": "bfloat16"} if bits else {},
+        zarr_format=3,
+        config={"write_empty_chunks": True},
     )
-    array[:] = values
-    roles = picture["role"].values
-    for role in dict.fromkeys(roles.tolist()):
-        inside = values[:, roles == role]
-        for how, reduced in (("max", inside.max(1)), ("mean", inside.mean(1, dtype=np.float32))):
-            group.create_array(
-                f"{how}_{role}",
-                data=reduced.astype(np.float32),
-                dimension_names=("layer", "neuron"),
-            )
-    coords = {
-        name: picture[name].values.tolist()
-        for name in picture.coords
-        if name not in ("neuron", "token")
-    }
-    (folder / "coords.json").write_text(json.dumps(coords))
+    for row in range(values.shape[0]):
+        array[row] = values[row]
 
 
-def _groups(path: Path) -> list[tuple[int, str]]:
-    found = []
-    for group in sorted((path / "images").iterdir()):
-        if group.is_dir() and not group.name.endswith(".part"):
-            found.append((int(group.name), json.loads((group / "name.json").read_text())["name"]))
-    return found
+def _write_group(folder: Path, attributes: dict[str, Any]) -> None:
+    described = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    (folder / "zarr.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
-def _commit_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    _sync_folder(path.parent)
+def _commit_group(folder: Path, attributes: dict[str, Any]) -> None:
+    """Write a group's file at once or not at all."""
+    part = folder / ".part"
+    part.mkdir(exist_ok=True)
+    _write_group(part, attributes)
+    _flush(part)
+    os.replace(part / "zarr.json", folder / "zarr.json")
+    part.rmdir()
+    _sync(folder)
 
 
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _flush(folder: Path) -> None:
+    """Have everything below a folder on the disk."""
+    for path, _folders, files in os.walk(folder):
+        for file in files:
+            _sync(Path(path) / file)
+        _sync(Path(path))
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
+        return
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _read_mark(path: Path) -> dict[str, Any]:
-    try:
-        held = json.loads((path / "store.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise bad_argument("path", str(path), "a folder that capture(..., out=) wrote") from error
-    if held.get("format") != "mmkn-activations" or held.get("version") != _VERSION:
-        raise bad_argument(
-            "path", f"{held.get('format')} version {held.get('version')}", f"version {_VERSION}"
-        )
-    return dict(held)
-
-
-def open_store(path: str | Path) -> xr.Dataset:
-    """Open a store lazily: values are read when asked for.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-
-    Returns
-    -------
-    xarray.Dataset
-        As `capture` returns it, always with the ``image`` dim; ``store.sel(layer=4, neuron=233)``
-        reads one chunk per picture. Every chunk's checksum is verified as it is read.
-
-    Raises
-    ------
-    BadArgument
-        If the folder holds no store, one of another version, or no committed picture.
-    """
-    import xarray as xr
-    from xarray.core import indexing
-
-    from .lazy import ImageStack
-
-    folder = Path(path)
-    attrs = _read_mark(folder)
-    groups = _groups(folder)
-    if not groups:
-        raise bad_argument("path", str(path), "a store with at least one committed picture")
-    stack = ImageStack([folder / "images" / f"{number:08d}" / "activation" for number, _ in groups])
-    coords: dict[str, list[Any]] = {}
-    shapes = stack.shapes
-    longest = stack.shape[2]
-    first: dict[str, Any] = {}
-    fills = {"token_text": "", "role": "special", "valid": False}
-    for place, (number, _) in enumerate(groups):
-        held = json.loads((folder / "images" / f"{number:08d}" / "coords.json").read_text())
-        first = first or held
-        for name, values in held.items():
-            if name not in ("layer", "expert"):
-                pad = [fills.get(name, -1)] * (longest - shapes[place][1])
-                coords.setdefault(name, []).append([*values, *pad])
-    lazy = indexing.LazilyIndexedArray(stack)
-    return xr.Dataset(
-        {"activation": (("image", "layer", "token", "neuron"), lazy)},
-        coords={
-            "image": [name for _, name in groups],
-            "layer": first["layer"],
-            "expert": ("layer", first["expert"]),
-            "token": np.arange(longest),
-            "neuron": np.arange(stack.shape[3]),
-            **{name: (("image", "token"), np.asarray(values)) for name, values in coords.items()},
-        },
-        attrs=attrs,
-    )
 
 
 def save(store: xr.Dataset, path: str | Path) -> Path:
@@ -256,19 +264,38 @@ def save(store: xr.Dataset, path: str | Path) -> Path:
     Parameters
     ----------
     store : xarray.Dataset
-        From `capture`; with or without ``image``.
+        From `capture`, or any with a variable ``activation`` of dims ([image,] layer, token,
+        neuron).
     path : str or pathlib.Path
+        A new folder.
 
     Returns
     -------
     pathlib.Path
+
+    Raises
+    ------
+    BadArgument
+        If the folder holds something else, or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, xarray as xr
+    >>> store = xr.Dataset({"activation": (("layer", "token", "neuron"), np.ones((2, 3, 4)))})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(store, folder + "/store")
+    ...     float(open_store(path).activation.sum())
+    24.0
     """
+    if "activation" not in store:
+        raise bad_argument(
+            "store", list(store.data_vars), "a dataset with the variable 'activation'"
+        )
     folder = Path(path)
-    if "image" not in store.dims:
-        store = store.expand_dims(image=["0"])
-    with StoreWriter(folder, dict(store.attrs)) as writer:
-        for place, name in enumerate(store["image"].values.tolist()):
-            if str(name) not in writer.finished:
-                picture = store.isel(image=place).drop_vars("image")
-                writer.add(str(name), picture.isel(token=np.flatnonzero(picture["valid"].values)))
+    attrs = {"format": FORMAT, "version": STORE_VERSION, **store.attrs}
+    attrs["single"] = "image" not in store.dims
+    with StoreWriter(folder, attrs) as writer:
+        for name, picture in pictures_of(store):
+            if name not in writer.finished:
+                writer.add(name, picture)
     return folder

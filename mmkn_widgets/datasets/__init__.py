@@ -7,6 +7,7 @@ from .images import read_image
 from .masks import decode_segmentation, read_mask
 from .pocket import pocket_world
 from .problems import CheckedDataset, Problem
+from .single import single_scene
 from .spec import open_dataset
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "pocket_world",
     "read_image",
     "read_mask",
+    "single_scene",
 ]

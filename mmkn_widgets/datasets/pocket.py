@@ -67,7 +67,7 @@ def _wrap(scene: PocketScene, source: str) -> Scene:
 
 @lru_cache(maxsize=16)
 def _seeds(split: str, n: int, subset: str | None) -> tuple[int, ...]:
-    seeds = []
+    seeds: list[int] = []
     for seed in SPLITS[split]:
         if len(seeds) == n:
             break

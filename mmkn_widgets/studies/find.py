@@ -1,4 +1,4 @@
-"""`mmkn find`: from a word to its neurons, what they write, and what the captions become without."""
+"""`mmkn find`: from a word to its neurons, and what captions become without them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def study(
     scenes : Scene or sequence of Scene
         Scenes that show the concept, with its object masks.
     inpainter : str or callable
-        ``"telea"``, ``"ns"``, ``"exact"`` (the pocket world only) or ``"diffusers:NAME_OR_FOLDER"``.
+        ``"telea"``, ``"ns"``, ``"exact"`` (the pocket world only), ``"diffusers:NAME_OR_FOLDER"``.
     positions : {"predicting", "image", "all"}
         The positions p of equation 4.1: where a neuron has to fire.
     reduce : {"max", "mean"}
@@ -102,7 +102,7 @@ def study(
     if not chosen:
         raise bad_argument("scenes", [], f"at least one scene that shows {wanted.word!r}")
     pairs = PairCache(get_inpainter(inpainter))
-    options = {
+    options: dict[str, Any] = {
         "positions": positions,
         "reduce": reduce,
         "difference": difference,
@@ -252,7 +252,12 @@ class Study:
         return self.scenes[scene].captions
 
     def maps(
-        self, rows: Sequence[int], indices: Sequence[int], *, scene: int, signed: bool = False
+        self,
+        rows: Sequence[int] | np.ndarray,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        scene: int,
+        signed: bool = False,
     ) -> np.ndarray:
         """Return the activations of some neurons over the picture.
 
@@ -286,13 +291,44 @@ class Study:
         painted = [geometry.paint(values, size=geometry.shape) for values in chosen]
         return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
 
-    def words(self, rows: Sequence[int], indices: Sequence[int], k: int = 6) -> list[list[str]]:
-        """Return, for each neuron, the `k` words it writes most (sign of its activation applied)."""
-        from ..activations import decode
+    def words(self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray, k: int = 6) -> list[list[str]]:
+        """Return the `k` words each neuron writes most, the sign of its activation applied."""
+        from ..activations.decode import decode_rows
 
-        return decode.decode_rows(
+        return decode_rows(
             self.model, rows, indices, k=k, signs=self.evidence["activation"].values
         )
+
+    def tokens(
+        self, scene: int, row: int, index: int
+    ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
+        """Return one neuron's activation along the prompt and the greedy caption of a scene.
+
+        Returns
+        -------
+        list of (str, str, int)
+            Text, role and generation step (-1 in the prompt) of each token.
+        numpy.ndarray of float32, shape (token,)
+        """
+        from ..activations import capture
+
+        with self.model.interventions.suspended():
+            store = capture(
+                self.model,
+                self.scenes[scene].image,
+                self.options["prompt"],
+                generate=True,
+                layers=[self.model.sites[row].layer],
+            )
+        same = store["expert"].values == self.model.sites[row].expert
+        values = store["activation"].values[np.flatnonzero(same)[0], :, index]
+        names = zip(
+            store["token_text"].values.tolist(),
+            store["role"].values.tolist(),
+            store["step"].values.tolist(),
+            strict=True,
+        )
+        return list(names), values.astype(np.float32)
 
     def _image_activations(self, scene: int) -> tuple[np.ndarray, Any]:
         from ..activations import image_activations
@@ -316,7 +352,7 @@ class Study:
         without_concept: Sequence[Scene] = (),
         **options: Any,
     ) -> Effect:
-        """Measure suppression, retention and the random control; see `evaluation.measure_effect`."""
+        """Measure suppression, retention and random control; see `evaluation.measure_effect`."""
         from ..evaluation import measure_effect
 
         return measure_effect(

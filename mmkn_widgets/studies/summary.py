@@ -1,4 +1,4 @@
-"""From the parts of a study (one file per concept and method) to means with confidence intervals."""
+"""From the parts of a study, one a concept and method, to means with confidence intervals."""
 
 from __future__ import annotations
 

@@ -1,0 +1,86 @@
+"""Thresholds: against brute force, skimage's definition by hand, and planted effects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.attribution import otsu, passes, permutation_threshold, two_stage
+
+floats = st.floats(-4, 4, width=32)
+
+
+@given(arrays(np.float32, (3, 4), elements=floats), arrays(np.float32, (3, 4), elements=floats),
+       floats, floats)  # fmt: skip
+def test_exists_a_position_is_the_maximum_over_positions(d, g, threshold_d, threshold_g) -> None:
+    exists = (d > np.float32(threshold_d)).any(0) & (g > np.float32(threshold_g)).any(0)
+    assert np.array_equal(passes(d.max(0), g.max(0), threshold_d, threshold_g), exists)
+
+
+def test_comparison_is_in_float32() -> None:
+    value = np.float32(0.1)
+    assert not passes(value, np.float32(1), float(value), 0.0)
+    assert not passes(value, np.float32(1), 0.1, 0.0)  # 0.1 rounds to the same float32
+
+
+def test_otsu_maximises_the_variance_between_classes() -> None:
+    rng = np.random.default_rng(1)
+    values = np.concatenate([rng.normal(0, 1, 900), rng.normal(6, 1, 100)])
+    found = otsu(values)
+
+    def between(t: float) -> float:
+        low, high = values[values < t], values[values >= t]
+        return len(low) * len(high) * (low.mean() - high.mean()) ** 2
+
+    best = max(np.linspace(values.min() + 0.1, values.max() - 0.1, 400), key=between)
+    assert between(found) >= 0.999 * between(best)
+
+
+def evidence(d: np.ndarray, g: np.ndarray) -> xr.Dataset:
+    return xr.Dataset(
+        {"difference": (("layer", "neuron"), d), "gradcam": (("layer", "neuron"), g)},
+        coords={"layer": np.arange(len(d)), "neuron": np.arange(d.shape[1])},
+    )
+
+
+def test_two_stage_orders_by_gradcam_and_honours_top() -> None:
+    d = np.array([[1, 0, 1], [1, 1, np.nan]], np.float32)
+    g = np.array([[0.2, 0.9, 0.4], [0.6, -1, np.nan]], np.float32)
+    found = two_stage(evidence(d, g), threshold_d=0.5, threshold_g=0.1)
+    assert [(n.layer, n.index) for n in found] == [(1, 0), (0, 2), (0, 0)]
+    assert len(two_stage(evidence(d, g), threshold_d=0.5, top=2)) == 2
+    assert len(two_stage(evidence(d, g), threshold_d=99.0)) == 0
+    assert found.provenance["arguments"]["threshold_d"] == 0.5
+
+
+def test_two_stage_says_what_is_wrong() -> None:
+    data = evidence(np.ones((1, 2), np.float32), np.ones((1, 2), np.float32))
+    with pytest.raises(BadArgument, match="one of the two"):
+        two_stage(data, threshold_d=1.0, quantile_d=0.5)
+    with pytest.raises(BadArgument, match="from 0 to 1"):
+        two_stage(data, quantile_g=95)
+    with pytest.raises(BadArgument, match="top"):
+        two_stage(data, top=0)
+    with pytest.raises(BadArgument, match="threshold_g"):
+        two_stage(data, threshold_g=float("nan"))
+
+
+def test_permutation_finds_planted_neurons_and_little_else() -> None:
+    rng = np.random.default_rng(0)
+    pairs = rng.normal(0, 1, (30, 2, 200)).astype(np.float32)
+    pairs[:, 0, :10] += 2.0
+    data = xr.Dataset({"pair_difference": (("scene", "layer", "neuron"), pairs)})
+    threshold, p = permutation_threshold(data, rate=0.05, n=2000)
+    found = np.abs(pairs.mean(0)) >= threshold
+    assert found[0, :10].all()
+    assert found.sum() <= 13
+    assert (p[0, :10] < 0.01).all()
+    nothing = data.copy(data={"pair_difference": rng.normal(0, 1, pairs.shape).astype(np.float32)})
+    assert permutation_threshold(nothing, n=2000)[0] == float("inf")
+    with pytest.raises(BadArgument, match="keep_pairs"):
+        permutation_threshold(xr.Dataset())
