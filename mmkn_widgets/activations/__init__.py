@@ -1,16 +1,26 @@
 """Capture FFN activations, keep them as an xarray store, read them as words and maps."""
 
+from __future__ import annotations
+
+from .accessor import ArrayAccessor
 from .capture import capture, image_activations
-from .decode import decode, logit_lens
+from .decode import decode, decode_rows, logit_lens
+from .memory import needed_bytes
+from .read_store import open_store
 from .record import Recording, record
-from .zarr_store import open_store, save
+from .store_accessor import StoreAccessor
+from .zarr_store import save
 
 __all__ = [
+    "ArrayAccessor",
     "Recording",
+    "StoreAccessor",
     "capture",
     "decode",
+    "decode_rows",
     "image_activations",
     "logit_lens",
+    "needed_bytes",
     "open_store",
     "record",
     "save",

@@ -191,8 +191,8 @@ def record(
     >>> inputs = model.prepare(mmkn.datasets.pocket_world("val", 1)[0].image)
     >>> with record(model) as seen:
     ...     _ = model.forward(inputs)
-    >>> tuple(seen.values[0].shape)
-    (1, 69, 512)
+    >>> seen.values[0].shape == (1, inputs.n_tokens, model.n_neurons)
+    True
     """
     if rows is not None and layers is not None:
         raise bad_argument("rows", rows, "either rows or layers")

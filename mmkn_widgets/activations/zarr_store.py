@@ -25,10 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._errors import BadArgument, bad_argument
-from .capture import FORMAT, STORE_VERSION
 from .lazy import to_bits
 from .lock import WriterLock
-from .picture import Picture, pictures_of
+from .picture import FORMAT, STORE_VERSION, Picture, pictures_of
 from .read_store import picture_names, read_attributes
 
 if TYPE_CHECKING:
@@ -38,6 +37,9 @@ __all__ = ["StoreWriter", "save"]
 
 #: Attributes that have to agree for a store to be continued.
 _SAME = ("weights", "prompt", "site", "dtype")
+
+#: What a writer that was killed at once may leave.
+_OWN = (".writing", ".writer.lock", ".part", "images")
 
 
 class StoreWriter:
@@ -67,14 +69,15 @@ class StoreWriter:
         self.attrs = attrs
         self.finished: dict[str, int] = {}
         self._lock: WriterLock | None = None
-        self._ours = False
+        self._ours = self._began = False
 
     def __enter__(self) -> StoreWriter:
         mark = self.path / "zarr.json"
         if self.path.exists() and not self.path.is_dir():
             raise bad_argument("out", str(self.path), "a folder")
         foreign = self.path.is_dir() and any(
-            entry.name not in (".writing", ".writer.lock", "images") for entry in self.path.iterdir()
+            entry.name not in (".writing", ".writer.lock", "images")
+            for entry in self.path.iterdir()
         )
         if foreign and not mark.is_file():
             raise bad_argument("out", str(self.path), "a new folder, or an activation store")
@@ -102,6 +105,7 @@ class StoreWriter:
     def _claim(self, mark: Path) -> None:
         """Begin a store, or check that this one was made with the same options."""
         if not mark.is_file():
+            self._began = True
             try:
                 _commit_group(self.path / "images", {})
                 _commit_group(self.path, self.attrs)
@@ -148,16 +152,20 @@ class StoreWriter:
         return BadArgument(f"out: {self.path} took no picture: {reason}; choose another folder")
 
     def _close(self) -> None:
-        if self._ours and not self.finished:  # nothing half done stays behind
-            shutil.rmtree(self.path, ignore_errors=True)
-        elif not self.finished and self._lock is not None:
-            for name in (".writing", "images", "zarr.json"):
-                gone = self.path / name
-                shutil.rmtree(gone, ignore_errors=True) if gone.is_dir() else None
-            (self.path / "zarr.json").unlink(missing_ok=True)
         if self._lock is not None:
+            if self._began and not self.finished:  # nothing half done stays behind
+                self._remove()
             self._lock.release()
             self._lock = None
+
+    def _remove(self) -> None:
+        """Take back a store that this writer began and that holds no picture."""
+        if self._ours:
+            shutil.rmtree(self.path, ignore_errors=True)
+            return
+        (self.path / "zarr.json").unlink(missing_ok=True)
+        for name in (".writing", ".part", "images"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def __exit__(
         self,
@@ -172,9 +180,11 @@ class StoreWriter:
 def _options(attrs: dict[str, Any]) -> dict[str, Any]:
     """Return what a capture was asked for, as its provenance says."""
     try:
-        return dict(json.loads(attrs.get("provenance", "{}")).get("arguments", {}))
+        found = dict(json.loads(attrs.get("provenance", "{}")).get("arguments", {}))
     except ValueError:
         return {}
+    found.pop("model", None)  # its weights are compared; it may lie in another folder now
+    return found
 
 
 def _write_picture(folder: Path, name: str, picture: Picture, bfloat16: bool) -> None:
@@ -184,19 +194,20 @@ def _write_picture(folder: Path, name: str, picture: Picture, bfloat16: bool) ->
         picture.reduce()
     arrays = {key: (values, ("layer", "token", "neuron")) for key, values in picture.arrays.items()}
     reduced = {k: (v, ("token_role", "layer", "neuron")) for k, v in picture.reduced.items()}
+    shapes: dict[str, Any] = {}
     described = {
         "id": name,
         "layer": picture.layers,
         "expert": picture.experts,
         "geometry": picture.geometry,
         "tokens": {key: np.asarray(values).tolist() for key, values in picture.tokens.items()},
-        "arrays": {},
+        "arrays": shapes,
     }
     for key, (values, dims) in {**arrays, **reduced}.items():
         bits = to_bits(values) if bfloat16 and key in arrays else None
         stored = values if bits is None else bits
         _write_array(folder / key, stored, dims, bits is not None)
-        described["arrays"][key] = {
+        shapes[key] = {
             "shape": list(stored.shape),
             "dtype": "bfloat16" if bits is not None else str(stored.dtype),
             "dims": list(dims),
@@ -281,6 +292,7 @@ def save(store: xr.Dataset, path: str | Path) -> Path:
     Examples
     --------
     >>> import tempfile, numpy as np, xarray as xr
+    >>> from mmkn_widgets.activations import open_store
     >>> store = xr.Dataset({"activation": (("layer", "token", "neuron"), np.ones((2, 3, 4)))})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = save(store, folder + "/store")

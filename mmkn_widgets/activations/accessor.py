@@ -1,0 +1,259 @@
+"""``array.mmkn``: maps on the picture, reductions, words and top neurons of activations."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from .._errors import BadArgument, NotSupported, bad_argument
+from .picture import ROLES, reductions
+from .places import geometry_from_text
+
+if TYPE_CHECKING:
+    from ..attribution import NeuronSet
+    from ..models import MultimodalModel
+    from ..models.geometry import Geometry
+
+__all__ = ["ArrayAccessor", "remember"]
+
+#: Models that captured something and are still alive, by the hash of their weights.
+_MODELS: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
+def remember(model: MultimodalModel) -> None:
+    """Let stores of this model find it for `words`, as long as it lives."""
+    _MODELS[model.weights_hash] = model
+
+
+@xr.register_dataarray_accessor("mmkn")
+class ArrayAccessor:
+    """What a DataArray of activations (or scores over tokens) can be asked.
+
+    Available as ``.mmkn`` on the variables of a store, and on what is selected from them.
+    """
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    @property
+    def geometry(self) -> Geometry:
+        """The places of the image tokens on the picture; select one image first.
+
+        Raises
+        ------
+        BadArgument
+            If there are several images, or none is known.
+        """
+        if "geometry" not in self._array.coords or self._array["geometry"].ndim:
+            raise BadArgument(
+                "image: this array holds "
+                + ("several images" if "geometry" in self._array.coords else "no token geometry")
+                + "; select one image of a store that capture made, such as .isel(image=0)"
+            )
+        text = str(self._array["geometry"].item())
+        if not text:
+            raise BadArgument("geometry: the store was made by hand and knows no places of tokens")
+        return geometry_from_text(text)
+
+    def one(
+        self,
+        layer: int | None = None,
+        neuron: int | None = None,
+        expert: int | None = None,
+        image: Any = None,
+    ) -> xr.DataArray:
+        """Select by label: an image, a layer (of an expert), a neuron."""
+        found = self._array
+        if image is not None:
+            found = found.sel(image=image)
+        if layer is not None and "layer" in found.dims:
+            rows = np.asarray(found["layer"].values) == layer
+            if expert is not None and "expert" in found.coords:
+                rows &= np.asarray(found["expert"].values) == expert
+            places = np.flatnonzero(rows)
+            if len(places) != 1:
+                layers = sorted(set(np.asarray(found["layer"].values).tolist()))
+                wanted = "expert= too, it has several" if len(places) else f"one of {layers}"
+                raise bad_argument("layer", layer, wanted)
+            found = found.isel(layer=int(places[0]))
+        if neuron is not None and "neuron" in found.dims:
+            if neuron not in found.indexes["neuron"]:
+                raise bad_argument("neuron", neuron, f"0 to {int(found['neuron'][-1])}")
+            found = found.sel(neuron=neuron)
+        return found
+
+    def patch_map(
+        self,
+        neuron: int | None = None,
+        layer: int | None = None,
+        *,
+        expert: int | None = None,
+        image: Any = None,
+        size: tuple[int, int] | None = None,
+        smooth: bool = True,
+    ) -> xr.DataArray:
+        """Paint one neuron's activations at the image tokens onto the picture.
+
+        Parameters
+        ----------
+        neuron, layer, expert, image
+            What to select first, by label, where it is not selected yet.
+        size : tuple of int, optional
+            (height, width) of the map; the original picture's by default.
+        smooth : bool
+            Bilinear between the cells' centres, or each pixel its cell's value.
+
+        Returns
+        -------
+        xarray.DataArray
+            Dims (y, x): pixel centres of the original picture, (0, 0) at its top left.
+
+        Raises
+        ------
+        NotSupported
+            If the model's image tokens have no place on the picture; the message says why.
+        """
+        values = self.one(layer, neuron, expert, image)
+        if values.dims != ("token",):
+            left = [dim for dim in values.dims if dim != "token"]
+            raise BadArgument(f"patch_map: {left or ['token']} are left; select one of each")
+        geometry = values.mmkn.geometry
+        at_image = values.values[np.asarray(values["role"].values) == "image"]
+        if len(at_image) != geometry.n_tokens:
+            raise NotSupported(
+                f"patch_map: the store keeps {len(at_image)} of {geometry.n_tokens} image tokens; "
+                "capture with roles=('image',) or all roles"
+            )
+        painted = geometry.paint(np.asarray(at_image, np.float64), size, smooth=smooth)
+        height, width = geometry.picture_size
+        y = (np.arange(painted.shape[0]) + 0.5) * height / painted.shape[0]
+        x = (np.arange(painted.shape[1]) + 0.5) * width / painted.shape[1]
+        kept = {k: v for k, v in values.coords.items() if not v.ndim and k != "geometry"}
+        note = {"approximate": geometry.approximate, "geometry": geometry.kind}
+        return xr.DataArray(
+            painted, {"y": y, "x": x, **kept}, ("y", "x"), name=values.name, attrs=note
+        )
+
+    def reduce(self, how: str = "max", role: str | None = None) -> xr.DataArray:
+        """Reduce over tokens, padding left out.
+
+        Parameters
+        ----------
+        how : {"max", "mean"}
+        role : {"text", "image", "special", "generated"}, optional
+            Only its tokens; all by default.
+
+        Returns
+        -------
+        xarray.DataArray
+            float32, the same dims without ``token``; NaN where no token has the role.
+        """
+        if how not in ("max", "mean"):
+            raise bad_argument("how", how, "'max' or 'mean'")
+        if role is not None and role not in ROLES:
+            raise bad_argument("role", role, "one of " + ", ".join(ROLES))
+        array = self._array
+        inside = array["valid"] if "valid" in array.coords else xr.ones_like(array["token"], bool)
+        if role is not None:
+            inside = inside & (array["role"] == role)
+        if {"layer", "neuron"} <= set(array.dims) and array.ndim <= 4:
+            return self._by_layer(inside, how)
+        values = array.astype(np.float32).where(inside)
+        return values.max("token") if how == "max" else values.mean("token")
+
+    def _by_layer(self, inside: xr.DataArray, how: str) -> xr.DataArray:
+        """Reduce without a second copy of the store: picture by picture, layer by layer."""
+        many = "image" in self._array.dims
+        dims = ("image", "layer", "token", "neuron") if many else ("layer", "token", "neuron")
+        ordered = self._array.transpose(*dims)
+        masks = inside.transpose("image", "token") if "image" in inside.dims else inside
+        pictures = range(ordered.sizes["image"]) if many else range(1)
+        parts = []
+        for place in pictures:
+            mask = masks.isel(image=place).values if "image" in masks.dims else masks.values
+            role = np.where(mask, ROLES[0], "")
+            one = ordered.isel(image=place) if many else ordered
+            rows = [one.isel(layer=slice(r, r + 1)).values for r in range(one.sizes["layer"])]
+            parts.append(np.concatenate([reductions(row, role)[how][0] for row in rows]))
+        like = ordered.isel(token=0, drop=True)
+        kept = {k: v for k, v in like.coords.items() if set(v.dims) <= {"image", "layer", "neuron"}}
+        values = np.stack(parts) if many else parts[0]
+        dropped = ("token_id", "token_text", "role", "step", "patch_row", "patch_col", "valid")
+        coords = {k: v for k, v in kept.items() if k not in dropped}
+        return xr.DataArray(values, coords, like.dims, name=ordered.name, attrs=ordered.attrs)
+
+    def tensor(self, dtype: str | None = None) -> torch.Tensor:
+        """Return the values as a torch tensor in the dtype the model computed in, bit for bit.
+
+        Parameters
+        ----------
+        dtype : str, optional
+            Such as ``"bfloat16"``; by default the store's.
+        """
+        wanted = dtype or self._array.attrs.get("dtype")
+        found = torch.from_numpy(np.array(self._array.values))
+        return found if wanted is None else found.to(getattr(torch, wanted))
+
+    def words(
+        self,
+        neuron: int | Sequence[int],
+        layer: int | None = None,
+        *,
+        expert: int | None = None,
+        k: int = 10,
+        norm: bool = False,
+        model: MultimodalModel | None = None,
+    ) -> list[str] | list[list[str]]:
+        """Return the words that a neuron writes; see `mmkn_widgets.activations.decode`.
+
+        Parameters
+        ----------
+        neuron : int or sequence of int
+        layer : int, optional
+            Where it is not selected yet.
+        expert, k, norm
+        model : MultimodalModel, optional
+            By default the one that made the store, while it is in memory.
+        """
+        from .decode import decode
+
+        if layer is None:
+            layer = int(self._array["layer"].item())
+        if expert is None:
+            row = self._array["expert"] if "expert" in self._array.coords else None
+            expert = int(row.item()) if row is not None and not row.ndim else -1
+        found = model if model is not None else _model_of(self._array.attrs)
+        indices = [neuron] if isinstance(neuron, int | np.integer) else list(neuron)
+        words = decode(found, layer, indices, expert=expert, k=k, norm=norm)
+        return words[0] if isinstance(neuron, int | np.integer) else words
+
+    def top(self, n: int = 20, *, how: str = "max", role: str | None = None) -> NeuronSet:
+        """Return the neurons with the largest reduced activation, mean over images.
+
+        Parameters
+        ----------
+        n : int
+        how, role
+            See `reduce`.
+        """
+        from ..attribution import top_neurons
+
+        array = self._array
+        reduced = self.reduce(how, role) if "token" in array.dims else array
+        others = [dim for dim in reduced.dims if dim not in ("layer", "neuron")]
+        chosen = reduced.mean(others, skipna=True).rename(f"{how}_{role or 'all'}")
+        return top_neurons(chosen.transpose("layer", "neuron"), n)
+
+
+def _model_of(attrs: dict[str, Any]) -> Any:
+    found = _MODELS.get(str(attrs.get("weights", "")))
+    if found is None:
+        raise bad_argument(
+            "model", None, f"the model that made the store, {attrs.get('model', 'unknown')!r}"
+        )
+    return found

@@ -1,0 +1,117 @@
+"""What a capture needs before it starts, and the choices where that is not there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from .._errors import BadArgument
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
+
+__all__ = ["check_room", "free_memory", "needed_bytes", "readable"]
+
+
+def needed_bytes(
+    model: MultimodalModel,
+    n_tokens: int,
+    n_images: int = 1,
+    *,
+    rows: int | None = None,
+    gradients: bool = False,
+    on_disk: bool = False,
+) -> int:
+    """Return the size of a store in bytes.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    n_tokens : int
+        Tokens of one picture, generated ones included.
+    n_images : int
+    rows : int, optional
+        Layers (and experts) kept; all by default.
+    gradients : bool
+        Whether a gradient stands beside every activation.
+    on_disk : bool
+        numpy has no bfloat16: it takes 2 bytes on disk, 4 in memory. Other types do not differ.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> model = mmkn.load_model("pocket")  # float32
+    >>> needed_bytes(model, n_tokens=10) == len(model.sites) * 10 * model.n_neurons * 4
+    True
+    """
+    size = torch.empty((), dtype=model.dtype).element_size()
+    if model.dtype == torch.bfloat16 and not on_disk:
+        size = 4
+    n_rows = len(model.sites) if rows is None else rows
+    return n_images * n_rows * n_tokens * model.n_neurons * size * (2 if gradients else 1)
+
+
+def free_memory() -> int:
+    """Return the bytes this process can still take, a container's limit included."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        free = min(free, limit - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no limit, or not on Linux
+        pass
+    return max(free, 0)
+
+
+def readable(n_bytes: int) -> str:
+    """Return a size for people.
+
+    Examples
+    --------
+    >>> readable(423_000_000), readable(3 * 2**30), readable(900)
+    ('403 MiB', '3.0 GiB', '1 KiB')
+    """
+    if n_bytes >= 2**30:
+        return f"{n_bytes / 2**30:.1f} GiB"
+    return f"{n_bytes / 2**20:.0f} MiB" if n_bytes >= 2**20 else f"{-(-n_bytes // 1024)} KiB"
+
+
+def check_room(in_memory: int, on_disk: int, n_images: int, out: Path | None) -> None:
+    """Raise when a capture will not fit.
+
+    Parameters
+    ----------
+    in_memory, on_disk : int
+        Bytes it will hold at once, and write in all.
+    n_images : int
+    out : pathlib.Path or None
+        Where it writes.
+
+    Raises
+    ------
+    BadArgument
+        The message says how much is missing, and gives the choices.
+    """
+    free = free_memory()
+    if in_memory > 0.9 * free:
+        choices = "fewer layers=, roles=('image',), fewer images or reduced=True"
+        if out is None and n_images > 1:
+            choices += ", or out=FOLDER, which holds one picture at a time"
+        raise BadArgument(
+            f"images: got {n_images} whose store needs {readable(in_memory)}, expected at most the "
+            f"{readable(free)} of free memory; give {choices}"
+        )
+    if out is not None:
+        there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+        room = shutil.disk_usage(there).free
+        if on_disk > room:
+            raise BadArgument(
+                f"out: {readable(on_disk)} have to be written and {readable(room)} are free in "
+                f"{there}; give fewer layers=, roles=('image',), fewer images or reduced=True, or "
+                "another folder"
+            )

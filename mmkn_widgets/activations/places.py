@@ -1,0 +1,86 @@
+"""A picture's token geometry as text, so that a store on disk can paint without its model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from .._errors import bad_argument
+from ..models.geometry import Geometry
+
+__all__ = ["geometry_from_text", "geometry_to_text"]
+
+
+def geometry_to_text(geometry: Geometry) -> str:
+    """Return a geometry as JSON.
+
+    The cross-attention of learned queries is measured now, since it needs the model.
+
+    Examples
+    --------
+    >>> from mmkn_widgets.models.geometry import Geometry
+    >>> grid = Geometry.grid(1, 2, picture_size=(4, 8))
+    >>> geometry_from_text(geometry_to_text(grid)).boxes.tolist() == grid.boxes.tolist()
+    True
+    """
+    described: dict[str, Any] = {
+        "kind": geometry.kind,
+        "shape": list(geometry.shape),
+        "picture_size": list(geometry.picture_size),
+        "boxes": _plain(geometry.boxes),
+        "panels": [panel.tolist() for panel in geometry.panels],
+        "approximate": geometry.approximate,
+        "reason": geometry.reason,
+    }
+    if geometry.attention is not None:
+        weights, box = geometry.attention()
+        described["attention"] = {"weights": _plain(weights), "box": [float(v) for v in box]}
+    return json.dumps(described)
+
+
+def geometry_from_text(text: str) -> Geometry:
+    """Read what `geometry_to_text` wrote.
+
+    Raises
+    ------
+    BadArgument
+        If the text describes no geometry.
+    """
+    try:
+        held = json.loads(text)
+        attention = None
+        if "attention" in held:
+            weights = _array(held["attention"]["weights"])
+            box = tuple(float(v) for v in held["attention"]["box"])
+
+            def attention() -> tuple[np.ndarray, tuple[float, ...]]:
+                return weights, box
+
+        return Geometry(
+            held["kind"],
+            (int(held["shape"][0]), int(held["shape"][1])),
+            _array(held["boxes"]).reshape(-1, 4),
+            (int(held["picture_size"][0]), int(held["picture_size"][1])),
+            tuple(np.asarray(panel, np.int64) for panel in held["panels"]),
+            bool(held["approximate"]),
+            str(held["reason"]),
+            attention,
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise bad_argument("geometry", text[:60], "the geometry of a captured picture") from error
+
+
+def _plain(values: np.ndarray) -> Any:
+    """Return nested lists; NaN, which JSON does not know, becomes null."""
+    array = np.asarray(values, np.float64)
+    if np.isfinite(array).all():
+        return array.tolist()
+    known = array.astype(object)
+    known[~np.isfinite(array)] = None
+    return known.tolist()
+
+
+def _array(values: Any) -> np.ndarray:
+    return np.asarray(values, dtype=np.float64)
