@@ -1,7 +1,7 @@
 """Pictures to pixel inputs for tiny models: the architecture's own image processor, made small.
 
-Where transformers has one that works with Pillow alone it is used, with its sizes shrunk. The others
-need torchvision; for them the patches are cut here, in the order that their model documents.
+Where transformers has one that works with Pillow alone it is used, with its sizes shrunk. The
+others need torchvision; for them the patches are cut here, in the order that their model documents.
 """
 
 from __future__ import annotations

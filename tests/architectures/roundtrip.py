@@ -1,4 +1,4 @@
-"""What is asked of every architecture: load, capture, differentiate, silence, restore, write, paint."""
+"""Asked of every architecture: load, capture, differentiate, silence, restore, write, paint."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from build import NOT_BUILT, tiny_model
 from occlusion import occlusion
 from PIL import Image
 from pixels import pixel_maker
 from prompts import Reader
+from tiny_models import NOT_BUILT, tiny_model
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 

@@ -1,4 +1,4 @@
-"""What single architectures need beyond the rules of ``tiny.py``: settings whose parts must agree."""
+"""What architectures need beyond the rules of ``tiny.py``: settings whose parts must agree."""
 
 from __future__ import annotations
 

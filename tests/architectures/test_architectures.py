@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from build import ARCHITECTURES
 from roundtrip import examine
 from table import markdown
+from tiny_models import ARCHITECTURES
 
 WRITTEN: dict[str, dict[str, Any]] = {
     row["architecture"]: row

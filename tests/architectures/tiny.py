@@ -1,7 +1,7 @@
 """Tiny configs of every architecture: the class's own defaults, every size made small by its name.
 
-The rules know names of settings (``hidden_size``, ``num_experts``, ``patch_size``), not models; what
-one architecture needs beyond them stands in ``special.py``.
+The rules know names of settings (``hidden_size``, ``num_experts``, ``patch_size``), not models;
+what one architecture needs beyond them stands in ``special.py``.
 """
 
 from __future__ import annotations

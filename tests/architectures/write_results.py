@@ -1,4 +1,4 @@
-"""Examine every architecture and write ``results.json``: ``python tests/architectures/write_results.py``."""
+"""Examine every architecture, write ``results.json``; arguments name some of them alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def main(names: list[str]) -> int:
     """Examine the named architectures (all by default); keep the others' last results."""
     sys.path.insert(0, str(HERE))
     import torch
-    from build import ARCHITECTURES
     from roundtrip import examine
+    from tiny_models import ARCHITECTURES
 
     torch.set_num_threads(1)
     path = HERE / "results.json"
