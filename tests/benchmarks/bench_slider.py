@@ -54,7 +54,7 @@ def measure() -> list[Row]:
             first = float(page.evaluate("window.firstPaint"))
             rows.append(Row("first paint of the Explorer, 32 x 11,008", first, "ms", 1500.0))
             for name, selector, flat in (
-                ("slider", 'input[type="range"]', True),
+                ("slider", 'input[aria-label="difference threshold"]', True),
                 ("corner of the plane", ".plane canvas, canvas", False),
             ):
                 page.evaluate("window.reset()")

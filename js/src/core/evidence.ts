@@ -96,24 +96,26 @@ export class Evidence {
     const order = key === "position" ? undefined : this.order(key);
     const cut = key === "gradcam" ? tg : td;
     const values = key === "gradcam" ? this.gradcam : this.difference;
-    const out: number[] = [];
+    const room = Math.min(limit, this.size);
+    const out = new Int32Array(room);
+    let n = 0;
     if (!order) {
-      for (let k = 0; k < this.size && out.length < limit; k++) {
+      for (let k = 0; k < this.size && n < room; k++) {
         const i = ascending ? k : this.size - 1 - k;
-        if (this.passes(i, td, tg, off)) out.push(i);
+        if (this.passes(i, td, tg, off)) out[n++] = i;
       }
     } else if (ascending) {
-      for (let k = this.rank(key as "gradcam" | "difference", cut) - 1; k >= 0 && out.length < limit; k--) {
-        if (this.passes(order[k], td, tg, off)) out.push(order[k]);
+      for (let k = this.rank(key as "gradcam" | "difference", cut) - 1; k >= 0 && n < room; k--) {
+        if (this.passes(order[k], td, tg, off)) out[n++] = order[k];
       }
     } else {
-      for (let k = 0; k < this.size && out.length < limit; k++) {
+      for (let k = 0; k < this.size && n < room; k++) {
         const i = order[k];
         if (!(values[i] > cut)) break;
-        if (this.passes(i, td, tg, off)) out.push(i);
+        if (this.passes(i, td, tg, off)) out[n++] = i;
       }
     }
-    return Int32Array.from(out);
+    return out.slice(0, n);
   }
 
   order(key: "gradcam" | "difference"): Uint32Array {

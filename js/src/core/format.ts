@@ -5,7 +5,7 @@ export function short(value: number): string {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1000) return Math.round(value).toLocaleString("en-US");
+  if (size >= 1000) return integer(value);
   if (size < 0.001) return value.toExponential(1).replace("e-", "e−").replace(/^-/, "−");
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
   return value.toFixed(digits).replace(/^(-?)0\./, "$1.").replace(/^-/, "−");
@@ -22,8 +22,10 @@ export function change(value: number): string {
   return (value > 0 ? "+" : "") + short(value);
 }
 
+const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
 export function integer(value: number): string {
-  return value.toLocaleString("en-US");
+  return WHOLE.format(value);
 }
 
 /** "1 neuron", "61 neurons". */

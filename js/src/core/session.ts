@@ -21,6 +21,15 @@ export class Session {
   readonly off = new AbortController();
   /** words of neurons beyond the prefetched ones, as the kernel sends them */
   private readonly extraWords = new Map<number, string[]>();
+  private readonly sizes = new Map<Element, { width: number; height: number }>();
+  private readonly resized = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const known = this.sizes.get(target);
+      if (known?.width === target.clientWidth && known.height === target.clientHeight) continue;
+      this.sizes.set(target, { width: target.clientWidth, height: target.clientHeight });
+      this.store.touch("view");
+    }
+  });
   private failed: (message: string, remedy: string) => void = () => undefined;
 
   readonly evidence: () => Evidence;
@@ -81,11 +90,12 @@ export class Session {
     return this.store.get("grid") ?? NO_GRID;
   }
 
-  /** Whether a neuron is among the checked survivors. */
-  passes = (id: number): boolean => {
-    const [td, tg] = this.thresholds();
-    return this.evidence().passes(id, Math.fround(td), Math.fround(tg), this.rowsOff()) && !this.unchecked().has(id);
-  };
+  /** A test whether a neuron is among the checked survivors, as the thresholds are now. */
+  predicate(): (id: number) => boolean {
+    const [td, tg] = this.thresholds().map(Math.fround);
+    const [evidence, off, out] = [this.evidence(), this.rowsOff(), this.unchecked()];
+    return (id) => evidence.passes(id, td, tg, off) && !out.has(id);
+  }
 
   /** The checked survivors, best GradCAM first. */
   survivors(limit = Infinity): Int32Array {
@@ -150,12 +160,24 @@ export class Session {
     this.store.watch([...names, "view"], run);
   }
 
+  /** The inner size of an element, measured when it changes: reading it in a frame would force a layout. */
+  size(el: Element): { width: number; height: number } {
+    let known = this.sizes.get(el);
+    if (!known || !known.width) {
+      if (!known) this.resized.observe(el);
+      known = { width: el.clientWidth, height: el.clientHeight };
+      this.sizes.set(el, known);
+    }
+    return known;
+  }
+
   hasMaps(): boolean {
     return byteLength(this.store.get("maps")) > 0 && this.grid().rows > 0;
   }
 
   dispose(): void {
     this.off.abort();
+    this.resized.disconnect();
     this.store.dispose();
     this.requests.dispose();
   }

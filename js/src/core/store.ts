@@ -55,6 +55,11 @@ export class Store<S extends object> {
     }
   }
 
+  /** Whether something is being dragged: changed here and not yet in the kernel. */
+  get previewing(): boolean {
+    return this.previews.size > 0;
+  }
+
   /** Change traits here and in the kernel, in one message. */
   commit(patch: Partial<S> = {}): void {
     this.preview(patch);
@@ -107,10 +112,11 @@ export class Store<S extends object> {
 
 /** A value derived from traits, computed again only when one of them changed. */
 export function derive<S extends object, T>(store: Store<S>, names: readonly (keyof S)[], make: () => T): () => T {
-  let key = "";
+  let key = -1;
   let value: T;
   return () => {
-    const now = names.map((name) => store.version(name)).join(",") + ";";
+    let now = 0;
+    for (const name of names) now += store.version(name); // versions only grow: so does their sum
     if (now !== key) {
       value = make();
       key = now;

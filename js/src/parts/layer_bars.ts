@@ -9,7 +9,7 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
   const note = h("span", { class: "note" }, "kept");
   const list = h("div", { class: "layers", role: "group", "aria-label": "neurons kept per layer; a click switches a layer off or on" });
   host.append(h("div", { class: "head" }, h("h3", {}, "layers"), note), list);
-  let bars: { button: HTMLButtonElement; fill: HTMLElement; count: HTMLElement }[] = [];
+  let bars: { button: HTMLButtonElement; fill: HTMLElement; count: HTMLElement; said: HTMLElement }[] = [];
 
   const build = (): void => {
     const names = (store.get("rows") ?? []).map((_, row) => session.rowName(row));
@@ -18,9 +18,10 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
     bars = names.map((name, row) => {
       const fill = h("i");
       const count = h("span");
-      const button = h("button", { type: "button", onclick: () => toggle(row) }, h("span", {}, name), h("i", { class: "track" }, fill), count);
+      const said = h("span", { class: "sr" });
+      const button = h("button", { type: "button", onclick: () => toggle(row) }, h("span", {}, name), h("i", { class: "track" }, fill), h("span", {}, count, said));
       list.append(button);
-      return { button, fill, count };
+      return { button, fill, count, said };
     });
   };
   const toggle = (row: number): void => {
@@ -33,13 +34,12 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
     const { perRow } = session.kept();
     const off = session.rowsOff();
     const most = Math.max(1, ...perRow);
-    const names = (store.get("rows") ?? []).map((_, row) => session.rowName(row));
     bars.forEach((bar, row) => {
       const count = perRow[row] ?? 0;
       bar.fill.style.width = `${(count / most) * 100}%`;
       setText(bar.count, off.has(row) ? "off" : integer(count));
       setAttr(bar.button, "aria-pressed", String(!off.has(row)));
-      setAttr(bar.button, "aria-label", `${names[row]} ${off.has(row) ? "off" : `${integer(count)} kept`}`);
+setText(bar.said, off.has(row) ? "" : " kept");
     });
     setText(note, off.size ? `kept · ${off.size} off` : "kept");
   });

@@ -81,7 +81,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
 
   const small = document.createElement("canvas");
   const paint = (): void => {
-    const width = stage.clientWidth;
+    const { width } = session.size(stage);
     if (!width) return;
     const base = editing ? (original ?? bitmap) : bitmap;
     const aspect = base ? base.height / base.width : 1;

@@ -33,6 +33,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
   let query = "";
   let local = 0;
   let asking = 0;
+  let scrolled = 0;
 
   const note = h("span", { class: "note" });
   const search = h("input", { type: "search", placeholder: "filter: word or layer", "aria-label": "filter neurons by word or layer", size: 16 });
@@ -48,12 +49,20 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
   const page = neuronPage(session);
   host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note, h("span", { class: "grow" }), search), table, page);
 
-  const list = derive(store, ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids", "view"],
-    () => {
+  const cuts = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids", "view"] as const;
+  const found = derive(store, cuts, () => ({ ids: new Int32Array(0) as Int32Array, whole: false }));
+  /** The ids in order: at least the first `upto`, or all; a drag lists no more than it shows. */
+  const list = (upto = Infinity): Int32Array => {
+    const now = found();
+    if (!now.whole && now.ids.length < upto) {
       const [td, tg] = session.thresholds();
-      const ids = session.evidence().list(td, tg, session.rowsOff(), key, ascending);
-      return query ? ids.filter((id) => matches(id)) : ids;
-    });
+      const room = query ? Infinity : upto;
+      const ids = session.evidence().list(td, tg, session.rowsOff(), key, ascending, room);
+      now.ids = query ? ids.filter((id) => matches(id)) : ids;
+      now.whole = query !== "" || ids.length < room;
+    }
+    return now.ids;
+  };
   const matches = (id: number): boolean => {
     const name = session.name(id).toLowerCase();
     if (/^l\d+/.test(query) || query.includes("·")) return name === query || name.startsWith(query + "·") || (query.includes("·") && name.startsWith(query));
@@ -126,20 +135,21 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
   };
 
   const paint = (): void => {
-    const ids = list();
     const kept = session.kept();
-    const height = `${ids.length * ROW}px`;
+    const total = query ? list().length : kept.count;
+    const height = `${total * ROW}px`;
     if (spacer.style.height !== height) spacer.style.height = height;
-    const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
-    const last = Math.min(ids.length, Math.ceil((scroll.scrollTop + (scroll.clientHeight || 300)) / ROW) + SPARE);
+    const first = Math.max(0, Math.floor(scrolled / ROW) - SPARE);
+    const last = Math.min(total, Math.ceil((scrolled + (session.size(scroll).height || 300)) / ROW) + SPARE);
+    const ids = list(last);
     let used = 0;
     for (let at = first; at < last; at++, used++) paintRow(pool[used] ?? makeRow(), ids[at], at);
     for (; used < pool.length; used++) {
       pool[used].el.hidden = true;
     }
-    setAttr(table, "aria-rowcount", String(ids.length + 1));
+    setAttr(table, "aria-rowcount", String(total + 1));
     const sorted = key === "position" ? "layer" : key === "gradcam" ? "GradCAM" : "difference";
-    const shown = query ? `${integer(ids.length)} of ${integer(kept.count)} match` : `${integer(kept.checked)} kept`;
+    const shown = query ? `${integer(total)} of ${integer(kept.count)} match` : `${integer(kept.checked)} kept`;
     setText(note, `${shown} · sorted by ${sorted}${kept.count - kept.checked ? ` · ${kept.count - kept.checked} unchecked` : ""}`);
     heads.forEach((head, k) => setAttr(head, "aria-sort", HEADS[k][0] === key ? (ascending ? "ascending" : "descending") : null));
     clearTimeout(asking);
@@ -147,6 +157,10 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
   };
 
   const wantWords = (ids: Int32Array): void => {
+    if (store.previewing) {
+      asking = setTimeout(() => wantWords(ids), 150) as unknown as number;
+      return;
+    }
     const missing = [...ids].filter((id) => !session.words(id));
     if (!missing.length || session.blocked()) return;
     void session.ask("words", { ids: missing }).then((reply) => {
@@ -157,6 +171,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
 
   let frame = 0;
   scroll.addEventListener("scroll", () => {
+    scrolled = scroll.scrollTop;
     if (frame) return;
     frame = requestAnimationFrame(() => {
       frame = 0;

@@ -80,7 +80,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
       const map = neuronMap(all, id, sign) ?? (exact?.key === `n${id}${sign}${store.get("scene")}` ? exact.map : undefined);
       return map ? { map, what: session.name(id), unit: unitName } : null;
     }
-    const { map, used } = meanMap(all, session.passes, sign);
+    const { map, used } = meanMap(all, session.predicate(), sign);
     const kept = session.kept().checked;
     if (exact && exact.key === keptKey()) return { map: exact.map, what: `mean of ${integer(kept)} kept neurons`, unit: unitName };
     if (!used) return null;
@@ -90,10 +90,10 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
 
   const small = document.createElement("canvas");
   const paint = (): void => {
-    const width = stage.clientWidth;
+    const { width } = session.size(stage);
     if (!width) return;
     const aspect = bitmap ? bitmap.height / bitmap.width : 1;
-    stage.style.aspectRatio = String(1 / aspect);
+    if (stage.style.aspectRatio !== String(1 / aspect)) stage.style.aspectRatio = String(1 / aspect);
     const height = width * aspect;
     const { ctx } = fit(canvas, width, height);
     ctx.clearRect(0, 0, width, height);
@@ -202,6 +202,10 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   };
   const fetchExact = async (): Promise<void> => {
     if (session.blocked() || !session.hasMaps()) return;
+    if (store.previewing) {
+      wantExact();
+      return;
+    }
     const overlay = store.get("overlay") || "kept";
     const sign = Boolean(store.get("signed"));
     const id = store.get("selected") ?? -1;

@@ -44,16 +44,18 @@ export function mountThresholdPlane(session: Session, host: HTMLElement): void {
   let box = { width: 0, height: 0, w: 0, h: 0 };
   let picture: Density | undefined;
   let drawn = "";
+  const family = derive(store, ["view"], () => getComputedStyle(canvas).fontFamily);
 
   const paint = (): void => {
-    const width = plane.clientWidth;
+    const { width } = session.size(plane);
     if (!width) return;
     const height = Math.round(clamp(width * 0.62, 210, 350));
-    canvas.style.height = `${height}px`;
+    if (height !== box.height) canvas.style.height = `${height}px`;
     box = { width, height, w: width - LEFT - RIGHT, h: height - TOP - BOTTOM };
     const tone = session.colors();
     const { d, g } = axes();
     const { ctx, ratio } = fit(canvas, width, height);
+    const font = family();
     const key = [box.w, box.h, ratio, store.version("difference"), store.version("gradcam"), store.version("shape"), store.version("axis"),
       tone["cloud"], tone["accent"]].join();
     if (!picture || key !== drawn) {
@@ -65,7 +67,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement): void {
     const x = LEFT + clamp(d.position(td), 0, 1) * box.w;
     const y = TOP + (1 - clamp(g.position(tg), 0, 1)) * box.h;
     ctx.clearRect(0, 0, width, height);
-    drawAxes(ctx, d, g, box, tone, store.get("labels"));
+    drawAxes(ctx, d, g, box, tone, font, store.get("labels"));
     ctx.drawImage(picture.cloud, LEFT, TOP, box.w, box.h);
     const right = LEFT + box.w;
     ctx.save();
@@ -86,7 +88,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement): void {
     line(ctx, x, y, x, TOP + box.h);
     line(ctx, LEFT, y, x, y);
     ctx.setLineDash([]);
-    drawMarks(ctx, session, d, g, box, tone);
+    drawMarks(ctx, session, d, g, box, tone, font);
     corner.style.left = `${x}px`;
     corner.style.top = `${y}px`;
     const kept = session.kept();
@@ -164,9 +166,9 @@ function line(ctx: CanvasRenderingContext2D, x0: number, y0: number, x1: number,
   ctx.stroke();
 }
 
-function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, tone: Record<string, string>,
+function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, tone: Record<string, string>, font: string,
   labels: { difference: string; gradcam: string } | undefined): void {
-  ctx.font = `11px ${getComputedStyle(ctx.canvas).fontFamily}`;
+  ctx.font = `11px ${font}`;
   ctx.lineWidth = 1;
   ctx.strokeStyle = tone["line"];
   ctx.fillStyle = tone["soft"];
@@ -199,10 +201,10 @@ function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, ton
   ctx.restore();
 }
 
-function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: Axis, box: Box, tone: Record<string, string>): void {
+function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: Axis, box: Box, tone: Record<string, string>, font: string): void {
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
-  ctx.font = `600 11px ${getComputedStyle(ctx.canvas).fontFamily}`;
+  ctx.font = `600 11px ${font}`;
   const placed: [number, number][] = [];
   for (const mark of session.store.get("marks") ?? []) {
     const x = LEFT + clamp(d.position(mark.threshold_d), 0, 1) * box.w;
