@@ -289,7 +289,7 @@ def _load_weights(
 
     auto = _auto_class(config, name, options["trust_remote_code"])
     try:
-        hf = auto.from_pretrained(source, config=config, **options)
+        hf, info = auto.from_pretrained(source, config=config, output_loading_info=True, **options)
     except SafetensorError as error:
         raise BadArgument(
             f"model: the safetensors of {name} are damaged ({_one_line(error)}); copy or download "
@@ -306,6 +306,12 @@ def _load_weights(
         raise BadArgument(
             f"model: {name} cannot be loaded: {type(error).__name__}: {_one_line(error)}"
         ) from error
+    if lost := sorted(info["missing_keys"]):
+        more = f" and {len(lost) - 3} more" if lost[3:] else ""
+        raise BadArgument(
+            f"model: the weights of {name} lack {', '.join(lost[:3])}{more}, which would be random; "
+            "if that is meant, load it with transformers and pass the model object"
+        )
     if "device_map" not in options:
         hf = hf.to(device)
     return hf
