@@ -234,6 +234,14 @@ def _tile_grid(
     return None
 
 
+def strips(scene: Scene) -> Found:
+    """Neighbouring patches of a row laid side by side, as the config says (MiniGPT-4, Llama-2)."""
+    grid = getattr(scene.hf.config, "image_token_grid", None)
+    if not grid or grid[0] * grid[1] != scene.n_tokens:
+        return None
+    return "strips", [Panel(raster(*grid), lattice_box(scene, *grid))]
+
+
 def patch_rows(scene: Scene) -> Found:
     """Patches in raster order without a grid among the inputs: their origins tell it (Fuyu)."""
     for centres in scene.patch_centres():
@@ -256,6 +264,7 @@ FAMILIES: tuple[Callable[[Scene], Found], ...] = (
     pooling_map,
     anyres,
     local_and_global,
+    strips,
     queries,
     native,
     tiles,

@@ -117,7 +117,8 @@ class MiniGPT4Config(PreTrainedConfig):
 
     def get_text_config(self, *_: Any, **__: Any) -> Any:
         """Return the language model's configuration."""
-        return self.text_config if self.text_config is not None else self
+        inner = self.__dict__.get("text_config")
+        return self if inner is None else inner
 
 
 class MiniGPT4ForConditionalGeneration(PreTrainedModel, GenerationMixin):
