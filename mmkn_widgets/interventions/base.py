@@ -72,16 +72,28 @@ class Intervention:
             raise
 
     def __exit__(self, *_: object) -> None:
+        mine: tuple[int, Entry] | None = None
+        interrupt: KeyboardInterrupt | None = None
+        while True:  # an interrupt that comes before the stack defers it must not end this early
+            try:
+                mine = mine or self._last_entered()
+                if mine is not None:
+                    self._leave(mine)
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+    def _last_entered(self) -> tuple[int, Entry] | None:
         here = threading.get_ident()
-        entered = [pair for pair in self._entered if pair[0] == here] or self._entered
-        if entered:
-            self._leave(entered[-1])
+        alive = [pair for pair in self._entered if pair[1].alive]
+        mine = [pair for pair in alive if pair[0] == here] or alive
+        return mine[-1] if mine else None
 
     def _leave(self, mine: tuple[int, Entry]) -> None:
-        try:
-            self.model.interventions.leave(mine[1])
-        finally:
-            self._entered.remove(mine)
+        self.model.interventions.leave(mine[1])
+        self._entered = [pair for pair in self._entered if pair is not mine]
 
     def __repr__(self) -> str:
         where = describe_layers(self.model, self.rows)

@@ -46,13 +46,20 @@ class Suspension:
             raise
 
     def __exit__(self, *_: object) -> None:
-        self._end(self._frames[-1])
+        frame: Frame | None = None
+        interrupt: KeyboardInterrupt | None = None
+        while True:
+            try:
+                frame = frame or self._frames[-1]
+                self._end(frame)
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _end(self, frame: Frame) -> None:
-        try:
-            frame.alive = False
-            _SCOPES.set(tuple(f for f in _SCOPES.get() if f.alive))
-            self._stack.settle()
-        finally:
-            frame.alive = False
-            self._frames.remove(frame)
+        frame.alive = False
+        _SCOPES.set(tuple(f for f in _SCOPES.get() if f.alive))
+        self._stack.settle()
+        self._frames = [one for one in self._frames if one is not frame]

@@ -14,7 +14,7 @@ from .frames import Entry, Frame
 from .hooks import Hooks
 from .running import Run, Running
 from .scopes import Suspension, innermost
-from .shield import shielded
+from .shield import Deferred, finish
 from .weights import WeightKeeper
 
 __all__ = ["InterventionStack"]
@@ -57,8 +57,6 @@ class InterventionStack:
         self._run = Run(model)
         self._hooks = Hooks(model, self._before_forward, self._run.end, self._changed)
 
-    # ---- what is active -------------------------------------------------------------------
-
     def _frame(self) -> Frame:
         return innermost(self, self._base)
 
@@ -83,8 +81,6 @@ class InterventionStack:
         lines = "\n".join(f"  {number}. {item!r}" for number, item in enumerate(active, 1))
         return f"<InterventionStack: {len(active)} active>\n{lines}"
 
-    # ---- changes --------------------------------------------------------------------------
-
     def push(self, intervention: Intervention) -> Intervention:
         """Make an intervention active until it is popped, undone or cleared; return it.
 
@@ -106,55 +102,52 @@ class InterventionStack:
         BadArgument
             If nothing is active, or the given one is not.
         """
-        with self._lock:
-            frame = self._frame()
+        gone: list[Intervention] = []
+
+        def change(frame: Frame) -> bool:
             entries = [e for e in frame.entries if e.alive]
             if intervention is not None:
                 entries = [e for e in entries if e.intervention is intervention]
             if not entries:
                 raise bad_argument("intervention", intervention, f"an active one of {self!r}")
-            gone = entries[-1]
-            frame.change(tuple(e for e in frame.entries if e is not gone))
-        self._settled("pop", frame, gone.intervention)
-        return gone.intervention
+            gone.append(entries[-1].intervention)
+            frame.change(tuple(e for e in frame.entries if e is not entries[-1]))
+            return True
+
+        self._change("pop", change, gone)
+        return gone[0]
 
     def clear(self) -> None:
         """Take back everything; `undo` brings it back."""
-        with self._lock:
-            frame = self._frame()
-            if not frame.entries:
-                return
-            frame.change(())
-        self._settled("clear", frame, None)
+
+        def change(frame: Frame) -> bool:
+            if frame.entries:
+                frame.change(())
+                return True
+            return False
+
+        self._change("clear", change)
 
     def undo(self) -> bool:
         """Take back the last push, pop or clear; return whether there was one.
 
         What a ``with`` block holds is not undone by this: its block ends it.
         """
-        return self._travel("undo")
+        return self._change("undo", Frame.undo)
 
     def redo(self) -> bool:
         """Do again what `undo` took back; return whether there was something."""
-        return self._travel("redo")
+        return self._change("redo", Frame.redo)
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is something to `undo`."""
+        """Whether `undo` would find something."""
         return bool(self._frame().past)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is something to `redo`."""
+        """Whether `redo` would find something."""
         return bool(self._frame().future)
-
-    def _travel(self, action: str) -> bool:
-        with self._lock:
-            frame = self._frame()
-            if not (frame.undo() if action == "undo" else frame.redo()):
-                return False
-        self._settled(action, frame, None)
-        return True
 
     def entry(self, intervention: Intervention) -> Entry:
         """Return an entry for a ``with`` block of the current scope, for `enter` and `leave`."""
@@ -167,15 +160,17 @@ class InterventionStack:
 
     def leave(self, entry: Entry) -> None:
         """End an entry, in any order, from any thread; again is harmless."""
+        if not entry.alive:
+            return
 
         def gone() -> None:
-            entry.alive = False
-            self._settle()
+            with self._lock:
+                entry.alive = False
+                self._settle()
 
         try:
-            shielded(self._lock, gone)
+            finish(gone)
         finally:
-            entry.alive = False
             self._tell("exit", entry.frame, entry.intervention)
 
     def check(self, intervention: Intervention) -> None:
@@ -190,34 +185,31 @@ class InterventionStack:
         with self._lock:
             before = frame.state()
             try:
-                if frame not in self._frames:
-                    self._frames.append(frame)
-                if entry.scoped:
-                    frame.entries = (*frame.entries, entry)
-                else:
-                    frame.change((*frame.entries, entry))
-                self._settle()
+                with Deferred():
+                    if frame not in self._frames:
+                        self._frames.append(frame)
+                    if entry.scoped:
+                        frame.entries = (*frame.entries, entry)
+                    else:
+                        frame.change((*frame.entries, entry))
+                    self._settle()
             except BaseException:
                 entry.alive = False
                 frame.restore(before)
-                shielded(self._lock, self._settle)
+                finish(self._settle_locked)
                 raise
         self._tell("enter" if entry.scoped else "push", frame, entry.intervention)
 
     def suspended(self) -> Suspension:
         """Return a context manager in which nothing is active: a clean inner scope.
 
-        Only the calling thread (or asynchronous task) is in it; other threads keep the model as
-        it is. What is pushed inside acts inside only and is gone when the scope ends: the place
-        for "before" captions and for random controls.
+        Only the calling thread (or asynchronous task) is in it. What is pushed inside acts inside
+        only and is gone at its end: the place for "before" captions and random controls.
         """
         return Suspension(self)
 
     def inner(self) -> Suspension:
-        """Return a context manager of an inner scope that begins with what is active.
-
-        As `suspended`, but for what is added on top: an ablation for the caller alone.
-        """
+        """Return an inner scope like `suspended` that begins with what is active."""
         return Suspension(self, keep=True)
 
     def inherit(self, frame: Frame) -> None:
@@ -227,37 +219,45 @@ class InterventionStack:
             self._frames.append(frame)
 
     def observe(self, callback: Callable[[StackEvent], None]) -> Callable[[], None]:
-        """Call ``callback(StackEvent)`` after every model-wide change, in the thread that made it.
+        """Call ``callback(StackEvent)`` after every model-wide change; return what stops it.
 
-        It must not wait for another thread; if it fails, a warning says so and the change stands.
-        Returns a function that stops it.
+        It runs in the thread that made the change; if it fails, that costs a warning only.
         """
         return self._observers.add(callback)
 
     def running(self, prompt_length: Sequence[int] | None = None) -> Running:
-        """Return a context manager around one forward or generate that knows the prompt's length.
+        """Return a context manager around one forward or generate that knows the prompts' lengths.
 
-        Without it the tokens of a run's first forward are taken for the prompt, which is wrong
-        for teacher-forced captions and for generation without a cache.
+        Otherwise the tokens of a run's first forward are the prompt, teacher-forced ones too.
         """
         return Running(self._run, prompt_length)
-
-    # ---- making it so ---------------------------------------------------------------------
 
     def settle(self) -> None:
         """Bring hooks and weights into line with what is active; again is harmless."""
         if len(self._frames) > 1 or self._has_weights:
-            shielded(self._lock, self._settle)
+            finish(self._settle_locked)
 
-    def _settled(self, action: str, frame: Frame, intervention: Intervention | None) -> None:
+    def _change(
+        self, action: str, change: Callable[[Frame], bool], about: Sequence[Intervention] = ()
+    ) -> bool:
+        """Change the current frame whole or not at all, then tell."""
+        changed, frame = False, self._frame()
         try:
-            shielded(self._lock, self._settle)
+            with self._lock, Deferred():
+                changed = change(frame)
+                self._settle()
         finally:
-            self._tell(action, frame, intervention)
+            if changed:
+                self._tell(action, frame, about[0] if about else None)
+        return changed
 
     def _tell(self, action: str, frame: Frame, intervention: Intervention | None) -> None:
         if frame is self._base:
             self._observers.tell(StackEvent(action, intervention, frame.active))
+
+    def _settle_locked(self) -> None:
+        with self._lock:
+            self._settle()
 
     def _settle(self) -> None:
         """Bring hooks and weights into line with the frames; the lock is held."""

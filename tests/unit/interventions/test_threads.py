@@ -56,7 +56,7 @@ def test_interrupts_at_random_moments(model: Any, inputs: Any) -> None:
     chance = random.Random(5)
 
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # as Ctrl-C does
 
     old = signal.signal(signal.SIGALRM, interrupt)
     stopped = 0
@@ -65,7 +65,9 @@ def test_interrupts_at_random_moments(model: Any, inputs: Any) -> None:
             try:
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 8e-3))
                 with perturb(model, NEURONS), ablate(model, NEURONS), model.interventions.inner():
+                    model.interventions.push(perturb(model, NEURONS))
                     logits(model, batch)
+                    model.interventions.undo()
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 stopped += 1
