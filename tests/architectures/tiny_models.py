@@ -87,7 +87,7 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
                 parameter.normal_(0, parameter[0].numel() ** -0.5)
             elif _TOWER.search(name) and parameter.dim() == 2 and float(parameter.std()) > 0.03:
                 parameter.normal_(0, 0.02)
-            elif _CODES.search(name) and "attn" in name and "proj_out" in name:
+            elif _CODES.search(name) and re.search(r"attn.*(proj_out|out_proj)", name):
                 parameter.mul_(1e-3)
             elif _CODES.search(name) and parameter.dim() >= 2:
                 parameter.normal_(0, 1.0 if "quantize" in name else parameter[0].numel() ** -0.5)

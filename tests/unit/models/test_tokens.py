@@ -26,7 +26,9 @@ def test_roles_and_places_of_the_prompt(pocket: Any, pictures: list[Any]) -> Non
     assert tokens.patch_col[image].tolist() == [i % 8 for i in range(64)]
     other = np.setdiff1d(np.arange(len(tokens)), image)
     assert (tokens.patch_row[other] == -1).all()
-    written = "".join(text for text, role in zip(tokens.text, tokens.role) if role == "text")
+    written = "".join(
+        text for text, role in zip(tokens.text, tokens.role, strict=True) if role == "text"
+    )
     assert "describe" in written
     assert tokens.geometry.kind == "grid"
     assert tokens.geometry.shape == (8, 8)
@@ -53,7 +55,11 @@ def test_a_continuation_is_generated_text(pocket: Any, pictures: list[Any]) -> N
     assert not second.valid[-2:].any()  # right-padded
     assert second.role[-1] == "special"
     assert second.step[second.valid].max() == 0
-    words = [text.strip() for text, role in zip(first.text, first.role) if role == "generated"]
+    words = [
+        text.strip()
+        for text, role in zip(first.text, first.role, strict=True)
+        if role == "generated"
+    ]
     assert words == ["a", "red", "car"]
 
 
