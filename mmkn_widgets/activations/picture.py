@@ -33,6 +33,8 @@ STORE_VERSION = 1
 #: Roles of tokens, in the order of the dim ``token_role`` of reductions.
 ROLES = ("text", "image", "special", "generated")
 
+_BLOCK = 32
+
 #: Coordinates over tokens, and what they hold on padding.
 FILLS: dict[str, Any] = {
     "token_id": -1,
@@ -127,11 +129,17 @@ def reductions(values: np.ndarray, roles: np.ndarray) -> dict[str, np.ndarray]:
         if not len(at):
             continue
         together = at[-1] - at[0] + 1 == len(at)
-        which: Any = slice(int(at[0]), int(at[-1]) + 1) if together else torch.from_numpy(at)
-        for row in range(values.shape[0]):  # a layer at a time: no second copy of the picture
-            inside = tensor[row, which]
-            found["max"][place, row] = inside.amax(0).float().numpy()
-            found["mean"][place, row] = inside.mean(0, dtype=torch.float32).numpy()
+        for row in range(values.shape[0]):
+            largest = torch.full((shape[2],), -torch.inf)
+            total = torch.zeros(shape[2])
+            for start in range(0, len(at), _BLOCK):  # as float32 a block at a time stays in cache
+                part = at[start : start + _BLOCK]
+                which: Any = slice(int(part[0]), int(part[-1]) + 1) if together else part
+                block = tensor[row, which].float()
+                largest = torch.maximum(largest, block.amax(0))
+                total += block.sum(0)
+            found["max"][place, row] = largest.numpy()
+            found["mean"][place, row] = (total / len(at)).numpy()
     return found
 
 
@@ -209,8 +217,10 @@ def label(
         "neuron": np.arange(n_neurons),
         "geometry": ("image", np.asarray(list(geometry), dtype=object)),
     }
+    own = {key: attrs[key] for key in ("model", "weights", "site", "dtype") if key in attrs}
     variables: dict[str, Any] = {
-        name: (("image", "layer", "token", "neuron"), values) for name, values in arrays.items()
+        name: (("image", "layer", "token", "neuron"), values, own)
+        for name, values in arrays.items()
     }
     if arrays:
         coords["token"] = np.arange(longest)

@@ -96,7 +96,6 @@ def test_integrated_gradients_are_captums(model) -> None:
             handle.remove()
         return torch.log_softmax(logits.float(), -1)[:, token]
 
-
     theirs = IntegratedGradients(from_neurons).attribute(
         value[:, -1], n_steps=steps, method="riemann_right"
     )

@@ -1,0 +1,202 @@
+"""The store on disk: exact, lazy, labelled, plain zarr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import mmkn_widgets as mmkn
+from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.activations import lazy, open_store, save
+
+
+@pytest.fixture(scope="module")
+def store(pocket: Any, pictures: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("stores") / "three"
+    mmkn.capture(pocket, pictures, out=path, image_ids=["a", "b", "c"], gradients=7)
+    return path
+
+
+def test_it_comes_back_as_it_was(pocket: Any, pictures: Any, store: Path) -> None:
+    held = open_store(store)
+    direct = mmkn.capture(pocket, pictures, image_ids=["a", "b", "c"], gradients=7)
+    for name in ("activation", "gradient"):
+        assert np.array_equal(held[name].values, direct[name].values)
+        assert held[name].dtype == np.float32
+    for name in direct.coords:
+        assert np.array_equal(held[name].values, direct[name].values), name
+    for key in ("model", "weights", "prompt", "site", "dtype", "version"):
+        assert held.attrs[key] == direct.attrs[key]
+
+
+def test_a_single_picture_comes_back_single(pocket: Any, pictures: Any, tmp_path: Path) -> None:
+    direct = mmkn.capture(pocket, pictures[0])
+    held = mmkn.capture(pocket, pictures[0], out=tmp_path / "a")
+    saved = open_store(save(direct, tmp_path / "b"))
+    for one in (held, saved):
+        assert one.activation.dims == ("layer", "token", "neuron")
+        assert np.array_equal(one.activation.values, direct.activation.values)
+        assert one["token_text"].values.tolist() == direct["token_text"].values.tolist()
+
+
+def test_selecting_reads_only_the_chunks_it_needs(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[int, int]] = []
+    chunk = lazy.ImageStack._chunk
+
+    def counted(self: Any, number: int, row: int) -> np.ndarray:
+        read.append((number, row))
+        return chunk(self, number, row)
+
+    monkeypatch.setattr(lazy.ImageStack, "_chunk", counted)
+    held = open_store(store)
+    chosen = held.sel(layer=4, neuron=233)
+    assert read == []
+    values = chosen.activation.values
+    assert read == [(0, 4), (1, 4), (2, 4)]
+    read.clear()
+    one = held.activation.sel(image="b", layer=[5, 0], neuron=slice(3, 6)).isel(token=[9, 2])
+    assert one.shape == (2, 2, 4)  # slices of labels hold their ends
+    assert np.array_equal(one.values, held.activation.values[1][[5, 0]][:, [9, 2]][..., 3:7])
+    assert sorted(read[:2]) == [(1, 0), (1, 5)]
+    assert values.shape == (3, held.sizes["token"])
+
+
+def test_any_outer_indexing_is_numpys(store: Path) -> None:
+    held = open_store(store).activation
+    whole = held.values
+    for key in (
+        (1, 2, 3, 4),
+        (slice(None), -1, slice(5, None, 7), [1, 500, 20]),
+        ([2, 0], slice(None), 0, slice(None, None, -1)),
+        (slice(0, 0), slice(None), slice(None), slice(None)),
+    ):
+        expected = whole
+        for axis in range(3, -1, -1):  # numpy's outer indexing, an axis at a time
+            expected = expected[(slice(None),) * axis + (key[axis],)]
+        assert np.array_equal(held[key].values, expected)
+
+
+def test_each_picture_is_plain_zarr(store: Path) -> None:
+    group = zarr.open_group(str(store), mode="r")
+    array = group["images/00000001/activation"]
+    assert array.metadata.dimension_names == ("layer", "token", "neuron")
+    assert array.chunks == (1, *array.shape[1:])
+    names = [type(codec).__name__ for codec in array.metadata.codecs]
+    assert names == ["BytesCodec", "Crc32cCodec"]
+    assert group.attrs["version"] == 1
+    assert np.array_equal(array[:], open_store(store).activation[1].values)
+
+
+def test_reductions_lie_beside_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = open_store(store)
+    inside = held.activation.values[:, :, held["role"].values[0] == "image"]
+    assert np.array_equal(held["activation_max"].sel(token_role="image").values, inside.max(2))
+    np.testing.assert_allclose(
+        held["activation_mean"].sel(token_role="image").values, inside.mean(2), rtol=1e-4, atol=1e-6
+    )
+    monkeypatch.setattr(lazy.ImageStack, "_chunk", _only_reductions(lazy.ImageStack._chunk))
+    assert held.mmkn.reduce("max", role="image").shape == (3, 6, 512)
+
+
+def _only_reductions(chunk: Any) -> Any:
+    def guarded(self: Any, number: int, row: int) -> np.ndarray:
+        assert self._paths[number].endswith(("_max", "_mean"))
+        return chunk(self, number, row)
+
+    return guarded
+
+
+def test_bfloat16_comes_back_bit_for_bit(pictures: Any, tmp_path: Path) -> None:
+    model = mmkn.load_model("pocket", dtype="bfloat16")
+    held = mmkn.capture(model, pictures[0], out=tmp_path / "b16")
+    with mmkn.activations.record(model) as seen:
+        model.forward(model.prepare(pictures[0]))
+    tensor = held.mmkn.tensor()
+    assert tensor.dtype == torch.bfloat16
+    assert torch.equal(tensor.view(torch.int16), seen.stack()[0].view(torch.int16))
+    stored = zarr.open_array(str(tmp_path / "b16/images/00000000/activation"))
+    assert stored.dtype == np.uint16
+    assert stored.attrs["mmkn_dtype"] == "bfloat16"
+
+
+@given(arrays(np.uint16, st.integers(0, 30)))
+def test_bits_survive_whatever_they_mean(bits: np.ndarray) -> None:
+    values = lazy.from_bits(bits)
+    with np.errstate(invalid="ignore"):
+        back = lazy.to_bits(values)
+    assert back is not None
+    assert np.array_equal(back, bits)
+
+
+def test_float32_that_is_no_bfloat16_is_kept_whole() -> None:
+    assert lazy.to_bits(np.array([1.0, 1e-3], np.float32)) is None
+
+
+def test_dask_takes_it_where_it_is_installed(store: Path) -> None:
+    held = open_store(store)
+    lazily = held.chunk({"image": 1, "layer": 1})
+    mean = lazily.activation.mean("image")
+    assert mean.chunks is not None
+    np.testing.assert_allclose(mean.values, held.activation.values.mean(0), rtol=1e-5, atol=1e-7)
+
+
+def test_it_is_an_ordinary_dataset(store: Path) -> None:
+    held = open_store(store)
+    assert "<xarray.Dataset" in repr(held)
+    assert "activation" in held._repr_html_()
+    merged = xr.merge(
+        [held[["activation"]].isel(layer=[0]), held[["gradient"]].isel(layer=[0])],
+        compat="override",
+    )
+    assert set(merged.data_vars) == {"activation", "gradient"}
+
+
+def test_resuming_captures_only_what_is_missing(pocket: Any, pictures: Any, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    mmkn.capture(pocket, pictures[:2], out=path)
+    before = {f: f.stat().st_mtime_ns for f in path.glob("images/*/activation/c/*/*/*")}
+    forwards = []
+    handle = pocket.hf.register_forward_hook(lambda *_: forwards.append(1))
+    try:
+        held = mmkn.capture(pocket, pictures, out=path)
+    finally:
+        handle.remove()
+    assert len(forwards) == 1
+    assert held["image"].values.tolist() == ["0", "1", "2"]
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+
+
+def test_a_store_is_continued_with_its_own_options_only(
+    pocket: Any, pictures: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "s"
+    mmkn.capture(pocket, pictures[:1], out=path, layers=[1, 2])
+    kept = open_store(path).activation.values
+    for options in ({"layers": [1]}, {"layers": [1, 2], "site": "act"}, {"prompt": "what is it?"}):
+        with pytest.raises(BadArgument, match=r"out: .*or a new folder"):
+            mmkn.capture(pocket, pictures, out=path, **{"layers": [1, 2], **options})
+    assert np.array_equal(open_store(path).activation.values, kept)
+
+
+def test_a_store_made_by_hand(tmp_path: Path) -> None:
+    values = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
+    made = xr.Dataset({"activation": (("layer", "token", "neuron"), values)})
+    held = open_store(save(made, tmp_path / "s"))
+    assert held.activation.dtype == np.float16
+    assert np.array_equal(held.activation.values, values)
+    with pytest.raises(BadArgument, match="activation"):
+        save(made.rename(activation="x"), tmp_path / "t")
+    described = json.loads((tmp_path / "s" / "zarr.json").read_text())
+    assert described["zarr_format"] == 3
