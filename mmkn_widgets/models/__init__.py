@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from .batch import Prepared
 from .generate import Generation
 from .inspect import inspect_model
 from .load import load_model
 from .minigpt4 import load_minigpt4
 from .model import MultimodalModel
-from .prepare import Prepared
-from .sites import Refusal, Site, find_sites
+from .site import Refusal, Site
+from .sites import find_sites
 from .tokens import TokenMap
 from .worker import Worker
 

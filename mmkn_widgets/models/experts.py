@@ -9,11 +9,9 @@ implementation it was loaded with.
 from __future__ import annotations
 
 import inspect
-import re
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,10 +19,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Experts", "expert_down", "find_experts", "hook_expert", "routed_places"]
+__all__ = ["expert_bias", "expert_down", "hook_expert", "remember_parting", "routed_places"]
 
 NAME = "mmkn"
-_NOT_EXPERTS = re.compile(r"attn|attention|router|indexer|mamba|conv")
 Hook = Callable[[torch.Tensor], "torch.Tensor | None"]
 
 #: experts module -> {expert: hooks in order}
@@ -45,72 +42,7 @@ _PARTS_BY = "moe_mm_token_type_ids"
 _SWITCHED: dict[int, tuple[int, str | None]] = {}
 
 
-@dataclass(frozen=True)
-class Experts:
-    """A module of routed experts.
-
-    Attributes
-    ----------
-    path : str
-        Its name inside the decoder block.
-    module : torch.nn.Module
-        The module.
-    count, width : int
-        Number of experts; neurons of each.
-    gated : bool
-        Whether the activation is ``act(gate(x)) * up(x)``.
-    reason : str
-        Why its neurons cannot be reached; empty when they can.
-    """
-
-    path: str
-    module: nn.Module
-    count: int
-    width: int
-    gated: bool
-    reason: str
-
-
-def find_experts(block: nn.Module, hidden: int) -> list[Experts]:
-    """Return the modules of a decoder block that hold a 3-D down projection.
-
-    Parameters
-    ----------
-    block : torch.nn.Module
-        A decoder layer.
-    hidden : int
-        Size of the residual stream.
-
-    Returns
-    -------
-    list of Experts
-        In the order of the modules; those outside the registry carry a reason.
-    """
-    found = []
-    for path, module in block.named_modules():
-        if _NOT_EXPERTS.search(path.lower()):
-            continue
-        for name, parameter in module.named_parameters(recurse=False):
-            if parameter.dim() == 3 and "down" in name and "bias" not in name:
-                registered = hasattr(module, "is_transposed") and hasattr(module, "_apply_gate")
-                if registered:
-                    transposed = bool(module.is_transposed)
-                else:
-                    transposed = parameter.shape[2] == hidden and parameter.shape[1] != hidden
-                reason = ""
-                if not registered:
-                    reason = "experts outside transformers' experts registry"
-                elif getattr(module, "_is_expert_parallel", False):
-                    reason = "experts spread over several processes"
-                gated = bool(getattr(module, "has_gate", True))
-                width = int(parameter.shape[1 if transposed else 2])
-                _remember_parting(block, path, module)
-                found.append(Experts(path, module, parameter.shape[0], width, gated, reason))
-                break
-    return found
-
-
-def _remember_parting(block: nn.Module, path: str, module: nn.Module) -> None:
+def remember_parting(block: nn.Module, path: str, module: nn.Module) -> None:
     """Note the module that sends text and image tokens to experts of their own (ERNIE 4.5 VL)."""
     steps = path.split(".")
     for n in range(len(steps) - 1, 0, -1):

@@ -13,8 +13,8 @@ from .._jobs import CancelToken
 from .families import end_ids, for_generate, placeholders
 
 if TYPE_CHECKING:
+    from .batch import Prepared
     from .model import MultimodalModel
-    from .prepare import Prepared
 
 __all__ = ["DEFAULT_MAX_NEW_TOKENS", "Generation", "OnToken", "generate", "greedy_config"]
 

@@ -13,11 +13,11 @@ from .geometry_families import FAMILIES, Refused, Scene
 from .geometry_frames import Origins, identity_origins, trace_origins
 from .geometry_panels import Panel, merge_tiles
 from .geometry_queries import attend
-from .prepare import _call_processor as call_processor
+from .prepare import call_processor
 
 if TYPE_CHECKING:
+    from .batch import Prepared
     from .model import MultimodalModel
-    from .prepare import Prepared
 
 __all__ = ["find_geometry"]
 

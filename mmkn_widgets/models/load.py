@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +10,14 @@ import torch
 from .._errors import BadArgument, NotSupported, bad_argument
 from .families import reads_text
 from .model import MultimodalModel
+from .placement import best_device, choose_dtype, placement
 from .sites import find_sites
+from .source import FOLDER, find_source, one_line, read_config
 
 if TYPE_CHECKING:
     from os import PathLike
 
 __all__ = ["load_model"]
-
-_DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-}
-_FOLDER = "config.json, weights (model.safetensors), and a tokenizer and processor beside them"
 
 
 def load_model(
@@ -96,20 +87,22 @@ def load_model(
     if isinstance(model, torch.nn.Module):
         hf, name, found_revision = model, _name_of(model), revision or ""
         if device is not None or dtype is not None:
-            hf = hf.to(device=device, dtype=_dtype(dtype, torch.device(device or "cpu"), None))
+            hf = hf.to(
+                device=device, dtype=choose_dtype(dtype, torch.device(device or "cpu"), None)
+            )
     else:
         name = str(model)
-        source = _source(name)
+        source = find_source(name)
         if device is not None and device_map is not None:
             raise BadArgument("device: give device or device_map, not both")
-        target = torch.device(device) if device is not None else _best_device()
-        config = _read_config(source, name, revision, trust_remote_code)
+        target = torch.device(device) if device is not None else best_device()
+        config = read_config(source, name, revision, trust_remote_code)
         hf = _load_weights(
             source, name, config, target,
             {
                 **options,
-                **_placement(target, device_map, load_in_8bit),
-                "dtype": _dtype(dtype, target, config),
+                **placement(target, device_map, load_in_8bit),
+                "dtype": choose_dtype(dtype, target, config),
                 "revision": revision or "main",
                 "trust_remote_code": trust_remote_code,
             },
@@ -160,128 +153,6 @@ def _name_of(hf: Any) -> str:
     return Path(given).name if given else type(hf).__name__
 
 
-def _source(name: str) -> str:
-    if name == "pocket":
-        from ..pocket import path
-
-        return str(path())
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise BadArgument(
-                f"model: {name} is not a model folder: it has no config.json; expected {_FOLDER}"
-            )
-        return str(folder)
-    if folder.is_file():
-        raise BadArgument(f"model: {name} is a file; expected the folder that holds {_FOLDER}")
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
-    if looks_local or not name:
-        raise BadArgument(f"model: there is no folder {name!r}; expected a folder with {_FOLDER}")
-    return name
-
-
-def _best_device() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
-def _dtype(asked: str | torch.dtype | None, device: torch.device, config: Any) -> Any:
-    if isinstance(asked, torch.dtype):
-        return asked
-    if asked is None:
-        if device.type == "cpu" and config is not None:
-            return torch.float32
-        own = getattr(config, "dtype", None)
-        return torch.float16 if device.type == "mps" and own is torch.bfloat16 else own
-    if asked == "auto":
-        return getattr(config, "dtype", None)
-    if asked not in _DTYPES:
-        raise bad_argument("dtype", asked, "one of 'auto', " + ", ".join(map(repr, _DTYPES)))
-    return _DTYPES[asked]
-
-
-def _placement(device: torch.device, device_map: Any, load_in_8bit: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    if device_map is not None:
-        options["device_map"] = device_map
-    if load_in_8bit:
-        try:
-            import bitsandbytes  # noqa: F401
-        except ImportError as error:
-            raise NotSupported(
-                "load_in_8bit: bitsandbytes is not installed; pip install bitsandbytes"
-            ) from error
-        from transformers import BitsAndBytesConfig
-
-        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-        options.setdefault("device_map", {"": device})
-    return options
-
-
-def _one_line(error: BaseException, limit: int = 240) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _read_config(source: str, name: str, revision: str | None, trust: bool) -> Any:
-    from transformers import AutoConfig
-
-    folder = Path(source)
-    if folder.is_dir():
-        try:
-            written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise BadArgument(
-                f"model: the config.json of {name} cannot be read ({_one_line(error)})"
-            ) from error
-        if not isinstance(written, dict) or "model_type" not in written:
-            raise BadArgument(
-                f"model: the config.json of {name} names no model_type, so it is not a "
-                f"transformers model; expected {_FOLDER}"
-            )
-        _refuse_remote_code(written, name, trust)
-    try:
-        return AutoConfig.from_pretrained(
-            source, revision=revision or "main", trust_remote_code=trust
-        )
-    except Exception as error:
-        raise _config_error(error, name, trust) from error
-
-
-def _refuse_remote_code(written: dict[str, Any], name: str, trust: bool) -> None:
-    from transformers import CONFIG_MAPPING
-
-    if "auto_map" in written and written["model_type"] not in CONFIG_MAPPING and not trust:
-        raise _remote_code_error(name)
-
-
-def _remote_code_error(name: str) -> NotSupported:
-    return NotSupported(
-        f"model: {name} needs Python code that comes with its checkpoint, which is not run unless "
-        "you read it and pass trust_remote_code=True"
-    )
-
-
-def _config_error(error: Exception, name: str, trust: bool) -> Exception:
-    text = _one_line(error)
-    if "trust_remote_code" in text and not trust:
-        return _remote_code_error(name)
-    if "model type" in text.lower() and "does not recognize" in text.lower():
-        return NotSupported(
-            f"model: this transformers does not know the model type of {name}: {text}"
-        )
-    if isinstance(error, OSError):
-        return BadArgument(
-            f"model: no folder {name!r} here, and the Hugging Face hub has no such model or cannot "
-            f"be reached; expected 'pocket', a folder with {_FOLDER}, or a hub name like "
-            "'llava-hf/llava-1.5-7b-hf'"
-        )
-    return BadArgument(f"model: the configuration of {name} cannot be used ({text})")
-
-
 def _load_weights(
     source: str, name: str, config: Any, device: torch.device, options: dict[str, Any]
 ) -> Any:
@@ -292,7 +163,7 @@ def _load_weights(
         hf, info = auto.from_pretrained(source, config=config, output_loading_info=True, **options)
     except SafetensorError as error:
         raise BadArgument(
-            f"model: the safetensors of {name} are damaged ({_one_line(error)}); copy or download "
+            f"model: the safetensors of {name} are damaged ({one_line(error)}); copy or download "
             "them again"
         ) from error
     except torch.OutOfMemoryError:
@@ -300,16 +171,16 @@ def _load_weights(
     except Exception as error:
         if any(sign in str(error) for sign in ("safetensors", "HeaderTooLarge", "header")):
             raise BadArgument(
-                f"model: the weights of {name} cannot be read ({_one_line(error)}); expected "
-                f"{_FOLDER}"
+                f"model: the weights of {name} cannot be read ({one_line(error)}); expected "
+                f"{FOLDER}"
             ) from error
         raise BadArgument(
-            f"model: {name} cannot be loaded: {type(error).__name__}: {_one_line(error)}"
+            f"model: {name} cannot be loaded: {type(error).__name__}: {one_line(error)}"
         ) from error
     if lost := sorted(info["missing_keys"]):
         more = f" and {len(lost) - 3} more" if lost[3:] else ""
         raise BadArgument(
-            f"model: the weights of {name} lack {', '.join(lost[:3])}{more}, which would be random; "
+            f"model: the weights of {name} lack {', '.join(lost[:3])}{more} and would be random; "
             "if that is meant, load it with transformers and pass the model object"
         )
     if "device_map" not in options:
@@ -352,6 +223,6 @@ def _load_processor(source: str, revision: str | None, trust: bool) -> Any:
         )
     except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
         raise BadArgument(
-            f"processor: the processor of {source} cannot be read ({_one_line(error)}); pass "
+            f"processor: the processor of {source} cannot be read ({one_line(error)}); pass "
             "load_model(model object, processor) to go on without it"
         ) from error

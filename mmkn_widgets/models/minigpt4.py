@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import BadArgument, bad_argument
-from .load import _best_device, _dtype, _one_line, wrap
+from .load import wrap
 from .model import MultimodalModel
+from .placement import best_device, choose_dtype
+from .source import one_line
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -124,7 +126,7 @@ def load_minigpt4(
     """
     if version not in TEMPLATES:
         raise bad_argument("version", version, "'vicuna0' or 'llama2'")
-    target = torch.device(device) if device is not None else _best_device()
+    target = torch.device(device) if device is not None else best_device()
     projection = read_checkpoint(checkpoint)
     eyes = _eyes(str(blip2), version)
     language, tokenizer = _language(str(llm), target, dtype)
@@ -164,7 +166,7 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise BadArgument(
             f"checkpoint: {file.name} cannot be read as plain tensors, and nothing else is run "
-            f"({_one_line(error, 160)})"
+            f"({one_line(error, 160)})"
         ) from error
     weights = read.get("model", read) if isinstance(read, Mapping) else None
     if not isinstance(weights, Mapping):
@@ -194,7 +196,7 @@ def _eyes(source: str, version: str) -> Any:
     try:
         config = Blip2Config.from_pretrained(source)
     except (OSError, ValueError) as error:
-        raise BadArgument(f"blip2: {source} cannot be read ({_one_line(error)})") from error
+        raise BadArgument(f"blip2: {source} cannot be read ({one_line(error)})") from error
     if config.model_type != "blip-2":
         raise bad_argument("blip2", source, "a BLIP-2 model's folder or hub name")
     config = copy.deepcopy(config)
@@ -205,7 +207,7 @@ def _eyes(source: str, version: str) -> Any:
             source, config=config, dtype=torch.float32, output_loading_info=True
         )
     except Exception as error:
-        raise BadArgument(f"blip2: {source} cannot be loaded ({_one_line(error)})") from error
+        raise BadArgument(f"blip2: {source} cannot be loaded ({one_line(error)})") from error
     if missing := sorted(info["missing_keys"]):
         raise BadArgument(
             f"blip2: {source} lacks {', '.join(missing[:4])}"
@@ -219,11 +221,11 @@ def _language(source: str, device: torch.device, dtype: Any) -> tuple[Any, Any]:
 
     try:
         config = AutoConfig.from_pretrained(source)
-        kind = _dtype(dtype, device, config)
+        kind = choose_dtype(dtype, device, config)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=kind)
         return model, AutoTokenizer.from_pretrained(source)
     except Exception as error:
-        raise BadArgument(f"llm: {source} cannot be loaded ({_one_line(error)})") from error
+        raise BadArgument(f"llm: {source} cannot be loaded ({one_line(error)})") from error
 
 
 def _image_processor(source: str) -> Any:
@@ -233,7 +235,7 @@ def _image_processor(source: str) -> Any:
         return AutoImageProcessor.from_pretrained(source, use_fast=False)
     except (OSError, ValueError, ImportError) as error:
         raise BadArgument(
-            f"blip2: the image processor of {source} cannot be read ({_one_line(error)})"
+            f"blip2: the image processor of {source} cannot be read ({one_line(error)})"
         ) from error
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from .._errors import MmknError, NotSupported
 from .behind import Residual, what_follows
 from .experts import routed_places
-from .sites import Site
+from .site import Site
 from .weights import is_quantised, site_bias, site_weight
 
 if TYPE_CHECKING:

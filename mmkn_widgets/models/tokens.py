@@ -14,8 +14,8 @@ from .geometry_find import find_geometry
 from .image_positions import image_mask, inserted
 
 if TYPE_CHECKING:
+    from .batch import Prepared
     from .model import MultimodalModel
-    from .prepare import Prepared
 
 __all__ = ["TokenMap", "token_maps", "token_texts"]
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from .._errors import NotSupported
 from .experts import expert_bias, expert_down
-from .sites import Site
+from .site import Site
 
 __all__ = ["final_norm", "hash_weights", "is_quantised", "site_bias", "site_weight", "unembedding"]
 

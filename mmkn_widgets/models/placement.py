@@ -1,0 +1,64 @@
+"""On which device, in which type, and packed or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .._errors import NotSupported, bad_argument
+
+__all__ = ["best_device", "choose_dtype", "placement"]
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+
+
+def best_device() -> torch.device:
+    """Return the GPU, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def choose_dtype(asked: str | torch.dtype | None, device: torch.device, config: Any) -> Any:
+    """Return the type to load in: float32 on a CPU, elsewhere the checkpoint's own."""
+    if isinstance(asked, torch.dtype):
+        return asked
+    if asked is None:
+        if device.type == "cpu" and config is not None:
+            return torch.float32
+        own = getattr(config, "dtype", None)
+        return torch.float16 if device.type == "mps" and own is torch.bfloat16 else own
+    if asked == "auto":
+        return getattr(config, "dtype", None)
+    if asked not in _DTYPES:
+        raise bad_argument("dtype", asked, "one of 'auto', " + ", ".join(map(repr, _DTYPES)))
+    return _DTYPES[asked]
+
+
+def placement(device: torch.device, device_map: Any, load_in_8bit: bool) -> dict[str, Any]:
+    """Return what `from_pretrained` needs to spread or pack the weights."""
+    options: dict[str, Any] = {}
+    if device_map is not None:
+        options["device_map"] = device_map
+    if load_in_8bit:
+        try:
+            import bitsandbytes  # noqa: F401
+        except ImportError as error:
+            raise NotSupported(
+                "load_in_8bit: bitsandbytes is not installed; pip install bitsandbytes"
+            ) from error
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
+        options.setdefault("device_map", {"": device})
+    return options

@@ -1,0 +1,97 @@
+"""Where a model comes from, and one clear line for everything that is no model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .._errors import BadArgument, NotSupported
+
+__all__ = ["FOLDER", "find_source", "one_line", "read_config"]
+
+FOLDER = "config.json, weights (model.safetensors), and a tokenizer and processor beside them"
+
+
+def find_source(name: str) -> str:
+    """Return the folder or hub name behind what the user wrote."""
+    if name == "pocket":
+        from ..pocket import path
+
+        return str(path())
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadArgument(
+                f"model: {name} is not a model folder: it has no config.json; expected {FOLDER}"
+            )
+        return str(folder)
+    if folder.is_file():
+        raise BadArgument(f"model: {name} is a file; expected the folder that holds {FOLDER}")
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+    if looks_local or not name:
+        raise BadArgument(f"model: there is no folder {name!r}; expected a folder with {FOLDER}")
+    return name
+
+
+def one_line(error: BaseException, limit: int = 240) -> str:
+    """Return an error's text on one line, shortened."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def read_config(source: str, name: str, revision: str | None, trust: bool) -> Any:
+    """Return the configuration of a folder or hub name, or say why there is none."""
+    from transformers import AutoConfig
+
+    folder = Path(source)
+    if folder.is_dir():
+        try:
+            written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise BadArgument(
+                f"model: the config.json of {name} cannot be read ({one_line(error)})"
+            ) from error
+        if not isinstance(written, dict) or "model_type" not in written:
+            raise BadArgument(
+                f"model: the config.json of {name} names no model_type, so it is not a "
+                f"transformers model; expected {FOLDER}"
+            )
+        _refuse_remote_code(written, name, trust)
+    try:
+        return AutoConfig.from_pretrained(
+            source, revision=revision or "main", trust_remote_code=trust
+        )
+    except Exception as error:
+        raise _config_error(error, name, trust) from error
+
+
+def _refuse_remote_code(written: dict[str, Any], name: str, trust: bool) -> None:
+    from transformers import CONFIG_MAPPING
+
+    if "auto_map" in written and written["model_type"] not in CONFIG_MAPPING and not trust:
+        raise _remote_code_error(name)
+
+
+def _remote_code_error(name: str) -> NotSupported:
+    return NotSupported(
+        f"model: {name} needs Python code that comes with its checkpoint, which is not run unless "
+        "you read it and pass trust_remote_code=True"
+    )
+
+
+def _config_error(error: Exception, name: str, trust: bool) -> Exception:
+    text = one_line(error)
+    if "trust_remote_code" in text and not trust:
+        return _remote_code_error(name)
+    if "model type" in text.lower() and "does not recognize" in text.lower():
+        return NotSupported(
+            f"model: this transformers does not know the model type of {name}: {text}"
+        )
+    if isinstance(error, OSError):
+        return BadArgument(
+            f"model: no folder {name!r} here, and the Hugging Face hub has no such model or cannot "
+            f"be reached; expected 'pocket', a folder with {FOLDER}, or a hub name like "
+            "'llava-hf/llava-1.5-7b-hf'"
+        )
+    return BadArgument(f"model: the configuration of {name} cannot be used ({text})")
