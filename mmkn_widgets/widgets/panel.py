@@ -110,6 +110,6 @@ def restore_all(variable: str, namespace: Mapping[str, Any] | None = None) -> No
     name, _, rest = variable.partition(".")
     held = names.get(name)
     model = getattr(held, "model", None) if rest == "model" else held
-    if not hasattr(model, "interventions"):
+    if model is None or not hasattr(model, "interventions"):
         raise bad_argument("variable", variable, "the name of a variable that holds a model")
     model.interventions.clear()

@@ -1,10 +1,12 @@
-"""marimo: the Explorer in an app, with a click that Python answers."""
+"""The Explorer in marimo: the same module, a real click, the kernel's answer on the page."""
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,65 +14,72 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from .explorer import ExplorerOnPage
 from .notebook import wait_for
-from .server import free_port
 
+ROOT = Path(__file__).resolve().parents[2]
 APP = """
 import marimo
-
 app = marimo.App(width="full")
-
 
 @app.cell
 def _():
-    import mmkn_widgets as mmkn
-
-    model = mmkn.load_model("pocket")
-    scenes = mmkn.datasets.pocket_world("val").with_concept("car", 6)
-    explorer = mmkn.Explorer(mmkn.study(model, "car", scenes))
+    import sys
+    sys.path[:0] = [{root!r}, {wire!r}]
+    from fake_study import FakeStudy
+    from mmkn_widgets.widgets import Explorer
+    explorer = Explorer(FakeStudy())
     explorer
-    return explorer, model
-
+    return
 
 if __name__ == "__main__":
     app.run()
 """
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    (tmp_path / "app.py").write_text(APP)
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "marimo", "run", "app.py", "--headless", "--no-token"),
-        *("--host", "127.0.0.1", "--port", str(port), "--skip-update-check"),
-    ]
-    with (tmp_path / "marimo.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
+@pytest.fixture(scope="module")
+def marimo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a running marimo app."""
+    folder = tmp_path_factory.mktemp("marimo")
+    app = folder / "app.py"
+    app.write_text(APP.format(root=str(ROOT), wire=str(ROOT / "tests" / "wire")))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "marimo", "run", str(app), "--headless", "--no-token"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    settings = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
-        assert server.poll() is None, (tmp_path / "marimo.log").read_text()
+        def answers() -> bool:
+            assert server.poll() is None, (folder / "log").read_text()
+            try:
+                return bool(urllib.request.urlopen(f"{url}/health", timeout=2).status == 200)
+            except OSError:
+                return False
+
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return True
-        except (urllib.error.URLError, ConnectionError):
-            return False
-
-    try:
-        wait_for("answer of marimo", answers, 60)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(20)
+            wait_for("marimo", answers)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(20)
 
 
-def test_ablate_writes_a_new_caption(page: Page, address: str) -> None:
-    page.goto(address)
-    explorer = ExplorerOnPage(page)
-    expect(explorer.ablate).to_be_enabled(timeout=60_000)
-    explorer.ablate.click()
-    expect(explorer.caption_after.locator("del").first).to_be_visible(timeout=60_000)
-    explorer.button("restore all").click()
-    expect(explorer.button("restore all")).to_be_disabled()
+def test_ablate_in_marimo(page: Page, marimo_url: str) -> None:
+    page.goto(marimo_url)
+    root = page.locator(".mmkn").first
+    expect(root).to_be_visible(timeout=60_000)
+    button = root.locator("button.primary")
+    expect(button).to_have_text("Ablate 60 neurons")
+    for _ in range(6):
+        root.locator(".plane .corner").press("Shift+ArrowRight")
+    expect(button).not_to_have_text("Ablate 60 neurons")
+    page.wait_for_timeout(300)  # frames: the label shows the last key
+    kept = re.sub(r"\D", "", button.text_content() or "")
+    button.click()
+    expect(root.locator(".captions ins")).to_have_text("bus", timeout=20_000)
+    expect(root.locator(".chip")).to_contain_text(f"{kept} car neurons ablated")
+    root.get_by_role("button", name="restore all").click()
+    expect(root.locator(".chip")).to_have_count(0)

@@ -40,7 +40,7 @@ def test_explorer_and_panel(notebook: NotebookPage) -> None:
     explorer = ExplorerOnPage(notebook.page)
     explorer.ablate.click()
     after = notebook.wait_for_python("explorer.caption_after")
-    assert after != notebook.python("explorer.caption_before")
+    assert notebook.python("model.caption(study.scenes[explorer.scene].image)") == after
     notebook.command("mmkn:show-panel")
     panel = notebook.page.locator("#mmkn-neurons")
     expect(panel.locator('[data-variable="model"] li')).to_have_count(1)

@@ -15,18 +15,28 @@ def named(text):
     return sorted(word for word in CATEGORIES if Concept(word).named_in(text))
 """
 EXPLORER_CELL = 9
+SHORT = """
+import mmkn_widgets as mmkn
+model = mmkn.load_model("pocket")
+study = mmkn.study(model, "car", mmkn.datasets.pocket_world("val").with_concept("car", 6))
+explorer = mmkn.Explorer(study)
+explorer
+"""
 
 
 @pytest.fixture
-def quickstart(open_notebook):
-    notebook = open_notebook("quickstart.ipynb")
+def short(open_notebook, write_cells):
+    write_cells("short.ipynb", [SHORT])
+    notebook = open_notebook("short.ipynb")
     notebook.run_all()
-    notebook.scroll_to(EXPLORER_CELL)
-    notebook.execute(NAMED)
     return notebook
 
 
-def test_drag_a_slider_and_ablate(quickstart) -> None:
+def test_drag_a_slider_and_ablate(open_notebook) -> None:
+    quickstart = open_notebook("quickstart.ipynb")
+    quickstart.run_all()
+    quickstart.scroll_to(EXPLORER_CELL)
+    quickstart.execute(NAMED)
     explorer = ExplorerOnPage(quickstart.page)
     before = quickstart.python("explorer.caption_before")
     named_before = quickstart.python(f"named({before!r})")
@@ -55,29 +65,29 @@ def test_drag_a_slider_and_ablate(quickstart) -> None:
     assert quickstart.errors == []
 
 
-def test_a_snapshot_is_ablated_and_sliders_move_on(quickstart) -> None:
-    explorer = ExplorerOnPage(quickstart.page)
+def test_a_snapshot_is_ablated_and_sliders_move_on(short) -> None:
+    explorer = ExplorerOnPage(short.page)
     explorer.ablate.click()
-    quickstart.wait_for_python("len(model.interventions.active) == 1")
-    kept = quickstart.python("len(explorer.neurons)")
+    short.wait_for_python("len(model.interventions.active) == 1")
+    kept = short.python("len(explorer.neurons)")
     explorer.drag_slider("GradCAM", 0.15)
-    quickstart.wait_for_python(f"len(explorer.neurons) != {kept}")
-    assert quickstart.python("[item.n_neurons for item in model.interventions.active]") == [kept]
+    short.wait_for_python(f"len(explorer.neurons) != {kept}")
+    assert short.python("[item.n_neurons for item in model.interventions.active]") == [kept]
 
 
-def test_the_side_panel_opens_an_explorer_of_its_own(quickstart) -> None:
-    page = quickstart.page
-    quickstart.command("mmkn:show-panel")
+def test_the_side_panel_opens_an_explorer_of_its_own(short) -> None:
+    page = short.page
+    short.command("mmkn:show-panel")
     panel = page.locator("#mmkn-neurons")
     panel.locator('[data-variable="study"]').get_by_role("button", name="Open Explorer").click()
     view = page.locator(".mmkn-view")
     explorer = ExplorerOnPage(page, view)
     explorer.ablate.click()
-    quickstart.wait_for_python("len(model.interventions.active) == 1")
+    short.wait_for_python("len(model.interventions.active) == 1")
     expect(panel.locator('[data-variable="model"] li')).to_have_count(1)
     page.locator(".lm-TabBar-tab", has_text="Explorer: study").locator(
         ".lm-TabBar-tabCloseIcon"
     ).click()
     # Closing the view takes its ablation along.
-    quickstart.wait_for_python("not model.interventions.active")
+    short.wait_for_python("not model.interventions.active")
     expect(panel.locator('[data-variable="model"]')).to_contain_text("unchanged")
