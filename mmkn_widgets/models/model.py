@@ -229,16 +229,6 @@ class MultimodalModel(ModelParts):
             self, prepared, max_new_tokens=max_new_tokens, on_token=on_token, cancel=cancel
         )
 
-    @property
-    def cannot_write(self) -> str:
-        """Why the model writes no captions; empty when it does."""
-        kind = type(self.hf).__name__
-        if not hasattr(self.hf, "prepare_inputs_for_generation"):
-            return f"{kind} does not write text token by token (no greedy decoding in transformers)"
-        if weights.unembedding(self.hf) is None:
-            return f"{kind} has no head over words"
-        return ""
-
     def caption(
         self,
         images: Any,
@@ -278,12 +268,6 @@ class MultimodalModel(ModelParts):
         if isinstance(images, list | tuple) or len(written) > 1:
             return written.texts
         return written.texts[0]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return ids as text, special tokens left out."""
-        if self.tokenizer is None:
-            return " ".join(map(str, ids))
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
     def token_maps(
         self, prepared: Prepared, generated: Sequence[Sequence[int]] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -196,3 +197,19 @@ class ModelParts:
     def final_norm(self) -> nn.Module | None:
         """The norm between the last block and the head; None where there is none."""
         return weights.final_norm(self.hf, self.blocks)
+
+    @property
+    def cannot_write(self) -> str:
+        """Why the model writes no captions; empty when it does."""
+        kind = type(self.hf).__name__
+        if not hasattr(self.hf, "prepare_inputs_for_generation"):
+            return f"{kind} does not write text token by token (no greedy decoding in transformers)"
+        if weights.unembedding(self.hf) is None:
+            return f"{kind} has no head over words"
+        return ""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return ids as text, special tokens left out."""
+        if self.tokenizer is None:
+            return " ".join(map(str, ids))
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
