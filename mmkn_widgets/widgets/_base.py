@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -226,6 +227,10 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         for token in list(self._running.values()):
             token.cancel()
         return {}
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            super().__del__()
 
     def close(self) -> None:
         """Cancel what runs, tell the page, and free the memory."""

@@ -42,6 +42,10 @@ __all__ = [
 ]
 
 
+#: words of so many neurons travel with the table; the rest on sight
+_WORDS_FIRST = 64
+
+
 def _scores(scores: Any) -> tuple[np.ndarray, np.ndarray, list[list[int]], dict[str, Any]]:
     """Return difference, gradcam, rows and extra traits of a Study, a Dataset or two arrays."""
     evidence = getattr(scores, "evidence", scores)
@@ -180,6 +184,11 @@ class NeuronTable(WordTraits, _Scored):
         super().__init__(
             scores, threshold_d, threshold_g, concept_forms=list(concept_forms), **traits
         )
+        if self._words is not None:
+            ids, width = self.kept[:_WORDS_FIRST], self._d.shape[1]
+            found = self._words(ids // width, ids % width)
+            self.map_ids = int32_bytes(ids)
+            self.words = [[str(word) for word in line] for line in found]
 
     @property
     def _worker(self) -> Any:

@@ -32,6 +32,10 @@ const BASE = `
 .mmkn *, .mmkn *::before, .mmkn *::after { box-sizing: border-box; }
 .mmkn .card { background: var(--bg); border: 1px solid var(--line); border-radius: 10px; overflow: clip; }
 .mmkn .sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.mmkn [hidden] { display: none !important; }
+.mmkn input[type="number"] { appearance: textfield; -moz-appearance: textfield; }
+.mmkn input[type="number"]::-webkit-inner-spin-button { display: none; }
+.mmkn .part.line { flex-direction: row; flex-wrap: wrap; align-items: center; }
 .mmkn .part { display: flex; flex-direction: column; gap: 8px; padding: 12px 14px; min-width: 0; background: var(--bg); }
 .mmkn h3 { all: unset; display: block; font-weight: 600; }
 .mmkn .head { display: flex; gap: 8px; align-items: baseline; flex-wrap: wrap; min-width: 0; }

@@ -48,7 +48,7 @@ export function neuronPage(session: Session): HTMLElement {
     }
     fill(title, session.name(id));
     fill(words, `difference ${short(e.difference[id])} · GradCAM ${short(e.gradcam[id])} · writes ${(session.words(id) ?? []).map((w) => w.trim()).join(", ") || "…"}`);
-    open.hidden = session.blocked() !== null;
+    open.hidden = session.blocked() !== null || store.get("thumbnails") === undefined;
   });
   return el;
 }

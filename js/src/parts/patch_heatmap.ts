@@ -36,7 +36,11 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   opacity.addEventListener("input", () => store.preview({ opacity: Number(opacity.value) / 100 }));
   opacity.addEventListener("change", () => store.commit());
   const swipe = h("input", { type: "range", min: 0, max: 100, "aria-label": "swipe between the picture and the inpainted one", value: 100 });
-  swipe.addEventListener("input", () => store.touch("view"));
+  swipe.style.setProperty("--fill", "100%");
+  swipe.addEventListener("input", () => {
+    swipe.style.setProperty("--fill", `${swipe.value}%`);
+    store.touch("view");
+  });
   const maps = h("select", { "aria-label": "colour map" }, ...SEQUENTIAL.map((name) => h("option", { value: name }, name)));
   maps.addEventListener("change", () => store.commit({ colormap: maps.value }));
   const toggle = (label: string, name: "smooth" | "signed" | "above_percentile", title: string): { el: HTMLElement; box: HTMLInputElement } => {

@@ -10,7 +10,7 @@ import type { TraitName } from "../core/traits";
 import { density, type Density } from "./density";
 import { thresholdSliders } from "./threshold_sliders";
 
-const LEFT = 44;
+const LEFT = 56;
 const BOTTOM = 36;
 const TOP = 8;
 const RIGHT = 8;
