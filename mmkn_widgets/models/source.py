@@ -13,6 +13,15 @@ __all__ = ["FOLDER", "find_source", "one_line", "read_config"]
 FOLDER = "config.json, weights (model.safetensors), and a tokenizer and processor beside them"
 
 
+#: model_type -> why not even its own code helps
+_PINNED = {
+    "mplug_owl2": (
+        "its code is pinned to transformers 4.31 and replaces parts of that release's Llama; the "
+        "nearest supported model is LLaVA-1.5 ('llava-hf/llava-1.5-7b-hf')"
+    ),
+}
+
+
 def find_source(name: str) -> str:
     """Return the folder or hub name behind what the user wrote."""
     if name == "pocket":
@@ -69,6 +78,8 @@ def read_config(source: str, name: str, revision: str | None, trust: bool) -> An
 def _refuse_remote_code(written: dict[str, Any], name: str, trust: bool) -> None:
     from transformers import CONFIG_MAPPING
 
+    if written["model_type"] in _PINNED:
+        raise NotSupported(f"model: {name}: {_PINNED[written['model_type']]}")
     if "auto_map" in written and written["model_type"] not in CONFIG_MAPPING and not trust:
         raise _remote_code_error(name)
 
@@ -82,6 +93,9 @@ def _remote_code_error(name: str) -> NotSupported:
 
 def _config_error(error: Exception, name: str, trust: bool) -> Exception:
     text = one_line(error)
+    for kind, reason in _PINNED.items():
+        if kind in text:
+            return NotSupported(f"model: {name}: {reason}")
     if "trust_remote_code" in text and not trust:
         return _remote_code_error(name)
     if "model type" in text.lower() and "does not recognize" in text.lower():

@@ -69,6 +69,7 @@ def test_a_file_instead_of_a_folder(folder: Path) -> None:
         ('{"a": 1}', "names no model_type"),
         ("[]", "names no model_type"),
         ('{"model_type": "llava9000"}', "does not know the model type"),
+        ('{"model_type": "mplug_owl2", "auto_map": {}}', "nearest supported model is LLaVA-1.5"),
     ],
 )
 def test_a_config_that_is_none(folder: Path, config: str, said: str) -> None:
