@@ -291,13 +291,13 @@ class Study:
         painted = [geometry.paint(values, size=geometry.shape) for values in chosen]
         return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
 
-    def words(self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray, k: int = 6) -> list[list[str]]:
+    def words(
+        self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray, k: int = 6
+    ) -> list[list[str]]:
         """Return the `k` words each neuron writes most, the sign of its activation applied."""
         from ..activations.decode import decode_rows
 
-        return decode_rows(
-            self.model, rows, indices, k=k, signs=self.evidence["activation"].values
-        )
+        return decode_rows(self.model, rows, indices, k=k, signs=self.evidence["activation"].values)
 
     def tokens(
         self, scene: int, row: int, index: int
