@@ -7,25 +7,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from .._errors import BadArgument, bad_argument
+from .._errors import bad_argument
 from .._jobs import CancelToken, Progress
 from .._provenance import provenance
-from ..activations import record
 from ..inpainting import get_inpainter
 from .concept import Concept, as_concept
 from .predicting import Prediction, predictions
+from .scoring import Options, Sums, batches, fitting_batch, run_batch
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from ..datasets import Scene
-    from ..models import MultimodalModel, Prepared
+    from ..models import MultimodalModel
 
 __all__ = ["collect", "scene_mask"]
-
-_POSITIONS = ("predicting", "image", "all")
 
 
 def scene_mask(scene: Scene, concept: Concept) -> np.ndarray:
@@ -63,9 +60,10 @@ def collect(
     reduce: str = "max",
     difference: str = "absolute",
     target: str = "log_prob",
+    tokens: str = "first",
     caption: str = "greedy",
     prompt: str | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     keep_pairs: bool = False,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
@@ -86,14 +84,18 @@ def collect(
         Over positions, within each pair; then the mean over pairs.
     difference : {"absolute", "signed"}
     target : {"log_prob", "logit"}
-        y, the score of the concept's first token at the predicting position.
+        y, the score of the concept at the predicting position.
+    tokens : {"first", "all"}
+        A concept of several tokens: y is the score of the first, or the sum over all of them, each
+        at the position that predicts it (which are then the predicting positions).
     caption : {"greedy", "reference"}
         See `predictions`.
     prompt : str, optional
-    batch_size : int
-        Pictures per forward.
+    batch_size : int, optional
+        Pairs per pass; by default as many as fit, at most 16.
     keep_pairs : bool
-        Also keep ``pair_difference`` (scene, layer, neuron), which the permutation test needs.
+        Also keep ``pair_difference`` and ``pair_gradcam`` (scene, layer, neuron), which the
+        permutation test needs.
     progress, cancel : optional
 
     Returns
@@ -102,8 +104,9 @@ def collect(
         float32 variables of dims (layer, neuron), NaN where a layer is narrower: ``difference``
         (stage 1), ``gradcam`` (stage 2, reduced activation x gradient), ``gradient_sum`` (sum over
         all positions of activation x gradient), ``contribution`` (equation of Pan et al.),
-        ``activation`` (mean at the predicting position). Per ``scene``: ``log_prob``,
-        ``log_prob_inpainted``. Attributes: concept, tokens, skipped scenes, inpainter, provenance.
+        ``activation`` (mean at the predicting position). Per ``scene`` that was used: ``log_prob``
+        and ``log_prob_inpainted`` of the concept, ``caption``, ``token``, ``token_text``.
+        Attributes: concept, tokens, skipped scenes, inpainter, provenance.
 
     Raises
     ------
@@ -115,245 +118,93 @@ def collect(
     .. [1] Sato and Takagi 2025, arXiv 2503.22941, section 3.
     .. [2] Pan et al. 2024, arXiv 2311.07470, equation 4.
     """
-    import xarray as xr
-
-    for name, given, known in (
-        ("positions", positions, _POSITIONS),
-        ("reduce", reduce, ("max", "mean")),
-        ("difference", difference, ("absolute", "signed")),
-        ("target", target, ("log_prob", "logit")),
-    ):
-        if given not in known:
-            raise bad_argument(name, given, "one of " + ", ".join(map(repr, known)))
+    options = Options(positions, reduce, difference, target, tokens, prompt)
     wanted = as_concept(concept)
+    chosen = list(scenes)
+    if not chosen:
+        raise bad_argument("scenes", [], f"at least one scene that shows {wanted.word!r}")
     if model.tokenizer is not None:
         wanted.token_ids(model.tokenizer)
-    masks = [scene_mask(scene, wanted) for scene in scenes]
+    masks = [scene_mask(scene, wanted) for scene in chosen]
     painter = get_inpainter(inpainter)
+    sums = Sums(model, keep_pairs)
     with model.interventions.suspended():
+        if batch_size is None:
+            first = model.prepare([chosen[0].image], prompt)
+            batch_size = fitting_batch(model, first.n_tokens + 16)
         found, skipped = predictions(
-            model, wanted, scenes, caption=caption, prompt=prompt, batch_size=batch_size
-        )
-        sums = _Sums(model, keep_pairs)
-        done = 0
-        for batch in _batches(found, batch_size):
+            model, wanted, chosen,
+            caption=caption, prompt=prompt, batch_size=batch_size, cancel=cancel,
+        )  # fmt: skip
+        for batch in batches(found, batch_size):
             if cancel is not None:
                 cancel.raise_if_cancelled()
-            chosen = [scenes[p.scene] for p in batch]
-            gone = [painter(s.image, masks[p.scene], s) for s, p in zip(chosen, batch, strict=True)]
-            _score(
-                model,
-                batch,
-                [scene.image for scene in chosen],
-                gone,
-                sums,
-                (positions, reduce, difference, target, prompt),
-            )
-            done += len(batch)
+            here = [chosen[p.scene] for p in batch]
+            gone = [painter(s.image, masks[p.scene], s) for s, p in zip(here, batch, strict=True)]
+            run_batch(model, batch, [scene.image for scene in here], gone, options, sums)
             if progress is not None:
-                progress(f"scoring neurons for {wanted.word}", done, len(found))
-    data = sums.means()
+                progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
+    made = _labelled(model, wanted, chosen, found, sums)
+    made.attrs.update(
+        concept=wanted.word,
+        model=model.name,
+        tokens=json.dumps(wanted.tokenisation(model.tokenizer) if model.tokenizer else {}),
+        skipped=json.dumps(skipped),
+        inpainter=str(painter.name),
+        target=target,
+        units="nats" if target == "log_prob" else "logit",
+        provenance=json.dumps(
+            provenance(
+                "collect",
+                model=model.name,
+                weights=model.weights_hash,
+                concept=wanted.to_dict(),
+                scenes=[f"{scene.source}/{scene.id}" for scene in chosen],
+                inpainter=str(painter.name),
+                inpainter_parameters=dict(getattr(painter, "parameters", None) or {}),
+                positions=positions,
+                reduce=reduce,
+                difference=difference,
+                target=target,
+                tokens=tokens,
+                caption=caption,
+                prompt=prompt,
+            )
+        ),
+    )
+    return made
+
+
+def _labelled(
+    model: MultimodalModel,
+    concept: Concept,
+    scenes: Sequence[Scene],
+    found: Sequence[Prediction],
+    sums: Sums,
+) -> xr.Dataset:
+    import xarray as xr
+
+    data, pairs = sums.means(), sums.each()
     width = np.asarray([site.width for site in model.sites])
     outside = np.arange(model.n_neurons)[None] >= width[:, None]
-    for values in data.values():
+    for values in (*data.values(), *pairs.values()):
         values[..., outside] = np.nan
-    order = np.argsort([p.scene for p in sums.order])
-    made = xr.Dataset(
+    order = np.argsort(sums.order)
+    written = [model.decode([one.token]) for one in found]
+    return xr.Dataset(
         {
-            **{name: (("layer", "neuron"), data[name]) for name in _Sums.NAMES},
-            **(
-                {"pair_difference": (("scene", "layer", "neuron"), data["pair_difference"][order])}
-                if keep_pairs
-                else {}
-            ),
+            **{name: (("layer", "neuron"), values) for name, values in data.items()},
+            **{name: (("scene", "layer", "neuron"), values) for name, values in pairs.items()},
             "log_prob": ("scene", np.asarray(sums.log_prob, np.float32)[order]),
-            "log_prob_inpainted": ("scene", np.asarray(sums.log_prob_gone, np.float32)[order]),
+            "log_prob_inpainted": ("scene", np.asarray(sums.log_prob_inpainted, np.float32)[order]),
         },
         coords={
             "layer": [site.layer for site in model.sites],
             "expert": ("layer", [site.expert for site in model.sites]),
             "neuron": np.arange(model.n_neurons),
-            "scene": [str(scenes[p.scene].id) for p in found],
-            "caption": ("scene", np.asarray([p.caption for p in found], dtype=str)),
-        },
-        attrs={
-            "concept": wanted.word,
-            "model": model.name,
-            "tokens": json.dumps(wanted.tokenisation(model.tokenizer) if model.tokenizer else {}),
-            "skipped": json.dumps(skipped),
-            "inpainter": str(painter.name),
-            "target": target,
-            "units": "nats" if target == "log_prob" else "logit",
+            "scene": [str(scenes[one.scene].id) for one in found],
+            "caption": ("scene", np.asarray([one.caption for one in found], dtype=str)),
+            "token": ("scene", np.asarray([one.token for one in found], np.int64)),
+            "token_text": ("scene", np.asarray(written, dtype=str)),
         },
     )
-    made.attrs["provenance"] = json.dumps(
-        provenance(
-            "collect",
-            model=model.name,
-            weights=model.weights_hash,
-            concept=wanted.to_dict(),
-            scenes=[f"{scene.source}/{scene.id}" for scene in scenes],
-            inpainter=str(painter.name),
-            positions=positions,
-            reduce=reduce,
-            difference=difference,
-            target=target,
-            caption=caption,
-            prompt=prompt,
-        )
-    )
-    return made
-
-
-class _Sums:
-    """Running sums over pairs."""
-
-    NAMES = ("difference", "gradcam", "gradient_sum", "contribution", "activation")
-
-    def __init__(self, model: MultimodalModel, keep_pairs: bool) -> None:
-        shape = (len(model.sites), model.n_neurons)
-        self.total = {name: np.zeros(shape, np.float64) for name in self.NAMES}
-        self.pairs: list[np.ndarray] | None = [] if keep_pairs else None
-        self.log_prob: list[float] = []
-        self.log_prob_gone: list[float] = []
-        self.order: list[Prediction] = []
-
-    def add(self, name: str, values: torch.Tensor) -> None:
-        """Add values of shape (pair, site, neuron)."""
-        array = values.float().cpu().numpy()
-        self.total[name] += array.sum(0, dtype=np.float64)
-        if name == "difference" and self.pairs is not None:
-            self.pairs.append(array)
-
-    def means(self) -> dict[str, np.ndarray]:
-        n = len(self.order)
-        data = {name: (total / n).astype(np.float32) for name, total in self.total.items()}
-        if self.pairs is not None:
-            data["pair_difference"] = np.concatenate(self.pairs).astype(np.float32)
-        return data
-
-
-def _batches(found: Sequence[Prediction], size: int) -> list[list[Prediction]]:
-    """Group predictions of equal length, so that no row is padded."""
-    by_length: dict[int, list[Prediction]] = {}
-    for prediction in found:
-        by_length.setdefault(len(prediction.prefix), []).append(prediction)
-    return [
-        group[start : start + size]
-        for _, group in sorted(by_length.items())
-        for start in range(0, len(group), size)
-    ]
-
-
-def _score(
-    model: MultimodalModel,
-    batch: Sequence[Prediction],
-    originals: Sequence[Any],
-    inpainted: Sequence[Any],
-    sums: _Sums,
-    options: tuple[str, str, str, str, str | None],
-) -> None:
-    positions, reduce, difference, target, prompt = options
-    prefixes = [list(p.prefix) for p in batch]
-    prepared = model.prepare(list(originals), prompt, continuation=prefixes)
-    tokens = torch.tensor([p.token for p in batch], device=model.device)
-    with record(model, gradients=True, batch=len(batch)) as seen:
-        y, log_prob = _target(model, prepared, tokens, target, grad=True)
-    grads = seen.gradients(y)
-    before = {row: value.detach() for row, value in seen.values.items()}
-    del seen, y
-    gone = model.prepare(list(inpainted), prompt, continuation=prefixes)
-    with torch.no_grad(), record(model, batch=len(batch)) as second:
-        _, log_prob_gone = _target(model, gone, tokens, target, grad=False)
-    length = before[0].shape[1]
-    inside, last = _inside(model, prepared, length, positions)
-    if second.values[0].shape[1] != length:
-        raise BadArgument(
-            f"inpainter: the inpainted picture gives {second.values[0].shape[1]} tokens, the "
-            f"original {length}; the inpainter has to keep the picture's size"
-        )
-    shape = (len(batch), len(model.sites), model.n_neurons)
-    out = {name: torch.zeros(shape, device="cpu") for name in _Sums.NAMES}
-    unembedding = model.unembedding
-    rows_at = torch.arange(len(batch))
-    for site in model.sites:
-        o, g = before[site.row].float(), grads[site.row].float() * before[site.row].float()
-        d = o - second.values[site.row].float()
-        if difference == "absolute":
-            d = d.abs()
-        at = last.to(o.device)
-        here = o[rows_at.to(o.device), at]
-        directions = unembedding[tokens.to(unembedding.device)].float()
-        w_out = model.w_out(site.layer, site.expert)
-        written = directions.to(w_out.device) @ w_out.float()
-        for name, values in (
-            ("difference", _reduce(d, inside, at, reduce)),
-            ("gradcam", _reduce(g, inside, at, reduce)),
-            ("gradient_sum", (g * _valid(prepared, length, g.device)).sum(1)),
-            ("contribution", here * written.to(here.device)),
-            ("activation", here),
-        ):
-            out[name][:, site.row, : site.width] = values.cpu()
-    for name, values in out.items():
-        sums.add(name, values)
-    sums.order += list(batch)
-    sums.log_prob += log_prob.tolist()
-    sums.log_prob_gone += log_prob_gone.tolist()
-
-
-def _target(
-    model: MultimodalModel, prepared: Prepared, tokens: torch.Tensor, target: str, *, grad: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run forward; return y and the log-probability of the tokens, each of shape (batch,)."""
-    even = len(set(prepared.lengths)) == 1
-    logits = model.forward(prepared, logits_to_keep=1 if even else None, grad=grad).logits
-    if even:
-        at = logits[:, -1]
-    else:
-        shift = logits.shape[1] - max(prepared.lengths)
-        last = torch.tensor(prepared.lengths, device=logits.device) - 1 + shift
-        at = logits[torch.arange(len(tokens), device=logits.device), last]
-    with torch.set_grad_enabled(grad):
-        chosen = tokens.to(at.device)[:, None]
-        log_prob = torch.log_softmax(at.float(), -1).gather(1, chosen)[:, 0]
-        y = log_prob if target == "log_prob" else at.float().gather(1, chosen)[:, 0]
-    return y, log_prob.detach().cpu()
-
-
-def _inside(
-    model: MultimodalModel, prepared: Prepared, length: int, positions: str
-) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Return the positions as bool (batch, token), None for predicting; and the predicting ones."""
-    shift = length - max(prepared.lengths) if prepared.lengths else 0
-    last = torch.tensor([max(0, n - 1 + shift) for n in prepared.lengths]).clamp(max=length - 1)
-    if positions == "predicting":
-        return None, last
-    inside = torch.zeros(len(prepared), length, dtype=torch.bool)
-    for row, token_map in enumerate(model.token_maps(prepared)):
-        roles = np.asarray(token_map.role[:length])
-        wanted = roles == "image" if positions == "image" else np.asarray(token_map.valid[:length])
-        if not wanted.any():
-            raise BadArgument(
-                f"positions: got {positions!r}, but {model.name} has no image tokens in the "
-                "sequence; use 'predicting' or 'all'"
-            )
-        inside[row, : len(wanted)] = torch.from_numpy(wanted)
-    return inside, last
-
-
-def _valid(prepared: Prepared, length: int, device: torch.device) -> torch.Tensor:
-    shift = length - max(prepared.lengths)
-    lengths = torch.tensor(prepared.lengths, device=device)[:, None] + shift
-    return (torch.arange(length, device=device)[None] < lengths)[..., None]
-
-
-def _reduce(
-    values: torch.Tensor, inside: torch.Tensor | None, last: torch.Tensor, how: str
-) -> torch.Tensor:
-    """Reduce (batch, token, neuron) over the positions to (batch, neuron)."""
-    if inside is None:
-        return values[torch.arange(len(values), device=values.device), last]
-    chosen = inside.to(values.device)[..., None]
-    if how == "max":
-        return values.masked_fill(~chosen, -torch.inf).amax(1)
-    return (values * chosen).sum(1) / chosen.sum(1)

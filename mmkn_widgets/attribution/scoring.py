@@ -1,0 +1,240 @@
+"""One forward and backward over a batch of pairs: every score of every neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .._errors import BadArgument, NotSupported, bad_argument
+from ..activations.record import record
+from ..models.image_positions import image_mask, inserted
+from .predicting import Prediction
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel, Prepared
+
+__all__ = ["NAMES", "Options", "Sums", "batches", "fitting_batch", "run_batch"]
+
+#: Variables of the evidence, each (layer, neuron).
+NAMES = ("difference", "gradcam", "gradient_sum", "contribution", "activation")
+_KNOWN = {
+    "positions": ("predicting", "image", "all"),
+    "reduce": ("max", "mean"),
+    "difference": ("absolute", "signed"),
+    "target": ("log_prob", "logit"),
+    "tokens": ("first", "all"),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What section 4.1 of the first paper leaves open; see `collect`."""
+
+    positions: str = "predicting"
+    reduce: str = "max"
+    difference: str = "absolute"
+    target: str = "log_prob"
+    tokens: str = "first"
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in _KNOWN.items():
+            if getattr(self, name) not in known:
+                wanted = "one of " + ", ".join(map(repr, known))
+                raise bad_argument(name, getattr(self, name), wanted)
+
+
+class Sums:
+    """Running sums over pairs.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    keep_pairs : bool
+        Also keep stage 1 and stage 2 of every pair.
+    """
+
+    def __init__(self, model: MultimodalModel, keep_pairs: bool) -> None:
+        self.shape = (len(model.sites), model.n_neurons)
+        self.total = {name: np.zeros(self.shape, np.float64) for name in NAMES}
+        kept = ("difference", "gradcam") if keep_pairs else ()
+        self.pairs: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+        self.log_prob: list[float] = []
+        self.log_prob_inpainted: list[float] = []
+        self.order: list[int] = []
+
+    def add(self, found: dict[str, torch.Tensor]) -> None:
+        """Add values of shape (pair, site, neuron)."""
+        for name, values in found.items():
+            array = values.numpy()
+            self.total[name] += array.sum(0, dtype=np.float64)
+            if name in self.pairs:
+                self.pairs[name].append(array)
+
+    def means(self) -> dict[str, np.ndarray]:
+        """Return float32 means over pairs, (layer, neuron)."""
+        n = len(self.order)
+        return {name: (total / n).astype(np.float32) for name, total in self.total.items()}
+
+    def each(self) -> dict[str, np.ndarray]:
+        """Return what was kept of every pair, (scene, layer, neuron), in the scenes' order."""
+        order = np.argsort(self.order)
+        return {f"pair_{name}": np.concatenate(v)[order] for name, v in self.pairs.items()}
+
+
+def fitting_batch(model: MultimodalModel, n_tokens: int) -> int:
+    """Return how many pairs a pass can take: 16, or fewer where a pair's graph is large."""
+    size = torch.empty((), dtype=model.dtype).element_size()
+    pair = 8 * len(model.sites) * n_tokens * model.n_neurons * size
+    room = 2 * 2**30
+    if model.device.type == "cuda":
+        room = int(torch.cuda.mem_get_info(model.device)[0] * 0.6)
+    return int(min(16, max(1, room // pair)))
+
+
+def batches(found: Sequence[Prediction], size: int) -> list[list[Prediction]]:
+    """Group predictions of equal length, so that no row is padded."""
+    by_length: dict[tuple[int, int], list[Prediction]] = {}
+    for one in found:
+        by_length.setdefault((len(one.prefix), len(one.tokens)), []).append(one)
+    return [
+        group[start : start + size]
+        for _, group in sorted(by_length.items())
+        for start in range(0, len(group), size)
+    ]
+
+
+def run_batch(
+    model: MultimodalModel,
+    batch: Sequence[Prediction],
+    originals: Sequence[Any],
+    inpainted: Sequence[Any],
+    options: Options,
+    sums: Sums,
+) -> None:
+    """Score one batch of pairs whose prefixes are equally long, and add it to the sums."""
+    n_sub = len(batch[0].tokens) if options.tokens == "all" else 1
+    targets = torch.tensor([one.tokens[:n_sub] for one in batch])
+    forced = [[*one.prefix, *one.tokens[: n_sub - 1]] for one in batch]
+    prepared = model.prepare(list(originals), options.prompt, continuation=forced)
+    with record(model, gradients=True) as seen:
+        y, log_prob = _target(model, prepared, targets, options.target, grad=True)
+    grads = seen.gradients(y)
+    before = {row: value.detach() for row, value in seen.values.items()}
+    seen.values.clear()
+    del y
+    gone = model.prepare(list(inpainted), options.prompt, continuation=forced)
+    with record(model) as second:
+        _, log_prob_gone = _target(model, gone, targets, options.target, grad=False)
+    length = before[0].shape[1]
+    if second.values[0].shape[1] != length:
+        raise BadArgument(
+            f"inpainter: the inpainted picture gives {second.values[0].shape[1]} tokens, the "
+            f"original {length}; the inpainter has to keep the picture's size"
+        )
+    valid, ends = _valid(prepared, length)
+    predicting = ends[:, None] - torch.arange(n_sub - 1, -1, -1)  # (batch, sub-token)
+    inside = _inside(model, prepared, length, valid, predicting, options.positions)
+    out = {name: torch.zeros(len(batch), *sums.shape) for name in NAMES}
+    unembedding = model.unembedding
+    directions = unembedding[targets.to(unembedding.device)].float()  # (batch, sub-token, hidden)
+    for site in model.sites:
+        o = before.pop(site.row).float()
+        g = grads.pop(site.row).float() * o
+        d = o - second.values.pop(site.row).float()
+        if options.difference == "absolute":
+            d = d.abs()
+        here = o[torch.arange(len(o), device=o.device)[:, None], predicting.to(o.device)]
+        w_out = model.w_out(site.layer, site.expert)
+        written = directions.to(w_out.device) @ w_out.float()
+        scores = {
+            "difference": _reduce(d, inside, predicting, options),
+            "gradcam": _reduce(g, inside, predicting, options),
+            "gradient_sum": (g * valid.to(g.device)[..., None]).sum(1),
+            "contribution": (here * written.to(here.device)).sum(1),
+            "activation": here.mean(1),
+        }
+        for name, values in scores.items():
+            out[name][:, site.row, : site.width] = values.cpu()
+    sums.add(out)
+    sums.order += [one.scene for one in batch]
+    sums.log_prob += log_prob.tolist()
+    sums.log_prob_inpainted += log_prob_gone.tolist()
+
+
+def _target(
+    model: MultimodalModel, prepared: Prepared, targets: torch.Tensor, target: str, *, grad: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run forward; return y and the log-probability of the tokens, each of shape (batch,)."""
+    n_sub = targets.shape[1]
+    even = len(set(prepared.lengths)) == 1
+    output = model.forward(prepared, logits_to_keep=n_sub if even else None, grad=grad)
+    logits = getattr(output, "logits", None)
+    if logits is None:
+        raise NotSupported(f"target: {type(model.hf).__name__} has no logits, so no score of words")
+    if even:
+        at = logits[:, -n_sub:]
+    else:
+        last = torch.tensor(prepared.lengths) - 1 + logits.shape[1] - max(prepared.lengths)
+        places = (last[:, None] - torch.arange(n_sub - 1, -1, -1)).to(logits.device)
+        at = logits[torch.arange(len(places), device=logits.device)[:, None], places]
+    with torch.set_grad_enabled(grad):
+        chosen = targets.to(at.device)[..., None]
+        log_prob = torch.log_softmax(at.float(), -1).gather(2, chosen).sum((1, 2))
+        y = log_prob if target == "log_prob" else at.float().gather(2, chosen).sum((1, 2))
+    return y, log_prob.detach().cpu()
+
+
+def _valid(prepared: Prepared, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which positions are tokens, bool (batch, token), and the last of each row."""
+    more = length - max(prepared.lengths)  # image embeddings that the model itself puts in front
+    lengths = torch.tensor(prepared.lengths) + more
+    return torch.arange(length)[None] < lengths[:, None], (lengths - 1).clamp(min=0)
+
+
+def _inside(
+    model: MultimodalModel,
+    prepared: Prepared,
+    length: int,
+    valid: torch.Tensor,
+    predicting: torch.Tensor,
+    positions: str,
+) -> torch.Tensor | None:
+    """Return the positions that count, bool (batch, token); None for the predicting ones."""
+    if positions == "all":
+        return valid
+    if positions == "predicting":
+        return None
+    inside = torch.zeros_like(valid)
+    if model.stack == "encoder" or not model.is_encoder_decoder:
+        before, behind = inserted(model, prepared.inputs)
+        known = torch.from_numpy(image_mask(model, prepared.inputs))
+        inside[:, :before] = True
+        inside[:, before : before + known.shape[1]] |= known[:, : length - before]
+        if behind:
+            inside[:, length - behind :] = True
+    inside &= valid
+    if not inside.any(1).all():
+        raise BadArgument(
+            f"positions: got 'image', but {model.name} has no image tokens in the sequence of this "
+            "stack; use 'predicting' or 'all'"
+        )
+    return inside
+
+
+def _reduce(
+    values: torch.Tensor, inside: torch.Tensor | None, predicting: torch.Tensor, options: Options
+) -> torch.Tensor:
+    """Reduce (batch, token, neuron) over the positions to (batch, neuron)."""
+    if inside is None:
+        rows = torch.arange(len(values), device=values.device)[:, None]
+        chosen = values[rows, predicting.to(values.device)]
+        return chosen.amax(1) if options.reduce == "max" else chosen.mean(1)
+    mask = inside.to(values.device)[..., None]
+    if options.reduce == "max":
+        return values.masked_fill(~mask, -torch.inf).amax(1)
+    return (values * mask).sum(1) / mask.sum(1)
