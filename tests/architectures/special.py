@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiny import HEAD_DIM, HIDDEN, IMAGE, LAYERS, PATCH, VOCABULARY
+from tiny import HEAD_DIM, HIDDEN, IMAGE, PATCH
 
 _ROPE = {"rope_theta": 10000.0, "rope_type": "default"}
-_TILES = [[IMAGE, 2 * IMAGE], [2 * IMAGE, IMAGE], [2 * IMAGE, 2 * IMAGE]]
-_HALF = HEAD_DIM // 2
 #: codes of a VQ tokenizer, as the vocabulary names them
 _CHAMELEON = {"<image>": 150, **{f"IMGIMG{'ABCDEFGHIJ'[i]}Z": 100 + i for i in range(10)}}
 _EMU3 = {
@@ -170,7 +168,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "llava": {"image_token_index": 150},
 }
 
-#: shapes of pixels that the general rules of ``pixels.py`` cannot guess, by architecture
+#: architectures that cannot be built here, and why
 NOT_BUILT: dict[str, str] = {
     "evolla": "transformers' Auto class refuses its configuration (a protein model, no pictures)",
     "fast_vlm": "its vision tower needs timm, which needs torchvision",
@@ -178,5 +176,4 @@ NOT_BUILT: dict[str, str] = {
     "perception_lm": "its vision tower needs timm, which needs torchvision",
 }
 
-__all__ = ["NOT_BUILT", "PATCH", "SETTINGS", "VOCABULARY"]
-_ = (LAYERS, _TILES, _HALF)
+__all__ = ["NOT_BUILT", "SETTINGS"]
