@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -50,6 +50,9 @@ class NeuronSet:
         What each neuron writes.
     provenance : mapping, optional
         How the set was made.
+    sign : sequence of int, optional
+        Sign of each neuron's activation where the concept is predicted, -1, 0 or 1: a neuron that
+        fires negatively writes the words at the other end of its column.
 
     Examples
     --------
@@ -61,8 +64,16 @@ class NeuronSet:
     True
     """
 
-    #: sign of every neuron's activation, (site, neuron), where the method that chose them knows it
-    _signs: np.ndarray | None = None
+    __slots__ = ("_place", "_provenance", "expert", "index", "layer", "score", "sign", "words")
+
+    layer: np.ndarray
+    index: np.ndarray
+    expert: np.ndarray
+    score: np.ndarray
+    sign: np.ndarray | None
+    words: tuple[tuple[str, ...], ...] | None
+    _provenance: str
+    _place: dict[tuple[int, int, int], int]
 
     def __init__(
         self,
@@ -72,23 +83,45 @@ class NeuronSet:
         score: Sequence[float] | np.ndarray | None = None,
         words: Sequence[Sequence[str]] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        sign: Sequence[int] | np.ndarray | None = None,
     ) -> None:
         n = len(layer)
-        self.layer = np.asarray(layer, np.int64).reshape(n)
-        self.index = _column("index", index, n, np.int64)
-        self.expert = _column("expert", np.full(n, -1) if expert is None else expert, n, np.int64)
-        self.score = _column("score", np.zeros(n) if score is None else score, n, np.float32)
-        self.words = None if words is None else tuple(tuple(map(str, each)) for each in words)
-        if self.words is not None and len(self.words) != n:
-            raise bad_argument("words", f"{len(self.words)} lists", f"one for each of {n} neurons")
-        self.provenance: dict[str, Any] = dict(provenance or {})
-        self._place = dict(zip(self.places, range(n), strict=True))
+        columns = {
+            "layer": _column("layer", layer, n, np.int64),
+            "index": _column("index", index, n, np.int64),
+            "expert": _column("expert", np.full(n, -1) if expert is None else expert, n, np.int64),
+            "score": _column("score", np.zeros(n) if score is None else score, n, np.float32),
+            "sign": None if sign is None else _column("sign", np.sign(sign), n, np.int64),
+        }
+        for name, array in columns.items():
+            if array is not None:
+                array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        own = None if words is None else tuple(tuple(map(str, each)) for each in words)
+        if own is not None and len(own) != n:
+            raise bad_argument("words", f"{len(own)} lists", f"one for each of {n} neurons")
+        object.__setattr__(self, "words", own)
+        object.__setattr__(self, "_provenance", json.dumps(dict(provenance or {}), default=str))
+        object.__setattr__(self, "_place", dict(zip(self.places, range(n), strict=True)))
         if len(self._place) != n:
             raise bad_argument("index", "the same neuron twice", "each neuron once")
         if n and (int(self.layer.min()) < 0 or int(self.index.min()) < 0):
             raise bad_argument("layer, index", "a negative number", "numbers from 0")
-        for array in (self.layer, self.index, self.expert, self.score):
-            array.flags.writeable = False
+        if not np.isfinite(self.score).all():
+            raise bad_argument("score", "NaN or infinity", "numbers")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a NeuronSet is immutable; make a new one instead of setting {name}")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __reduce__(self) -> Any:
+        return NeuronSet.from_json, (self.to_json(),)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the set was made; a copy."""
+        return dict(json.loads(self._provenance))
 
     # -- a sequence ----------------------------------------------------------------------------
 
@@ -105,6 +138,16 @@ class NeuronSet:
     def __iter__(self) -> Iterator[Neuron]:
         for place, score in zip(self.places, self.score.tolist(), strict=True):
             yield Neuron(place[0], place[2], place[1], score)
+
+    @overload
+    def __getitem__(self, place: int) -> Neuron: ...
+    @overload
+    def __getitem__(self, place: slice) -> NeuronSet: ...
+    def __getitem__(self, place: int | slice) -> Neuron | NeuronSet:
+        if isinstance(place, slice):
+            return self.take(np.arange(len(self))[place])
+        layer, expert, index = self.places[place]
+        return Neuron(layer, index, expert, float(self.score[place]))
 
     def __contains__(self, neuron: object) -> bool:
         place = getattr(neuron, "place", neuron)
@@ -127,16 +170,15 @@ class NeuronSet:
     def take(self, which: Sequence[int] | np.ndarray) -> NeuronSet:
         """Return the neurons at these places of the order."""
         chosen = np.asarray(which, np.int64)
-        taken = NeuronSet(
+        return NeuronSet(
             self.layer[chosen],
             self.index[chosen],
             self.expert[chosen],
             self.score[chosen],
             None if self.words is None else [self.words[i] for i in chosen],
             self.provenance,
+            None if self.sign is None else self.sign[chosen],
         )
-        taken._signs = self._signs
-        return taken
 
     def top(self, n: int) -> NeuronSet:
         """Return the first `n`."""
@@ -153,6 +195,9 @@ class NeuronSet:
         words = None
         if self.words is not None and new.words is not None:
             words = [*self.words, *new.words]
+        sign = None
+        if self.sign is not None and new.sign is not None:
+            sign = np.concatenate([self.sign, new.sign])
         return NeuronSet(
             np.concatenate([self.layer, new.layer]),
             np.concatenate([self.index, new.index]),
@@ -160,6 +205,7 @@ class NeuronSet:
             np.concatenate([self.score, new.score]),
             words,
             {"method": "union", "of": [self.provenance, other.provenance]},
+            sign,
         )
 
     def __and__(self, other: NeuronSet) -> NeuronSet:
@@ -207,10 +253,15 @@ class NeuronSet:
         """
         from ..activations.decode import decode_rows
 
-        words = decode_rows(model, self.rows(model), self.index, k=k, signs=self._signs)
-        made = NeuronSet(self.layer, self.index, self.expert, self.score, words, self.provenance)
-        made._signs = self._signs
-        return made
+        rows = self.rows(model)
+        signs = None
+        if self.sign is not None:
+            signs = np.zeros((len(model.sites), model.n_neurons), np.float32)
+            signs[rows, self.index] = self.sign
+        words = decode_rows(model, rows, self.index, k=k, signs=signs)
+        return NeuronSet(
+            self.layer, self.index, self.expert, self.score, words, self.provenance, self.sign
+        )
 
     # -- out and in -----------------------------------------------------------------------------
 
@@ -236,6 +287,8 @@ class NeuronSet:
             if neuron.expert >= 0:
                 entry["expert"] = neuron.expert
             entry["score"] = neuron.score
+            if self.sign is not None:
+                entry["sign"] = int(self.sign[number])
             if self.words is not None:
                 entry["words"] = list(self.words[number])
             neurons.append(entry)
@@ -274,6 +327,7 @@ class NeuronSet:
                 [float(n["score"]) for n in neurons],
                 words,
                 data.get("provenance", {}),
+                [int(n["sign"]) for n in neurons] if neurons and "sign" in neurons[0] else None,
             )
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, BadArgument):

@@ -48,6 +48,7 @@ def two_stage(
     threshold_g: float | None = None,
     quantile_d: float | None = None,
     quantile_g: float | None = None,
+    candidates: float | None = None,
     top: int | None = None,
 ) -> NeuronSet:
     """Keep neurons whose activation changes with the object and whose GradCAM score is high.
@@ -60,6 +61,8 @@ def two_stage(
         Absolute thresholds of stage 1 and stage 2; a stage without a threshold keeps all.
     quantile_d, quantile_g : float, optional
         Thresholds as quantiles over all neurons, between 0 and 1.
+    candidates : float, optional
+        Instead of a threshold of stage 1: the share of all neurons that it keeps.
     top : int, optional
         Of those that pass, the best by stage 2.
 
@@ -71,12 +74,35 @@ def two_stage(
     Raises
     ------
     BadArgument
-        If a threshold is given both ways, or a quantile is outside 0 to 1.
+        If a threshold is given in two ways, or a quantile or share is outside 0 to 1.
+
+    Notes
+    -----
+    Both stages compare maxima: "there is a position p with x[p] > t" is "max over p of x > t".
+    With no argument at all: ``candidates=0.05, top=60``.
 
     References
     ----------
     .. [1] Sato and Takagi 2025, arXiv 2503.22941, equations 3 to 5.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> d, g = np.float32([[0.9, 0.1, 0.8]]), np.float32([[0.2, 0.9, 0.5]])
+    >>> dims = ("layer", "neuron")
+    >>> evidence = xr.Dataset({"difference": (dims, d), "gradcam": (dims, g)}, {"layer": [0]})
+    >>> [neuron.index for neuron in two_stage(evidence, threshold_d=0.5, threshold_g=0.1)]
+    [2, 0]
     """
+    given = (threshold_d, threshold_g, quantile_d, quantile_g, candidates, top)
+    if all(value is None for value in given):
+        candidates, top = 0.05, 60
+    if candidates is not None:
+        if threshold_d is not None or quantile_d is not None:
+            raise bad_argument("candidates", candidates, "None beside a threshold of stage 1")
+        if not 0 < candidates <= 1:
+            raise bad_argument("candidates", candidates, "a share above 0, at most 1")
+        quantile_d = 1 - candidates
     difference = evidence["difference"].values
     cam = evidence["gradcam"].values
     limit_d = _limit("d", difference, threshold_d, quantile_d)
@@ -91,6 +117,7 @@ def two_stage(
         threshold_g=_finite(limit_g),
         quantile_d=quantile_d,
         quantile_g=quantile_g,
+        candidates=candidates,
         top=top,
     )
     return neuron_set(evidence, np.where(inside, cam, np.nan), top, made)
@@ -100,16 +127,18 @@ def neuron_set(
     labels: xr.Dataset | xr.DataArray, scores: np.ndarray, top: int | None, made: dict[str, object]
 ) -> NeuronSet:
     """Return the neurons whose score is a number, largest first."""
+    import xarray as xr
+
     rows, index = np.nonzero(np.isfinite(scores))
     values = scores[rows, index]
     order = np.argsort(-values, kind="stable")[:top]
     rows, index = rows[order], index[order]
     layer = np.asarray(labels["layer"].values)[rows]
     expert = np.asarray(labels["expert"].values)[rows] if "expert" in labels.coords else None
-    found = NeuronSet(layer, index, expert, values[order], provenance=made)
-    if "activation" in labels:
-        found._signs = np.sign(np.nan_to_num(labels["activation"].values))
-    return found
+    sign = None
+    if isinstance(labels, xr.Dataset) and "activation" in labels:
+        sign = np.sign(labels["activation"].values[rows, index])
+    return NeuronSet(layer, index, expert, values[order], provenance=made, sign=sign)
 
 
 def top_neurons(score: xr.DataArray, n: int) -> NeuronSet:
