@@ -29,15 +29,25 @@ scenes = mmkn.datasets.pocket_world("val").with_concept("car", 12)
 study = mmkn.study(model, "car", scenes)
 """
 SHOW = "explorer = mmkn.Explorer(study)\nexplorer"
-PARTS = (
-    "PatchHeatmap",
-    "ThresholdPlane",
-    "NeuronTable",
-    "TokenStrip",
-    "CaptionDiff",
-    "MaskPainter",
-    "AblationPanel",
-)
+BEFORE, AFTER = "a red car next to a tall tree", "a red house next to a tall tree"
+#: part: the cell that shows it, after STUDY
+PARTS = {
+    "PatchHeatmap": """
+top = study.neurons().top(8)
+grids = study.maps([n.layer for n in top], [n.index for n in top], scene=0)
+telea = mmkn.inpainting.get_inpainter("telea")
+without = telea(scenes[0].image, scenes[0].mask("car"))
+w.PatchHeatmap(scenes[0].image, grids, inpainted=without)""",
+    "ThresholdPlane": "w.ThresholdPlane(study)",
+    "NeuronTable": "w.NeuronTable(study, concept_forms=['car'])",
+    "TokenStrip": """
+tokens = model.token_maps(model.prepare(scenes[0].image))[0]
+steps = zip(tokens.text, tokens.role, tokens.step)
+w.TokenStrip(list(steps), range(len(tokens.text)), "position")""",
+    "CaptionDiff": f"w.CaptionDiff({BEFORE!r}, {AFTER!r}, concept='car')",
+    "MaskPainter": "w.MaskPainter(scenes[0].image, {'car': scenes[0].mask('car')})",
+    "AblationPanel": "w.AblationPanel(study)",
+}
 
 
 def _page(browser: Browser, width: int, height: int) -> Page:
@@ -93,8 +103,8 @@ def main(target: Path) -> None:
         folder = home / "notebooks"
         folder.mkdir()
         write_notebook(folder / "explorer.ipynb", [STUDY, SHOW])
-        parts = [f"mmkn.widgets.{part}(study)" for part in PARTS]
-        write_notebook(folder / "parts.ipynb", [STUDY, *parts])
+        imports = "import mmkn_widgets.widgets as w\n"
+        write_notebook(folder / "parts.ipynb", [imports + STUDY, *PARTS.values()])
         with JupyterServer(folder, home / "lab") as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
             for theme in THEMES:
