@@ -87,12 +87,12 @@ def _explorer(browser: Browser, server: JupyterServer, target: Path, kind: str, 
 
 
 def _parts(browser: Browser, server: JupyterServer, target: Path, theme: str) -> None:
-    page = _page(browser, 1200, 1200)
+    page = _page(browser, 900, 1300)
     notebook = _open(page, server, "parts.ipynb", THEMES[theme])
     for cell, part in enumerate(PARTS, 1):
         notebook.scroll_to(cell)
         _settle(page)
-        notebook.output(cell).screenshot(path=target / f"part_{part}_{theme}.png")
+        notebook.output(cell).locator(".mmkn").screenshot(path=target / f"part_{part}_{theme}.png")
     notebook.close()
 
 
