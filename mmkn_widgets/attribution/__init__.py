@@ -1,8 +1,10 @@
 """Which neurons hold a concept: scores, thresholds, controls, neuron sets."""
 
 from .concept import Concept, as_concept, inflect
+from .controls import random_like, random_uniform
 from .evidence import collect, scene_mask
-from .methods import METHODS, integrated_gradients, random_like, random_uniform, score
+from .integrated import integrated_gradients
+from .methods import METHODS, score
 from .neurons import Neuron, NeuronSet
 from .predicting import Prediction, find_word, predictions
 from .thresholds import otsu, permutation_threshold, quantile_threshold

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from .._errors import bad_argument
+from .._errors import BadArgument, bad_argument
 from .._provenance import provenance
-from .concept import Concept, as_concept
+from .concept import Concept
+from .controls import exists, random_like
 from .evidence import collect
-from .neurons import NeuronSet
-from .predicting import predictions
+from .integrated import integrated_gradients
+from .two_stage import two_stage
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from ..models import MultimodalModel
 
-__all__ = ["METHODS", "integrated_gradients", "random_like", "random_uniform", "score"]
+__all__ = ["METHODS", "score"]
 
+#: Everything that `score` knows.
 METHODS = (
+    "two_stage",
     "activation_difference",
     "gradcam",
     "contribution",
@@ -32,17 +34,23 @@ METHODS = (
     "integrated_gradients",
     "activation",
     "random",
+    "random_like",
 )
+
+#: Options that belong to one method or to the filter; all others go to `collect`.
+_FILTER = ("threshold_d", "quantile_d", "candidates")
+_INTEGRATED = ("steps", "target", "caption", "prompt", "progress", "cancel")
 
 
 def score(
     method: str,
-    model: MultimodalModel,
-    concept: str | Concept,
-    scenes: Sequence[Scene],
+    model: MultimodalModel | xr.Dataset,
+    concept: str | Concept | None = None,
+    scenes: Sequence[Scene] | None = None,
     *,
     evidence: xr.Dataset | None = None,
     seed: int = 0,
+    top: int = 60,
     **options: Any,
 ) -> xr.DataArray:
     """Score every neuron by one method.
@@ -50,19 +58,25 @@ def score(
     Parameters
     ----------
     method : str
+        ``two_stage`` (stage 2 of the neurons that pass stage 1, NaN elsewhere),
         ``activation_difference`` (stage 1 alone), ``gradcam`` (stage 2 alone), ``contribution``
         (Pan et al.), ``gradient`` (Schwettmann et al. 2023: stage 2 at image tokens),
         ``integrated_gradients`` (knowledge neurons, 20 steps), ``activation`` (magnitude at the
-        predicting position), ``random``.
-    model : MultimodalModel
+        predicting position), ``random``, ``random_like`` (random, with the layer histogram of
+        two_stage's `top`; NaN elsewhere).
+    model : MultimodalModel, or xarray.Dataset
+        The model; or evidence alone, for the methods that need no more.
     concept : str or Concept
     scenes : sequence of Scene
     evidence : xarray.Dataset, optional
         From `collect` on the same scenes, so that it is not computed again.
     seed : int
-        Of ``random``.
+        Of the random methods.
+    top : int
+        Neurons of ``random_like``.
     **options
-        Of `collect` (and ``steps`` of `integrated_gradients`).
+        Of `collect`; ``steps`` of `integrated_gradients`; ``threshold_d``, ``quantile_d`` or
+        ``candidates`` (0.05) of ``two_stage``.
 
     Returns
     -------
@@ -72,194 +86,86 @@ def score(
     Raises
     ------
     BadArgument
-        If the method is unknown.
-    """
-    if method not in METHODS:
-        raise bad_argument("method", method, "one of " + ", ".join(METHODS))
-    if method == "integrated_gradients":
-        return integrated_gradients(model, concept, scenes, **options)
-    if method == "gradient":
-        made = collect(model, concept, scenes, **{**options, "positions": "image"})
-        return made["gradcam"].rename("gradient").assign_attrs(provenance=made.attrs["provenance"])
-    if method == "random":
-        return _random(model, seed)
-    made = collect(model, concept, scenes, **options) if evidence is None else evidence
-    name = "difference" if method == "activation_difference" else method
-    values = made[name]
-    if method == "activation":
-        values = abs(values)
-    return values.rename(method).assign_attrs(provenance=made.attrs.get("provenance", ""))
-
-
-def _labels(model: MultimodalModel) -> dict[str, Any]:
-    return {
-        "layer": [site.layer for site in model.sites],
-        "expert": ("layer", [site.expert for site in model.sites]),
-        "neuron": np.arange(model.n_neurons),
-    }
-
-
-def _width(model: MultimodalModel) -> np.ndarray:
-    width = np.asarray([site.width for site in model.sites])
-    return np.arange(model.n_neurons)[None] < width[:, None]
-
-
-def _random(model: MultimodalModel, seed: int) -> xr.DataArray:
-    import xarray as xr
-
-    values = np.random.default_rng(seed).random((len(model.sites), model.n_neurons), np.float32)
-    values[~_width(model)] = np.nan
-    made = json.dumps(provenance("random", seed=seed))
-    return xr.DataArray(
-        values, _labels(model), ("layer", "neuron"), name="random", attrs={"provenance": made}
-    )
-
-
-def random_uniform(n: int, model: MultimodalModel, seed: int = 0) -> NeuronSet:
-    """Draw `n` distinct neurons, all equally likely.
+        If the method is unknown, or needs the model and only evidence was given.
 
     Examples
     --------
     >>> import mmkn_widgets as mmkn
-    >>> len(random_uniform(5, mmkn.load_model("pocket"), seed=1))
-    5
+    >>> model = mmkn.load_model("pocket")
+    >>> score("random", model, seed=3).dims
+    ('layer', 'neuron')
     """
-    rows, index = np.nonzero(_width(model))
-    if not 0 <= n <= len(rows):
-        raise bad_argument("n", n, f"a number from 0 to {len(rows)}")
-    chosen = np.random.default_rng(seed).choice(len(rows), n, replace=False)
-    return _from_rows(
-        model, rows[chosen], index[chosen], provenance("random_uniform", n=n, seed=seed)
-    )
+    if method not in METHODS:
+        raise bad_argument("method", method, "one of " + ", ".join(METHODS))
+    found: Any = model
+    if hasattr(model, "data_vars"):
+        evidence, found = found, None
+    filtering = {name: options.pop(name) for name in _FILTER if name in options}
+    if method in ("integrated_gradients", "gradient", "random", "random_like") and found is None:
+        raise bad_argument("model", "evidence alone", f"the model too, for method {method!r}")
+    if method == "random":
+        return _random(found, seed)
+    if evidence is not None and method not in ("integrated_gradients", "gradient"):
+        made = evidence
+    elif concept is None or scenes is None:
+        raise BadArgument(f"concept, scenes: got None, which method {method!r} needs")
+    elif method != "integrated_gradients":
+        where = {"positions": "image"} if method == "gradient" else {}
+        made = collect(found, concept, scenes, **{**options, **where})
+    else:
+        chosen = {name: value for name, value in options.items() if name in _INTEGRATED}
+        return integrated_gradients(found, concept, scenes, **chosen)
+    if method == "random_like":
+        return _random_like(found, made, seed, top, filtering)
+    if method == "two_stage":
+        return _two_stage(made, filtering)
+    name = {"activation_difference": "difference", "gradient": "gradcam"}.get(method, method)
+    values = abs(made[name]) if method == "activation" else made[name]
+    return _named(values, method, str(made.attrs.get("provenance", "")))
 
 
-def random_like(neurons: NeuronSet, model: MultimodalModel, seed: int = 0) -> NeuronSet:
-    """Draw as many other neurons from the same layers.
-
-    Parameters
-    ----------
-    neurons : NeuronSet
-        Gives the layer histogram; its own neurons are not drawn where enough others are there.
-    model : MultimodalModel
-    seed : int
-    """
-    rng = np.random.default_rng(seed)
-    inside = neurons.mask(model)
-    rows: list[int] = []
-    index: list[int] = []
-    for site in model.sites:
-        wanted = int(inside[site.row].sum())
-        others = np.flatnonzero(~inside[site.row][: site.width])
-        pool = others if len(others) >= wanted else np.arange(site.width)
-        drawn = rng.choice(pool, wanted, replace=False)
-        rows += [site.row] * wanted
-        index += drawn.tolist()
-    made = provenance("random_like", n=len(neurons), seed=seed)
-    return _from_rows(model, np.asarray(rows, int), np.asarray(index, int), made)
+def _named(values: xr.DataArray, method: str, made: str) -> xr.DataArray:
+    return values.astype(np.float32).rename(method).assign_attrs(provenance=made)
 
 
-def _from_rows(
-    model: MultimodalModel, rows: np.ndarray, index: np.ndarray, made: dict[str, Any]
-) -> NeuronSet:
-    sites = [model.sites[int(row)] for row in rows]
-    return NeuronSet(
-        [site.layer for site in sites], index, [site.expert for site in sites], provenance=made
-    )
+def _two_stage(evidence: xr.Dataset, filtering: dict[str, Any]) -> xr.DataArray:
+    passed = two_stage(evidence, **(filtering or {"candidates": 0.05}))
+    values = np.full(evidence["gradcam"].shape, np.nan, np.float32)
+    rows = _rows(evidence, passed)
+    values[rows, passed.index] = passed.score
+    made = json.dumps(passed.provenance)
+    return _named(evidence["gradcam"].copy(data=values), "two_stage", made)
 
 
-def integrated_gradients(
-    model: MultimodalModel,
-    concept: str | Concept,
-    scenes: Sequence[Scene],
-    *,
-    steps: int = 20,
-    caption: str = "greedy",
-    prompt: str | None = None,
-    **_: Any,
-) -> xr.DataArray:
-    """Integrate the gradient of the concept's log-probability from zero to the activation.
+def _rows(labels: xr.Dataset, neurons: Any) -> np.ndarray:
+    """Return each neuron's row in arrays (layer, neuron)."""
+    layers = labels["layer"].values.tolist()
+    experts = labels["expert"].values.tolist() if "expert" in labels.coords else [-1] * len(layers)
+    row_of = {place: row for row, place in enumerate(zip(layers, experts, strict=True))}
+    return np.asarray([row_of[(n.layer, n.expert)] for n in neurons], np.int64)
 
-    Layer by layer, at the predicting position, as for knowledge neurons: the activations of one
-    layer are scaled from 0 to their value while everything below stays.
 
-    Parameters
-    ----------
-    model : MultimodalModel
-    concept : str or Concept
-    scenes : sequence of Scene
-    steps : int
-        Of the right Riemann sum.
-    caption, prompt
-        As in `collect`.
-
-    Returns
-    -------
-    xarray.DataArray
-        float32, dims (layer, neuron), mean over scenes, in nats.
-
-    References
-    ----------
-    .. [1] Dai et al. 2022, "Knowledge neurons in pretrained transformers", equation 5.
-    """
+def _random(model: Any, seed: int) -> xr.DataArray:
     import xarray as xr
 
-    if steps < 1:
-        raise bad_argument("steps", steps, "a whole number from 1")
-    wanted = as_concept(concept)
-    total = np.zeros((len(model.sites), model.n_neurons), np.float64)
-    with model.interventions.suspended():
-        found, _skipped = predictions(model, wanted, scenes, caption=caption, prompt=prompt)
-        for item in found:
-            picture = scenes[item.scene].image
-            prepared = model.prepare(
-                [picture] * steps, prompt, continuation=[list(item.prefix)] * steps
-            )
-            for site in model.sites:
-                total[site.row, : site.width] += _integrate(
-                    model, prepared, site, item.token, steps
-                )
-    values = (total / len(found)).astype(np.float32)
-    values[~_width(model)] = np.nan
-    made = json.dumps(
-        provenance(
-            "integrated_gradients",
-            model=model.name,
-            concept=wanted.word,
-            steps=steps,
-            caption=caption,
-            scenes=[str(scene.id) for scene in scenes],
-        )
-    )
-    return xr.DataArray(
-        values,
-        _labels(model),
-        ("layer", "neuron"),
-        name="integrated_gradients",
-        attrs={"provenance": made, "units": "nats"},
-    )
+    values = np.random.default_rng(seed).random((len(model.sites), model.n_neurons), np.float32)
+    values[~exists(model)] = np.nan
+    labels = {
+        "layer": [site.layer for site in model.sites],
+        "expert": ("layer", [site.expert for site in model.sites]),
+        "neuron": np.arange(model.n_neurons),
+    }
+    made = json.dumps(provenance("random", seed=seed))
+    return _named(xr.DataArray(values, labels, ("layer", "neuron")), "random", made)
 
 
-def _integrate(
-    model: MultimodalModel, prepared: Any, site: Any, token: int, steps: int
-) -> np.ndarray:
-    """Return one layer's integrated gradients in one picture, (neuron,); a batch row is a step."""
-    kept: dict[str, torch.Tensor] = {}
-
-    def scale(activation: torch.Tensor) -> torch.Tensor:
-        folded = activation.detach().view(steps, -1, activation.shape[-1]).clone()
-        kept["value"] = folded[0, -1].clone()
-        share = torch.arange(1, steps + 1, device=folded.device, dtype=folded.dtype) / steps
-        kept["scaled"] = (share[:, None] * kept["value"]).requires_grad_(True)
-        return torch.cat([folded[:, :-1], kept["scaled"][:, None]], 1).reshape(activation.shape)
-
-    handle = site.hook(scale)
-    try:
-        logits = model.forward(prepared, logits_to_keep=1, grad=True).logits
-        with torch.enable_grad():
-            y = torch.log_softmax(logits[:, -1].float(), -1)[:, token].sum()
-    finally:
-        handle.remove()
-    (grad,) = torch.autograd.grad(y, [kept["scaled"]], allow_unused=True)
-    if grad is None:
-        return np.zeros(site.width)
-    return (kept["value"].float() * grad.float().mean(0)).cpu().numpy()
+def _random_like(
+    model: Any, evidence: xr.Dataset, seed: int, top: int, filtering: dict[str, Any]
+) -> xr.DataArray:
+    chosen = two_stage(evidence, **{"top": top, **(filtering or {"candidates": 0.05})})
+    drawn = random_like(chosen, model, seed)
+    values = np.full(evidence["gradcam"].shape, np.nan, np.float32)
+    order = np.random.default_rng(seed).random(len(drawn), np.float32)
+    values[drawn.rows(model), drawn.index] = order
+    made = json.dumps(drawn.provenance)
+    return _named(evidence["gradcam"].copy(data=values), "random_like", made)

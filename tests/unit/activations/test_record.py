@@ -73,11 +73,16 @@ def test_gradient_x_activation_is_captums(model, inputs) -> None:
 
 
 def test_integrated_gradients_are_captums(model) -> None:
-    from mmkn_widgets.attribution.methods import _integrate
+    from mmkn_widgets.attribution.integrated import scaled_rows
 
     scene = mmkn.datasets.pocket_world("val", 1)[0]
     steps, token, site = 8, 11, model.sites[4]
-    ours = _integrate(model, model.prepare([scene.image] * steps), site, token, steps)
+    many = model.prepare([scene.image] * steps)
+
+    def run() -> torch.Tensor:
+        return model.forward(many, logits_to_keep=1, grad=True).logits[:, -1]
+
+    ours = scaled_rows(model, [site.row], steps, run, token)[site.row]
     one = model.prepare([scene.image])
     with torch.no_grad(), record(model) as seen:
         model.forward(one)

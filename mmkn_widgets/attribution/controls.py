@@ -1,0 +1,74 @@
+"""Random controls: as many neurons, anywhere or in the same layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._errors import bad_argument
+from .._provenance import provenance
+from .neurons import NeuronSet
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
+
+__all__ = ["exists", "random_like", "random_uniform"]
+
+
+def exists(model: MultimodalModel) -> np.ndarray:
+    """Return which places of an array (layer, neuron) hold a neuron; narrow layers have fewer."""
+    width = np.asarray([site.width for site in model.sites])
+    return np.arange(model.n_neurons)[None] < width[:, None]
+
+
+def random_uniform(n: int, model: MultimodalModel, seed: int = 0) -> NeuronSet:
+    """Draw `n` distinct neurons, all equally likely.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> len(random_uniform(5, mmkn.load_model("pocket"), seed=1))
+    5
+    """
+    rows, index = np.nonzero(exists(model))
+    if not 0 <= n <= len(rows):
+        raise bad_argument("n", n, f"a number from 0 to {len(rows)}")
+    chosen = np.random.default_rng(seed).choice(len(rows), n, replace=False)
+    return _from_rows(
+        model, rows[chosen], index[chosen], provenance("random_uniform", n=n, seed=seed)
+    )
+
+
+def random_like(neurons: NeuronSet, model: MultimodalModel, seed: int = 0) -> NeuronSet:
+    """Draw as many other neurons from the same layers.
+
+    Parameters
+    ----------
+    neurons : NeuronSet
+        Gives the layer histogram; its own neurons are not drawn where enough others are there.
+    model : MultimodalModel
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    inside = neurons.mask(model)
+    rows: list[int] = []
+    index: list[int] = []
+    for site in model.sites:
+        wanted = int(inside[site.row].sum())
+        others = np.flatnonzero(~inside[site.row][: site.width])
+        pool = others if len(others) >= wanted else np.arange(site.width)
+        drawn = rng.choice(pool, wanted, replace=False)
+        rows += [site.row] * wanted
+        index += drawn.tolist()
+    made = provenance("random_like", n=len(neurons), seed=seed)
+    return _from_rows(model, np.asarray(rows, int), np.asarray(index, int), made)
+
+
+def _from_rows(
+    model: MultimodalModel, rows: np.ndarray, index: np.ndarray, made: dict[str, Any]
+) -> NeuronSet:
+    sites = [model.sites[int(row)] for row in rows]
+    return NeuronSet(
+        [site.layer for site in sites], index, [site.expert for site in sites], provenance=made
+    )
