@@ -106,12 +106,12 @@ def what_follows(
         Empty when the block adds `output` to its residual stream as it is.
     """
     if seen.after is None or seen.after.shape[-1] != output.shape[-1]:
-        return ("not followed: the block's output is not the residual stream",)
+        return ("not followed: the block returns more than one residual stream",)
     hidden = output.shape[-1]
     added = output.reshape(-1, hidden).double()
     after = seen.after.reshape(-1, hidden).double().to(added.device)
     if after.shape != added.shape:
-        return ("not followed: the block's output has another number of tokens",)
+        return ("not followed: the block returns more than one residual stream",)
     flat = [
         (name, given.reshape(-1, hidden).double(), made.reshape(-1, hidden).double())
         for name, given, made in seen.norms

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["load_model"]
 
+#: model_type -> the class that holds the language model as ``.model``: transformers 5.23 renames
+#: the keys of these folders for that class alone, its Auto class would leave weights random.
+_INSIDE = {"shieldgemma2": "ShieldGemma2ForImageClassification"}
+
 
 def load_model(
     model: str | PathLike[str] | Any,
@@ -177,6 +181,8 @@ def _load_weights(
         raise BadArgument(
             f"model: {name} cannot be loaded: {type(error).__name__}: {one_line(error)}"
         ) from error
+    if config.model_type in _INSIDE:
+        hf = hf.model
     if lost := sorted(info["missing_keys"]):
         more = f" and {len(lost) - 3} more" if lost[3:] else ""
         raise BadArgument(
@@ -193,6 +199,8 @@ def _auto_class(config: Any, name: str, trust: bool) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     kind = config.model_type
+    if kind in _INSIDE:
+        return getattr(transformers, _INSIDE[kind])
     remote = getattr(config, "auto_map", None) or {}
     if trust and "AutoModelForImageTextToText" not in remote and "AutoModelForCausalLM" in remote:
         return transformers.AutoModelForCausalLM

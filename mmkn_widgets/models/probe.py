@@ -169,7 +169,7 @@ def verify(
             continue
         missing = [s for s in model.sites if recorder.fired[s.row] != 1]
         if not missing:
-            return tuple(_check(model, site, recorder) for site in model.sites)
+            return _check_all(model, recorder)
         first = missing[0]
         problem = NotSupported(
             f"model: layer {first.layer}, {first.module_name}: the hook fired "
@@ -205,33 +205,48 @@ def _random_state(device: torch.device) -> torch.Tensor:
     return torch.get_rng_state()
 
 
-def _check(model: MultimodalModel, site: Site, recorder: _Recorder) -> SiteCheck:
-    seen = recorder.inputs[site.row]
-    if seen.shape[-1] != site.width:
-        raise NotSupported(
-            f"model: layer {site.layer}, {site.module_name}: the activation has {seen.shape[-1]} "
-            f"neurons, expected {site.width}"
-        )
+def _check_all(model: MultimodalModel, recorder: _Recorder) -> tuple[SiteCheck, ...]:
+    """Check a module once, for all its sites: one, or those of its routed experts."""
+    by_module: dict[str, list[Site]] = defaultdict(list)
+    for site in model.sites:
+        by_module[site.module_name].append(site)
+    mixed = {s.layer for s in model.sites if s.expert >= 0} | {r.layer for r in model.refused}
+    found: list[SiteCheck] = []
+    for name, sites in by_module.items():
+        error, tolerance = _check_module(name, sites, recorder)
+        layer = sites[0].layer
+        if recorder.places.get(name) is not None:  # it saw a part of the tokens only
+            behind: tuple[str, ...] = ("router",)
+        else:
+            output = recorder.outputs[name]
+            around = recorder.residual[layer]
+            behind = what_follows(around, output, tolerance, routed=layer in mixed)
+        rank = recorder.inputs[sites[0].row].dim()
+        found += [SiteCheck(site.row, rank, error, tolerance, behind) for site in sites]
+    return tuple(sorted(found, key=lambda check: check.row))
+
+
+def _check_module(name: str, sites: list[Site], recorder: _Recorder) -> tuple[float, float]:
+    """Return (error, tolerance) of a module's output, or refuse it."""
+    for site in sites:
+        seen = recorder.inputs[site.row]
+        if seen.shape[-1] != site.width:
+            raise NotSupported(
+                f"model: layer {site.layer}, {name}: the activation has {seen.shape[-1]} neurons, "
+                f"expected {site.width}"
+            )
+    site, seen = sites[0], recorder.inputs[sites[0].row]
     quantised = site.kind != "routed" and is_quantised(site.module)
     tolerance = QUANTISED_TOLERANCE if quantised else TOLERANCE.get(seen.dtype, 5e-2)
-    if site.kind == "routed":
-        error = _routed_error(model, site, recorder)
-    else:
-        written = write(site, seen)
-        error = relative_error(written, recorder.outputs[site.module_name])
+    written = _routed(sites, recorder) if site.kind == "routed" else write(site, seen)
+    error = relative_error(written, recorder.outputs[name])
     if not error <= tolerance:
         raise NotSupported(
-            f"model: layer {site.layer}, {site.module_name}: what the neurons write differs from "
-            f"the projection's output by {error:.2g} of its maximum, more than the {tolerance:g} "
-            f"that {str(seen.dtype).removeprefix('torch.')} explains"
+            f"model: layer {site.layer}, {name}: what the neurons write differs from the "
+            f"projection's output by {error:.2g} of its maximum, more than the {tolerance:g} that "
+            f"{str(seen.dtype).removeprefix('torch.')} explains"
         )
-    contribution = recorder.outputs[site.module_name]
-    dense_only = {site.layer for site in model.sites if site.expert < 0}
-    dense_only -= {s.layer for s in model.sites if s.expert >= 0}
-    dense_only -= {r.layer for r in model.refused}
-    routed_too = site.layer not in dense_only
-    behind = what_follows(recorder.residual[site.layer], contribution, tolerance, routed=routed_too)
-    return SiteCheck(site.row, seen.dim(), float(error), tolerance, behind)
+    return error, tolerance
 
 
 def write(site: Site, activation: torch.Tensor) -> torch.Tensor:
@@ -248,21 +263,19 @@ def relative_error(value: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
 
 
-def _routed_error(model: MultimodalModel, site: Site, recorder: _Recorder) -> float:
-    """Compare all experts of the site's module with its output, once per module."""
-    siblings = [s for s in model.sites if s.module is site.module]
-    if site is not siblings[0]:
-        return 0.0
-    output = recorder.outputs[site.module_name]
-    index, weight = recorder.routing[site.module_name]
+def _routed(sites: list[Site], recorder: _Recorder) -> torch.Tensor:
+    """Return what all experts of one module write together, weighted by the router."""
+    module, name = sites[0].module, sites[0].module_name
+    output = recorder.outputs[name]
+    index, weight = recorder.routing[name]
+    places = recorder.places[name]
     total = torch.zeros_like(output)
-    places = recorder.places[site.module_name]
-    for sibling in siblings:
-        expert = sibling.expert - sibling.first_expert
-        share = (weight * (index == expert)).sum(dim=-1, keepdim=True)
-        seen = recorder.inputs[sibling.row]
-        written = write(sibling, seen if places is None else seen[places])
-        if getattr(site.module, "has_post_expert_norm", False):
-            written = site.module.post_expert_norm(written)  # type: ignore[operator]
+    for site in sites:
+        seen = recorder.inputs[site.row]
+        written = write(site, seen if places is None else seen[places])
+        if getattr(module, "has_post_expert_norm", False):
+            written = module.post_expert_norm(written)  # type: ignore[operator]
+        chosen = index == site.expert - site.first_expert
+        share = (weight * chosen).sum(dim=-1, keepdim=True)
         total += (written * share.to(written.dtype)).reshape(output.shape)
-    return relative_error(total, output)
+    return total
