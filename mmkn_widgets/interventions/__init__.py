@@ -6,6 +6,7 @@ from .ablation import Ablation, ablate
 from .base import ActivationIntervention, Intervention, WeightIntervention
 from .editing import Edit, edit
 from .events import StackEvent
+from .hallucination import blame, corrections, reduce_hallucination
 from .learning import Goal
 from .patch import load_edit, save_edit
 from .patches import coverage, patch_mean
@@ -36,7 +37,9 @@ __all__ = [
     "WeightIntervention",
     "ablate",
     "ablate_rows",
+    "blame",
     "caption_rows",
+    "corrections",
     "coverage",
     "edit",
     "edit_report",
@@ -47,6 +50,7 @@ __all__ = [
     "predicted_change",
     "predicted_change_of",
     "predicted_from_sum",
+    "reduce_hallucination",
     "repeat",
     "save_edit",
     "trade_off",

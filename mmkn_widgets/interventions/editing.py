@@ -16,6 +16,7 @@ from ..attribution.concept import Concept, as_concept
 from .base import WeightIntervention
 from .closed_form import closed_form, signs_of, word_direction
 from .learning import Goal, optimise
+from .lessons import lessons, swaps
 from .neurons import count, neuron_rows
 from .report import EditReport, as_targets, edit_report
 from .weights import writable_columns
@@ -185,8 +186,22 @@ def edit(
         details: dict[str, Any] = {"alpha": alpha}
     else:
         goal = goal or Goal()
+        to = targets[0] if targets else None
+        size = goal.batch_size
+        with model.interventions.suspended():
+            swapped, others = swaps(model, concept, to, scenes or (), prompt, size)
+            changing = lessons(model, swapped, prompt, size, say=to is not None)
+            staying = lessons(model, others, prompt, size)
         deltas, details = optimise(
-            model, rows, concept, targets, scenes or (), goal, prompt, seed, progress, cancel
+            model,
+            rows,
+            changing,
+            staying,
+            goal,
+            seed=seed,
+            what=f"editing {concept.word}",
+            progress=progress,
+            cancel=cancel,
         )
     made = provenance(
         "edit",

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from .._errors import bad_argument
 from .._jobs import CancelToken, Progress
-from ..attribution.concept import Concept
-from .lessons import Lesson, lessons
+from .lessons import Lesson
 
 __all__ = ["Goal", "optimise"]
 
@@ -57,12 +56,12 @@ class Goal:
 def optimise(
     model: Any,
     rows: Mapping[int, np.ndarray],
-    source: Concept,
-    targets: Sequence[Concept],
-    scenes: Sequence[Any],
+    changing: Sequence[Lesson],
+    staying: Sequence[Lesson],
     goal: Goal,
-    prompt: str | None = None,
+    *,
     seed: int = 0,
+    what: str = "editing",
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
 ) -> tuple[dict[int, Tensor], dict[str, Any]]:
@@ -74,41 +73,35 @@ def optimise(
         Untouched: the changed weights are passed to its forward, never written.
     rows : mapping of int to numpy.ndarray
         Site row to neurons.
-    source : Concept
-        The word to replace.
-    targets : sequence of Concept
-        The word to say (the first one); empty to mute.
-    scenes : sequence of Scene
-        With and without the source.
+    changing, staying : sequence of Lesson
+        What should be said otherwise, and what should stay; one of each in every step.
     goal : Goal
         Losses and rate.
-    prompt : str, optional
-        The captioning prompt.
     seed : int
-        Order of the scenes.
+        Order of the lessons.
+    what : str
+        What `progress` says.
     progress, cancel : optional
-        Told and asked at every step.
+        Told and asked as it goes.
 
     Returns
     -------
     dict of int to Tensor, shape (hidden, neuron)
         Float32 deltas.
     dict
-        What to record: the goal, steps made, the last probability.
+        What to record: the goal, steps made, the last probability of the answers.
     """
     with model.interventions.suspended():
-        changing, staying = lessons(model, source, targets[:1], scenes, prompt, goal.batch_size)
         learner = _Learner(model, rows)
         adam = torch.optim.Adam(list(learner.theta.values()), lr=goal.rate)
         order = np.random.default_rng(seed)
-        reached = 0.0
-        done = 0
+        reached, done = 0.0, 0
         for step in range(goal.steps):
             if cancel is not None:
                 cancel.raise_if_cancelled()
-            batch = [changing[order.integers(len(changing))]]
+            batch = [changing[int(order.integers(len(changing)))]]
             if staying:
-                batch.append(staying[order.integers(len(staying))])
+                batch.append(staying[int(order.integers(len(staying)))])
             adam.zero_grad()
             loss = goal.norm * learner.size()
             for lesson in batch:
@@ -119,7 +112,7 @@ def optimise(
             if done % 5 == 0 or done == goal.steps:
                 reached = learner.reached(changing)
                 if progress is not None:
-                    progress(f"editing {source.word}, probability {reached:.2f}", done, goal.steps)
+                    progress(f"{what}, probability {reached:.2f}", done, goal.steps)
                 if reached >= goal.stop_at:
                     break
     details = {"goal": asdict(goal), "steps": done, "probability": round(reached, 4)}

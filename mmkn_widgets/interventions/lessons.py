@@ -13,7 +13,7 @@ from .._errors import bad_argument
 from ..attribution.concept import Concept
 from ..attribution.predicting import find_word
 
-__all__ = ["Lesson", "lessons"]
+__all__ = ["Lesson", "Text", "lessons", "swaps", "write"]
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,36 @@ class Lesson:
     say: bool
 
 
-def lessons(
+@dataclass(frozen=True)
+class Text:
+    """A caption to learn from.
+
+    Attributes
+    ----------
+    scene : Scene
+        Its picture.
+    ids : tuple of int
+        The teacher-forced caption.
+    at, n : int
+        Where the answer stands in it, and how many tokens it has; -1 and 0 for a caption that
+        should stay as it is.
+    """
+
+    scene: Any
+    ids: tuple[int, ...]
+    at: int = -1
+    n: int = 0
+
+
+def swaps(
     model: Any,
     source: Concept,
-    targets: Sequence[Concept],
+    target: Concept | None,
     scenes: Sequence[Any],
     prompt: str | None,
     batch_size: int,
-) -> tuple[list[Lesson], list[Lesson]]:
-    """Caption scenes and make lessons of those that name the source, and of the others.
+) -> tuple[list[Text], list[Text]]:
+    """Caption scenes, and put the target in place of the source.
 
     Parameters
     ----------
@@ -69,20 +90,20 @@ def lessons(
         With nothing active.
     source : Concept
         The word to be replaced.
-    targets : sequence of Concept
-        The word to be said, or none.
+    target : Concept or None
+        The word to be said; None when the source is to be muted.
     scenes : sequence of Scene
         Pictures.
     prompt : str, optional
         The captioning prompt.
     batch_size : int
-        Captions in a lesson.
+        Pictures in a generation.
 
     Returns
     -------
-    list of Lesson
-        Captions that name the source, the word replaced.
-    list of Lesson
+    list of Text
+        Captions that name the source, the word replaced; when muting, as they are.
+    list of Text
         Captions that do not.
 
     Raises
@@ -90,66 +111,93 @@ def lessons(
     BadArgument
         If no caption names the source.
     """
-    answer = None
-    if targets:
-        forms = targets[0].token_ids(model.tokenizer)
-        answer = list(next(iter(forms.values())))
-    with_source: list[tuple[Any, list[int], int, int]] = []
-    without: list[tuple[Any, list[int], int, int]] = []
-    for start in range(0, len(scenes), batch_size):
-        group = scenes[start : start + batch_size]
-        written = model.generate(model.prepare([s.image for s in group], prompt)).token_ids
-        for scene, ids in zip(group, written, strict=True):
-            at = find_word(model, ids, source)
-            if at is None:
-                without.append((scene, list(ids), -1, 0))
-                continue
-            end = next(
-                n for n in range(at + 1, len(ids) + 1) if source.named_in(model.decode(ids[at:n]))
-            )
-            if answer is None:
-                with_source.append((scene, list(ids), at, 1))
-            else:
-                with_source.append((scene, [*ids[:at], *answer, *ids[end:]], at, len(answer)))
+    answer: list[int] | None = None
+    if target is not None:
+        answer = list(next(iter(target.token_ids(model.tokenizer).values())))
+    with_source: list[Text] = []
+    without: list[Text] = []
+    for scene, ids in write(model, scenes, prompt, batch_size):
+        at = find_word(model, ids, source)
+        if at is None:
+            without.append(Text(scene, tuple(ids)))
+            continue
+        end = next(
+            n for n in range(at + 1, len(ids) + 1) if source.named_in(model.decode(ids[at:n]))
+        )
+        said = ids[at : at + 1] if answer is None else answer
+        rest = ids[at + 1 :] if answer is None else ids[end:]
+        with_source.append(Text(scene, (*ids[:at], *said, *rest), at, len(said)))
     if not with_source:
         raise bad_argument(
             "scenes", f"{len(scenes)} scenes", f"some whose caption names {source.word!r}"
         )
-    return (
-        [
-            _lesson(model, group, prompt, bool(targets))
-            for group in _groups(with_source, batch_size)
-        ],
-        [_lesson(model, group, prompt, True) for group in _groups(without, batch_size)],
-    )
+    return with_source, without
+
+
+def write(
+    model: Any, scenes: Sequence[Any], prompt: str | None, batch_size: int
+) -> list[tuple[Any, list[int]]]:
+    """Return each scene with the ids of its greedy caption."""
+    made: list[tuple[Any, list[int]]] = []
+    for group in _groups(list(scenes), batch_size):
+        written = model.generate(model.prepare([s.image for s in group], prompt)).token_ids
+        made += zip(group, (list(ids) for ids in written), strict=True)
+    return made
+
+
+def lessons(
+    model: Any,
+    texts: Sequence[Text],
+    prompt: str | None,
+    batch_size: int,
+    *,
+    say: bool = True,
+    once: bool = True,
+) -> list[Lesson]:
+    """Return batches of captions with what the model says of them now.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        With nothing active.
+    texts : sequence of Text
+        Captions.
+    prompt : str, optional
+        The captioning prompt.
+    batch_size : int
+        Captions in a lesson.
+    say : bool
+        Whether the answers are to be said, or not to be said.
+    once : bool
+        Whether an answer should not be said again behind its place.
+    """
+    return [_lesson(model, group, prompt, say, once) for group in _groups(list(texts), batch_size)]
 
 
 def _groups(items: list[Any], size: int) -> list[list[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _lesson(
-    model: Any, group: Sequence[tuple[Any, list[int], int, int]], prompt: str | None, say: bool
-) -> Lesson:
-    captions = [ids for _, ids, _, _ in group]
-    prepared = model.prepare([s.image for s, _, _, _ in group], prompt, continuation=captions)
+def _lesson(model: Any, group: Sequence[Text], prompt: str | None, say: bool, once: bool) -> Lesson:
+    captions = [list(text.ids) for text in group]
+    prepared = model.prepare([text.scene.image for text in group], prompt, continuation=captions)
     total = max(prepared.lengths)
     # the output of the prompt's last token is the caption's first, the caption's last ends it
     width = total - min(prepared.prompt_lengths) + 1
     with torch.no_grad():
         logits = model.forward(prepared, logits_to_keep=width).logits[:, -width:]
     before = torch.log_softmax(logits.float(), dim=-1)
-    shape = before.shape[:2]
-    asked = torch.zeros(shape, dtype=torch.bool)
+    asked = torch.zeros(before.shape[:2], dtype=torch.bool)
     behind, valid = torch.zeros_like(asked), torch.zeros_like(asked)
     answers: list[int] = []
-    for row, (_, ids, at, n) in enumerate(group):
+    for row, text in enumerate(group):
         first = prepared.prompt_lengths[row] - 1 - (total - width)
-        valid[row, first : first + len(ids) + 1] = True
-        if at >= 0:
-            asked[row, first + at : first + at + n] = True
-            behind[row, first + at + n : first + len(ids) + 1] = True
-            answers += ids[at : at + n]
+        valid[row, first : first + len(text.ids) + 1] = True
+        if text.at >= 0:
+            end = text.at + text.n
+            asked[row, first + text.at : first + end] = True
+            behind[row, first + end : first + len(text.ids) + 1] = once
+            answers += text.ids[text.at : end]
     where = before.device
     return Lesson(
         prepared.inputs,

@@ -37,7 +37,7 @@ class EditReport:
     shortened : float
         Of all captions: those with fewer words than before.
     repeated : float
-        Of successes: those that name the target twice.
+        Of successes whose caption did not name the target before: those that name it twice.
     n_with, n_without : int
         Captions that named the source, and that did not.
     n_neurons : int
@@ -169,9 +169,10 @@ def _count(
     gone = [pair for pair in with_source if not source.named_in(pair[1])]
     good = [pair for pair in gone if not targets or says(pair[1])]
     new_to_it = [pair for pair in without if not says(pair[0])]
+    fresh = [pair for pair in good if not says(pair[0])]
     twice = sum(
         any(sum(after.lower().split().count(form) for form in t.forms) > 1 for t in targets)
-        for _, after in good
+        for before, after in fresh
     )
     return EditReport(
         source=source.word,
@@ -183,7 +184,7 @@ def _count(
         kept_other=_kept(without, words),
         leaked=_share(sum(says(b) for _, b in new_to_it), len(new_to_it) if targets else 0),
         shortened=_share(sum(len(b.split()) < len(a.split()) for a, b in pairs), len(pairs)),
-        repeated=_share(twice, len(good)),
+        repeated=_share(twice, len(fresh)),
         n_with=len(with_source),
         n_without=len(without),
         n_neurons=n_neurons,

@@ -24,8 +24,13 @@ class TradeOffPoint:
         Neurons that it touches.
     hallucinated : float
         Share of pictures without the object whose caption names it.
+    chair : float
+        Share of pictures without the object whose caption names any category that is not there
+        (CHAIR_s): a cure that only says another wrong word does not lower it.
     recall : float
         Share of pictures with the object whose caption names it.
+    kept : float
+        Of the categories that captions named rightly before, this one apart: those still named.
     identical : float
         Share of all captions unchanged.
     """
@@ -33,7 +38,9 @@ class TradeOffPoint:
     name: str
     n_neurons: int
     hallucinated: float
+    chair: float
     recall: float
+    kept: float
     identical: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,6 +55,7 @@ def trade_off(
     absent: Sequence[Any],
     present: Sequence[Any],
     *,
+    words: Sequence[str] | None = None,
     prompt: str | None = None,
     batch_size: int = 32,
 ) -> list[TradeOffPoint]:
@@ -63,6 +71,8 @@ def trade_off(
         The word.
     absent, present : sequence of Scene
         Pictures without the object (of a kind where it is named nevertheless), and with it.
+    words : sequence of str, optional
+        All categories; by default those of the scenes and the concept's.
     prompt : str, optional
         The captioning prompt.
     batch_size : int
@@ -75,14 +85,30 @@ def trade_off(
     """
     wanted = as_concept(concept)
     scenes = [*absent, *present]
+    known = words or sorted({wanted.word, *(c for s in scenes for c in s.categories)})
+    concepts = {word: as_concept(word) for word in known}
+
+    def said(captions: Sequence[str]) -> list[set[str]]:
+        return [{w for w, c in concepts.items() if c.named_in(caption)} for caption in captions]
+
+    def false(scene: Any, named: set[str]) -> bool:
+        return any(not any(concepts[w].named_in(c) for c in scene.categories) for w in named)
 
     def point(name: str, n_neurons: int, captions: list[str]) -> TradeOffPoint:
-        named = [wanted.named_in(caption) for caption in captions]
+        named, now = [wanted.named_in(caption) for caption in captions], said(captions)
+        right = [
+            word in after
+            for scene, old, after in zip(scenes, said(before), now, strict=True)
+            for word in old
+            if not wanted.named_in(word) and not false(scene, {word})
+        ]
         return TradeOffPoint(
             name,
             n_neurons,
             _mean(named[: len(absent)]),
+            _mean([false(s, words) for s, words in zip(absent, now, strict=False)]),
             _mean(named[len(absent) :]),
+            _mean(right),
             _mean([a == b for a, b in zip(before, captions, strict=True)]),
         )
 

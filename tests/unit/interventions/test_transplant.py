@@ -165,7 +165,8 @@ def test_the_trade_off_counts_namings(pocket: Any, scenes: Any) -> None:
     assert points[0].name == "none"
     assert points[0].hallucinated == pytest.approx(np.mean(named[:6]))
     assert points[0].recall == pytest.approx(np.mean(named[6:]))
-    assert points[0].identical == 1
+    assert points[0].identical == points[0].kept == 1
+    assert 0 <= points[0].hallucinated <= points[0].chair
     assert points[1].n_neurons == 3072
     assert points[1].identical < 0.5
     assert trade_off(pocket, [], word, [], present)[0].hallucinated != 0
