@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -55,6 +56,22 @@ def pip_arguments(has_torch: bool, gpu: bool, torch_index: str) -> list[str]:
     return arguments
 
 
+def create(folder: Path, python: Path) -> None:
+    """Create the environment, in sight of this interpreter's packages if torch is among them."""
+    inherit = has_module(None, "torch")
+    venv.create(folder, with_pip=True, symlinks=os.name != "nt", system_site_packages=inherit)
+    if not inherit:
+        return
+    print(f"torch of {sys.executable} is kept: {folder} sees its packages")
+    if sys.prefix != sys.base_prefix:
+        # Made from a virtual environment: "system" means the Python below it, not itself.
+        ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        said = subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True)
+        lines = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+        target = Path(said.stdout.strip()) / "packages_of_the_parent.pth"
+        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -65,10 +82,7 @@ def main() -> None:
     bin_folder = chosen.folder / ("Scripts" if os.name == "nt" else "bin")
     python = bin_folder / ("python.exe" if os.name == "nt" else "python")
     if not python.exists():
-        inherit = has_module(None, "torch")
-        if inherit:
-            print(f"torch of {sys.executable} is kept: {chosen.folder} sees its packages")
-        venv.create(chosen.folder, with_pip=True, symlinks=True, system_site_packages=inherit)
+        create(chosen.folder, python)
     has_torch = has_module(python, "torch")
     # The hook that builds the JavaScript stays out: make builds it, and only when it changed.
     environment = os.environ | {"SKIP_JUPYTER_BUILDER": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}

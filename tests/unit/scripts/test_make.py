@@ -101,3 +101,11 @@ def test_the_path_is_looked_through(tools: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("MMKN_BROWSER", raising=False)
     _program(tools, "google-chrome", "")
     assert browser.find_browser() == str(tools / "google-chrome")
+
+
+def test_a_torch_of_the_parent_environment_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "child"
+    python = folder / "bin" / "python"
+    make_env.create(folder, python)
+    assert make_env.has_module(python, "torch")
+    assert make_env.has_module(python, "pip")
