@@ -6,21 +6,26 @@ from .evidence import collect, scene_mask
 from .integrated import integrated_gradients
 from .methods import METHODS, score
 from .neurons import Neuron, NeuronSet
+from .nouns import Mention, mentions, nouns
 from .predicting import Prediction, find_word, predictions
-from .thresholds import otsu, permutation_threshold, quantile_threshold
+from .thresholds import automatic_thresholds, otsu, permutation_threshold, quantile_threshold
 from .two_stage import passes, top_neurons, two_stage
 
 __all__ = [
     "METHODS",
     "Concept",
+    "Mention",
     "Neuron",
     "NeuronSet",
     "Prediction",
     "as_concept",
+    "automatic_thresholds",
     "collect",
     "find_word",
     "inflect",
     "integrated_gradients",
+    "mentions",
+    "nouns",
     "otsu",
     "passes",
     "permutation_threshold",

@@ -26,11 +26,24 @@ _IRREGULAR = {
     "leaf": "leaves",
     "shelf": "shelves",
     "wolf": "wolves",
+    "loaf": "loaves",
+    "calf": "calves",
+    "scarf": "scarves",
+    "hoof": "hooves",
+    "tomato": "tomatoes",
+    "potato": "potatoes",
+    "ox": "oxen",
+    "moose": "moose",
+    "aircraft": "aircraft",
+    "broccoli": "broccoli",
+    "skis": "skis",
     "sheep": "sheep",
     "fish": "fish",
     "deer": "deer",
     "scissors": "scissors",
 }
+
+_SINGULAR = {plural: word for word, plural in _IRREGULAR.items() if plural != word}
 
 
 def inflect(word: str) -> tuple[str, ...]:
@@ -45,6 +58,8 @@ def inflect(word: str) -> tuple[str, ...]:
     lead = head + " " if head else ""
     if last in _IRREGULAR:
         plural = _IRREGULAR[last]
+    elif last in _SINGULAR:  # given in the plural
+        plural = _SINGULAR[last]
     elif re.search(r"[^aeiou]y$", last):
         plural = last[:-1] + "ies"
     elif re.search(r"(s|x|z|ch|sh)$", last):

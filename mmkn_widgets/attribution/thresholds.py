@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from .._errors import bad_argument
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["otsu", "permutation_threshold", "quantile_threshold"]
+__all__ = ["automatic_thresholds", "otsu", "permutation_threshold", "quantile_threshold"]
 
 
 def quantile_threshold(scores: np.ndarray, quantile: float) -> float:
@@ -66,20 +67,28 @@ def otsu(scores: np.ndarray, bins: int = 512) -> float:
 
 
 def permutation_threshold(
-    evidence: xr.Dataset, *, rate: float = 0.05, n: int = 1000, seed: int = 0
+    evidence: xr.Dataset,
+    *,
+    stage: str = "difference",
+    rate: float = 0.05,
+    n: int = 1000,
+    seed: int = 0,
 ) -> tuple[float, np.ndarray]:
-    """Return a stage-1 threshold with the false-discovery rate held at `rate`.
+    """Return a threshold with the false-discovery rate held at `rate`.
 
-    Under the null hypothesis original and inpainted picture are exchangeable, so the sign of each
-    pair's difference is a coin. Signs are flipped `n` times, p-values counted per neuron, and
-    Benjamini and Hochberg's step-up applied.
+    Under the null hypothesis a pair's value is as likely to be negative as positive (original and
+    inpainted picture are exchangeable), so its sign is a coin. Signs are flipped `n` times, all
+    ways where these are fewer, p-values counted per neuron, and Benjamini and Hochberg's step-up
+    applied. Stage 1 is tested two-sided, stage 2 for being larger than 0.
 
     Parameters
     ----------
     evidence : xarray.Dataset
-        From ``collect(..., difference="signed", keep_pairs=True)``.
+        From ``collect(..., keep_pairs=True)``, for stage 1 with ``difference="signed"``.
+    stage : {"difference", "gradcam"}
+        Stage 1 or stage 2.
     rate : float
-        False-discovery rate.
+        False-discovery rate, between 0 and 1.
     n : int
         Permutations.
     seed : int
@@ -87,33 +96,48 @@ def permutation_threshold(
     Returns
     -------
     float
-        The smallest ``abs(difference)`` among the discoveries; infinity when there is none.
+        The smallest score among the discoveries (absolute for stage 1); infinity when there is
+        none.
     numpy.ndarray of float64, shape (layer, neuron)
-        Two-sided p-values; NaN where there is no neuron.
+        p-values; NaN where there is no neuron.
 
     Raises
     ------
     BadArgument
-        If the pairs were not kept.
+        If the pairs were not kept, or stage 1's have no sign.
 
     References
     ----------
     .. [1] Benjamini and Hochberg 1995, "Controlling the false discovery rate".
     """
-    if "pair_difference" not in evidence:
+    if stage not in ("difference", "gradcam"):
+        raise bad_argument("stage", stage, "'difference' or 'gradcam'")
+    if not 0 < rate < 1 or n < 1:
+        raise bad_argument("rate, n", (rate, n), "a rate between 0 and 1, and n from 1")
+    if f"pair_{stage}" not in evidence:
         raise bad_argument("evidence", list(evidence), "collect(..., keep_pairs=True)")
-    pairs = evidence["pair_difference"].values.astype(np.float32)
+    pairs = evidence[f"pair_{stage}"].values.astype(np.float32)
     shape = pairs.shape[1:]
     flat = pairs.reshape(len(pairs), -1)
     valid = np.isfinite(flat).all(0)
     flat = flat[:, valid]
-    observed = np.abs(flat.mean(0))
-    rng = np.random.default_rng(seed)
-    larger = np.zeros(flat.shape[1], np.int64)
-    for start in range(0, n, 100):
-        signs = rng.choice(np.array([-1, 1], np.float32), (min(100, n - start), len(flat)))
-        larger += (np.abs(signs @ flat) / len(flat) >= observed * (1 - 1e-6)).sum(0)
-    p = (larger + 1) / (n + 1)
+    if stage == "difference" and flat.size and (flat >= 0).all():
+        raise bad_argument(
+            "evidence",
+            "absolute differences",
+            "collect(..., difference='signed'), which have signs",
+        )
+    two_sided = stage == "difference"
+    observed = flat.mean(0, dtype=np.float64)
+    observed = np.abs(observed) if two_sided else observed
+    larger, drawn = np.zeros(flat.shape[1], np.int64), 0
+    for signs in _signs(len(flat), n, seed):
+        flipped = (signs @ flat) / len(flat)
+        flipped = np.abs(flipped) if two_sided else flipped
+        larger += (flipped >= observed - np.abs(observed) * 1e-6).sum(0)
+        drawn += len(signs)
+    exact = drawn == 2 ** min(len(flat), 60)
+    p = larger / drawn if exact else (larger + 1) / (drawn + 1)
     order = np.argsort(p)
     passed = np.flatnonzero(p[order] <= rate * np.arange(1, len(p) + 1) / len(p))
     found = order[: passed[-1] + 1] if len(passed) else order[:0]
@@ -121,3 +145,75 @@ def permutation_threshold(
     everywhere[valid] = p
     threshold = float(observed[found].min()) if len(found) else float("inf")
     return threshold, everywhere.reshape(shape)
+
+
+def _signs(pairs: int, n: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield blocks of sign flips (flip, pair): all of them where these are at most `n`."""
+    if 2 ** min(pairs, 60) <= n:
+        every = np.arange(2**pairs)[:, None] >> np.arange(pairs)[None] & 1
+        yield (1 - 2 * every).astype(np.float32)
+        return
+    rng = np.random.default_rng(seed)
+    for start in range(0, n, 100):
+        yield rng.choice(np.array([-1, 1], np.float32), (min(100, n - start), pairs))
+
+
+def automatic_thresholds(
+    evidence: xr.Dataset,
+    method: str = "quantile",
+    *,
+    quantile_d: float = 0.95,
+    quantile_g: float = 0.95,
+    rate: float = 0.05,
+    n: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Set both thresholds from the scores alone.
+
+    Parameters
+    ----------
+    evidence : xarray.Dataset
+        From `collect`.
+    method : {"quantile", "otsu", "permutation"}
+        Shares of all neurons; the split of least variance, stage 2 among the candidates of stage 1;
+        false-discovery control, which needs ``difference="signed", keep_pairs=True``.
+    quantile_d, quantile_g : float
+        Of ``quantile``.
+    rate, n, seed
+        Of ``permutation``.
+
+    Returns
+    -------
+    dict
+        ``threshold_d`` and ``threshold_g``, for `two_stage`.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> scores = np.linspace(0, 1, 101, dtype=np.float32)[None]
+    >>> dims = ("layer", "neuron")
+    >>> evidence = xr.Dataset({"difference": (dims, scores), "gradcam": (dims, scores)})
+    >>> automatic_thresholds(evidence, quantile_d=0.9, quantile_g=0.5)
+    {'threshold_d': 0.90, 'threshold_g': 0.50}
+    """
+    d, g = evidence["difference"].values, evidence["gradcam"].values
+    if method == "quantile":
+        found = quantile_threshold(d, quantile_d), quantile_threshold(g, quantile_g)
+    elif method == "otsu":
+        threshold_d = otsu(d)
+        inside = g[np.isfinite(g) & (d > np.float32(threshold_d))]
+        found = threshold_d, otsu(inside) if len(inside) > 1 else 0.0
+    elif method == "permutation":
+        options: dict[str, Any] = {"rate": rate, "n": n, "seed": seed}
+        found = (
+            _just_below(permutation_threshold(evidence, stage="difference", **options)[0]),
+            _just_below(permutation_threshold(evidence, stage="gradcam", **options)[0]),
+        )
+    else:
+        raise bad_argument("method", method, "'quantile', 'otsu' or 'permutation'")
+    return {"threshold_d": float(found[0]), "threshold_g": float(found[1])}
+
+
+def _just_below(value: float) -> float:
+    """Return the next smaller float32, so that "greater than" keeps the discovery itself."""
+    return float(np.nextafter(np.float32(value), np.float32(-np.inf)))
