@@ -3,7 +3,7 @@
 #   PYTHON=python3.12     the Python that .venv is made from (an installed torch is kept)
 #   TORCH_INDEX=<address> a package index with the torch build you want
 #   PYTEST_ARGS=...       passed on by `make test`;  JOBS=2  its processes
-#   DEMO_ARGS=...         passed on to JupyterLab by `make demo`
+#   DEMO_ARGS=...         passed on to JupyterLab by `make demo`;  TRAIN_ARGS=...  by `make train-pocket`
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,6 +15,7 @@ TORCH_INDEX ?=
 JOBS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+TRAIN_ARGS ?=
 NOTEBOOK ?= notebooks/quickstart.ipynb
 
 VENV := .venv
@@ -84,8 +85,8 @@ bench: build browser ## measure; prints a table and writes bench.json
 screenshots: build browser ## the widgets in real JupyterLab, into screenshots/
 	python -m tests.e2e.screenshots
 
-train-pocket: build ## train the pocket model again
-	python -m mmkn_widgets.pocket.train
+train-pocket: build ## train the pocket model again, into .pocket-train/ (resumes)
+	python -m mmkn_widgets.pocket.train --out .pocket-train $(if $(wildcard .pocket-train/checkpoint.pt),--resume) $(TRAIN_ARGS)
 
 evaluate-pocket: build ## measure the shipped pocket model, write its report
 	python -m mmkn_widgets.studies.pocket_report
