@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from .._errors import BadArgument, bad_argument
+from .._errors import bad_argument
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..models import MultimodalModel
 
-__all__ = ["FORMAT_VERSION", "Neuron", "NeuronSet"]
-
-FORMAT_VERSION = 1
+__all__ = ["Neuron", "NeuronSet"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,8 @@ class NeuronSet:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a NeuronSet is immutable; make a new one instead of setting {name}")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a NeuronSet is immutable; {name} cannot be deleted")
 
     def __reduce__(self) -> Any:
         return NeuronSet.from_json, (self.to_json(),)
@@ -281,26 +280,9 @@ class NeuronSet:
 
     def to_json(self) -> str:
         """Return the JSON text of a ``*.mmkn.json`` file (`neuron_set.schema.json`)."""
-        neurons = []
-        for number, neuron in enumerate(self):
-            entry: dict[str, Any] = {"layer": neuron.layer, "index": neuron.index}
-            if neuron.expert >= 0:
-                entry["expert"] = neuron.expert
-            entry["score"] = neuron.score
-            if self.sign is not None:
-                entry["sign"] = int(self.sign[number])
-            if self.words is not None:
-                entry["words"] = list(self.words[number])
-            neurons.append(entry)
-        return json.dumps(
-            {
-                "format": "mmkn-neuron-set",
-                "version": FORMAT_VERSION,
-                "neurons": neurons,
-                "provenance": self.provenance,
-            },
-            indent=1,
-        )
+        from .neuron_json import to_text
+
+        return to_text(self)
 
     @classmethod
     def from_json(cls, text: str) -> NeuronSet:
@@ -311,28 +293,9 @@ class NeuronSet:
         BadArgument
             If the text is no neuron set of this version.
         """
-        try:
-            data = json.loads(text)
-            if data["format"] != "mmkn-neuron-set" or data["version"] != FORMAT_VERSION:
-                raise BadArgument(
-                    f"text: got {data['format']} version {data['version']}, expected "
-                    f"mmkn-neuron-set version {FORMAT_VERSION}"
-                )
-            neurons = data["neurons"]
-            words = [n["words"] for n in neurons] if neurons and "words" in neurons[0] else None
-            return cls(
-                [int(n["layer"]) for n in neurons],
-                [int(n["index"]) for n in neurons],
-                [int(n.get("expert", -1)) for n in neurons],
-                [float(n["score"]) for n in neurons],
-                words,
-                data.get("provenance", {}),
-                [int(n["sign"]) for n in neurons] if neurons and "sign" in neurons[0] else None,
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, BadArgument):
-                raise
-            raise bad_argument("text", text[:40], "the JSON of a neuron set") from error
+        from .neuron_json import from_text
+
+        return from_text(text)
 
     def save(self, path: str | Path) -> Path:
         """Write a ``*.mmkn.json`` file."""

@@ -93,7 +93,7 @@ def nouns(caption: str, known: Iterable[str] = ()) -> tuple[str, ...]:
     found: list[str] = []
     phrase: list[str] = []
     for word in [*_WORD.findall(text), "."]:
-        if not (word in forms or _ends(word)):
+        if word in forms or not _ends(word):
             phrase.append(word)
             continue
         if phrase:

@@ -175,7 +175,7 @@ def automatic_thresholds(
     evidence : xarray.Dataset
         From `collect`.
     method : {"quantile", "otsu", "permutation"}
-        Shares of all neurons; the split of least variance, stage 2 among the candidates of stage 1;
+        Shares of all neurons; the split of least variance within classes;
         false-discovery control, which needs ``difference="signed", keep_pairs=True``.
     quantile_d, quantile_g : float
         Of ``quantile``.
@@ -200,9 +200,7 @@ def automatic_thresholds(
     if method == "quantile":
         found = quantile_threshold(d, quantile_d), quantile_threshold(g, quantile_g)
     elif method == "otsu":
-        threshold_d = otsu(d)
-        inside = g[np.isfinite(g) & (d > np.float32(threshold_d))]
-        found = threshold_d, otsu(inside) if len(inside) > 1 else 0.0
+        found = otsu(d), otsu(g)
     elif method == "permutation":
         options: dict[str, Any] = {"rate": rate, "n": n, "seed": seed}
         found = (

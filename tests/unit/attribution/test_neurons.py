@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from importlib.resources import files
 
 import jsonschema
@@ -18,7 +19,9 @@ places = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), unique=True, 
 
 
 def make(pairs: list[tuple[int, int]]) -> NeuronSet:
-    return NeuronSet([p[0] for p in pairs], [p[1] for p in pairs], score=np.linspace(1, 0, len(pairs)))
+    return NeuronSet(
+        [p[0] for p in pairs], [p[1] for p in pairs], score=np.linspace(1, 0, len(pairs))
+    )
 
 
 def keys(neurons: NeuronSet) -> set[tuple[int, int]]:
@@ -76,3 +79,57 @@ def test_the_empty_set_is_ordinary() -> None:
     assert empty.layer_histogram() == {}
     assert len(empty | make([(1, 1)])) == 1
     assert empty.to_dataframe().empty
+
+
+def test_nothing_about_it_can_be_set() -> None:
+    neurons = make([(0, 1), (2, 3)])
+    with pytest.raises(AttributeError, match="immutable"):
+        neurons.words = None  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="immutable"):
+        del neurons.layer
+    neurons.provenance["method"] = "mine"
+    assert neurons.provenance == {}
+    assert pickle.loads(pickle.dumps(neurons)) == neurons
+
+
+def test_it_is_a_sequence() -> None:
+    neurons = make([(0, 1), (2, 3), (4, 5)])
+    assert (neurons[-1].layer, neurons[1].index) == (4, 3)
+    assert [n.index for n in neurons[1:]] == [3, 5]
+    assert (2, 3) in neurons
+    assert (2, -1, 3) in neurons
+    assert neurons[0] in neurons
+    assert (2, 4) not in neurons
+    with pytest.raises(IndexError):
+        _ = neurons[3]
+    with pytest.raises(BadArgument, match="NaN"):
+        NeuronSet([1], [1], score=[float("nan")])
+
+
+def test_signs_travel_with_their_neurons() -> None:
+    made = NeuronSet([1, 2, 3], [4, 5, 6], score=[3, 2, 1], sign=[-1, 1, 0])
+    assert made.top(2).sign.tolist() == [-1, 1]
+    assert NeuronSet.from_json(made.to_json()).sign.tolist() == [-1, 1, 0]
+    assert (made | NeuronSet([9], [9], sign=[-7])).sign.tolist() == [-1, 1, 0, -1]
+    assert (made | NeuronSet([9], [9])).sign is None
+
+
+def test_words_follow_the_sign(pocket) -> None:
+    up = NeuronSet([4], [33], sign=[1]).with_words(pocket, k=3)
+    down = NeuronSet([4], [33], sign=[-1]).with_words(pocket, k=3)
+    written = pocket.unembedding.float() @ pocket.w_out(4)[:, 33].float()
+    decoded = [
+        [pocket.tokenizer.decode([i]) for i in (s * written).topk(3).indices.tolist()]
+        for s in (1, -1)
+    ]
+    assert [list(up.words[0]), list(down.words[0])] == decoded
+
+
+def test_masks_and_rows_are_the_models(pocket) -> None:
+    neurons = NeuronSet([4, 0], [33, 7])
+    mask = neurons.mask(pocket)
+    assert mask.shape == (6, 512)
+    assert list(zip(*np.nonzero(mask), strict=True)) == [(0, 7), (4, 33)]
+    for wrong in (NeuronSet([9], [0]), NeuronSet([0], [512]), NeuronSet([0], [0], [2])):
+        with pytest.raises(BadArgument):
+            wrong.mask(pocket)

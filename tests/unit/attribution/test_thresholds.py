@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mmkn_widgets._errors import BadArgument
-from mmkn_widgets.attribution import otsu, passes, permutation_threshold, two_stage
+from mmkn_widgets.attribution import (
+    automatic_thresholds,
+    otsu,
+    passes,
+    permutation_threshold,
+    two_stage,
+)
 
 floats = st.floats(-4, 4, width=32)
 
@@ -84,3 +90,56 @@ def test_permutation_finds_planted_neurons_and_little_else() -> None:
     assert permutation_threshold(nothing, n=2000)[0] == float("inf")
     with pytest.raises(BadArgument, match="keep_pairs"):
         permutation_threshold(xr.Dataset())
+
+
+def test_few_pairs_are_permuted_all_ways() -> None:
+    pairs = np.array([[[1.0, -0.2]], [[2.0, 0.3]], [[1.5, 0.1]]], np.float32)
+    data = xr.Dataset({"pair_gradcam": (("scene", "layer", "neuron"), pairs)})
+    _, p = permutation_threshold(data, stage="gradcam")
+    assert p[0, 0] == 1 / 8  # only the identity reaches it
+    brute = [
+        np.mean([a * -0.2, b * 0.3, c * 0.1]) >= 0.2 / 3 - 1e-7
+        for a in (1, -1) for b in (1, -1) for c in (1, -1)
+    ]  # fmt: skip
+    assert p[0, 1] == np.mean(brute)
+
+
+def test_what_permutation_cannot_use() -> None:
+    pairs = np.ones((3, 1, 2), np.float32)
+    data = xr.Dataset({"pair_difference": (("scene", "layer", "neuron"), pairs)})
+    with pytest.raises(BadArgument, match="signed"):
+        permutation_threshold(data)
+    with pytest.raises(BadArgument, match="rate"):
+        permutation_threshold(data, rate=5)
+    with pytest.raises(BadArgument, match="stage"):
+        permutation_threshold(data, stage="g")
+
+
+def test_automatic_thresholds_keep_what_they_found() -> None:
+    rng = np.random.default_rng(0)
+    d = rng.normal(0, 1, (12, 2, 100)).astype(np.float32)
+    g = rng.normal(0, 1, (12, 2, 100)).astype(np.float32)
+    d[:, 0, :8] += 4
+    g[:, 0, :8] += 4
+    data = evidence(d.mean(0), g.mean(0)).assign(
+        pair_difference=(("scene", "layer", "neuron"), d),
+        pair_gradcam=(("scene", "layer", "neuron"), g),
+    )
+    for method in ("otsu", "permutation"):
+        found = two_stage(data, **automatic_thresholds(data, method, n=4096))
+        assert {(n.layer, n.index) for n in found} == {(0, i) for i in range(8)}, method
+    found = two_stage(data, **automatic_thresholds(data, quantile_d=0.9, quantile_g=0.9))
+    assert {(0, i) for i in range(8)} <= {(n.layer, n.index) for n in found}
+    with pytest.raises(BadArgument, match="method"):
+        automatic_thresholds(data, "elbow")
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.99))
+def test_quantiles_are_thresholds_of_the_same_set(seed: int, quantile: float) -> None:
+    rng = np.random.default_rng(seed)
+    d, g = rng.random((2, 3, 40), np.float32)
+    data = evidence(d, g)
+    by_quantile = two_stage(data, quantile_d=quantile)
+    limit = by_quantile.provenance["arguments"]["threshold_d"]
+    assert by_quantile == two_stage(data, threshold_d=limit)
+    assert len(by_quantile) == int((d > np.float32(limit)).sum())
