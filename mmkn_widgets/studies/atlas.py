@@ -267,16 +267,18 @@ def open_atlas(path: str | Path | None = None) -> xr.Dataset:
         alone is zeroed. ``joint`` (concept, rank, place): layer and neuron in the order of greedy
         selection. ``scenes`` (concept).
 
-    Examples
-    --------
-    >>> open_atlas()["single"].dims
-    ('concept', 'layer', 'neuron')
+    Raises
+    ------
+    BadArgument
+        If there is no atlas file; ``make atlas`` measures one.
     """
     import xarray as xr
 
     from ..pocket import path as pocket_path
 
     source = Path(path) if path is not None else Path(pocket_path()).parent / "atlas.npz"
+    if not source.is_file():
+        raise bad_argument("path", str(source), "an atlas.npz; `make atlas` measures one")
     with np.load(source, allow_pickle=False) as held:
         return xr.Dataset(
             {
