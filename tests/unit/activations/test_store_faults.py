@@ -218,3 +218,19 @@ def test_a_picture_half_written_by_hand_is_not_seen(tmp_path: Path) -> None:
         assert held["image"].values.tolist() == ["a"]
     assert not (tmp_path / "s" / ".writing").exists()
     assert save(held, tmp_path / "t").is_dir()
+
+
+def test_the_memory_of_a_sweep_does_not_grow_with_its_pictures(root: Path, tmp_path: Path) -> None:
+    body = """
+        import resource
+        def sweep(folder, first, n):
+            with StoreWriter(Path(folder), {"format": "mmkn-activations", "version": 1}) as writer:
+                for number in range(first, n):
+                    writer.add(str(number), picture(number, 8, 100, 2500))  # 8 MB each
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        few = sweep(sys.argv[1], 0, 4)
+        print(sweep(sys.argv[1], 4, 24) - few)
+    """
+    said, problem = _start(root, body, str(tmp_path / "s")).communicate(timeout=120)
+    assert not problem
+    assert float(said) < 24  # MB, of 160 written
