@@ -1,4 +1,4 @@
-"""The model in the box: a drawn world of which everything is known, and a small LLaVA trained on it."""
+"""The model in the box: a drawn world with known truth, and a small LLaVA trained on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration, tokenizer and processor of the pocket model, and an untrained model of its shape."""
+"""Configuration, tokenizer and processor of the pocket model, and an untrained one."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,23 @@ import numpy as np
 import torch
 
 from .build import SPECIAL
-from .net import N_IMAGE
+from .lesions import N_IMAGE
 from .words import CATEGORIES, COLORS, vocabulary
 from .world import PocketScene, scenes
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
 
-__all__ = ["caption", "captions_of", "examine", "mentions", "normalise_signs"]
+    from .net import Batch, TrainingNet
+
+__all__ = [
+    "caption",
+    "captions_of",
+    "examine",
+    "mentions",
+    "normalise_signs",
+    "rescale_neurons",
+]
 
 _WORDS = (*SPECIAL, *vocabulary())
 _PROMPT = [_WORDS.index("<s>"), *[_WORDS.index("<image>")] * N_IMAGE] + [
@@ -26,7 +35,9 @@ _PROMPT = [_WORDS.index("<s>"), *[_WORDS.index("<image>")] * N_IMAGE] + [
 ]
 
 
-def _inputs(model: LlavaForConditionalGeneration, images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+def _inputs(
+    model: LlavaForConditionalGeneration, images: Sequence[np.ndarray]
+) -> dict[str, torch.Tensor]:
     device = model.device
     pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2)
     ids = torch.tensor([_PROMPT] * len(images), device=device)
@@ -73,9 +84,7 @@ def mentions(text: str) -> list[tuple[str | None, str]]:
     return found
 
 
-def examine(
-    texts: Sequence[str], split: str, n: int, subset: str = "ordinary"
-) -> dict[str, float]:
+def examine(texts: Sequence[str], split: str, n: int, subset: str = "ordinary") -> dict[str, float]:
     """Compare captions with the scenes they describe.
 
     Returns
@@ -139,3 +148,44 @@ def normalise_signs(model: LlavaForConditionalGeneration, n: int = 160) -> int:
             layer.mlp.up_proj.weight[negative] *= -1
             layer.mlp.down_proj.weight[:, negative] *= -1
     return flipped
+
+
+def rescale_neurons(net: TrainingNet, batch: Batch, largest: float = 0.5) -> int:
+    """Bring the root mean square of every neuron's activation down to `largest`, exactly.
+
+    Its row in ``up_proj`` is divided and its column in ``down_proj`` multiplied by the same number,
+    which leaves the function as it was. Returns how many were rescaled.
+    """
+    sums: dict[int, torch.Tensor] = {}
+
+    def watch(index: int) -> Callable[[torch.nn.Module, tuple[torch.Tensor]], None]:
+        def add(module: torch.nn.Module, args: tuple[torch.Tensor]) -> None:
+            sums[index] = args[0].float().square().mean((0, 1)).sqrt()
+
+        return add
+
+    model = net.model
+    layers = model.model.language_model.layers
+    handles = [
+        layer.mlp.down_proj.register_forward_pre_hook(watch(k)) for k, layer in enumerate(layers)
+    ]
+    try:
+        x = _inputs(model, list(batch.pixels.cpu().numpy()))
+        ids = torch.cat([x["input_ids"], batch.text[:, 0]], 1)
+        with torch.no_grad():
+            model(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                pixel_values=x["pixel_values"],
+            )
+    finally:
+        for handle in handles:
+            handle.remove()
+    rescaled = 0
+    with torch.no_grad():
+        for k, layer in enumerate(layers):
+            factor = (sums[k] / largest).clamp(min=1.0)
+            rescaled += int((factor > 1).sum())
+            layer.mlp.up_proj.weight /= factor[:, None]
+            layer.mlp.down_proj.weight *= factor
+    return rescaled

@@ -7,53 +7,46 @@ the last two layers, and every loss comes out of one call, so that ``torch.compi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, gelu, layer_norm, linear, log_softmax, silu, softmax
+from torch.nn.functional import gelu, layer_norm, linear, silu, softmax
 
 from .build import PATCH, SPECIAL
-from .words import CATEGORIES, COLORS
+from .lesions import (
+    N_IMAGE,
+    N_PREFIX,
+    Batch,
+    entropy,
+    layer_lesions,
+    strongest_writers,
+    word_lesions,
+)
+from .words import COLORS
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
 
-__all__ = ["IGNORE", "LOSSES", "N_IMAGE", "N_PREFIX", "Batch", "TrainingNet"]
+__all__ = ["FORK", "LOSSES", "N_IMAGE", "N_PREFIX", "Batch", "TrainingNet"]
 
-#: Label of positions that do not count.
-IGNORE = -100
-#: Image tokens, and tokens of ``<s> <image>*64 describe the image :``.
-N_IMAGE, N_PREFIX = 64, 69
 #: Names of the losses that `TrainingNet` returns, in order.
-LOSSES = ("caption", "patch_word", "probe", "sparsity", "text_lesion", "patch_lesion")
+LOSSES = (
+    "caption",
+    "patch_word",
+    "probe",
+    "sparsity",
+    "range",
+    "text_lesion",
+    "patch_lesion",
+    "kept",
+)
 
-FIRST_CATEGORY = len(SPECIAL)
 FORK = 4
 """Lesioned copies run through layers `FORK` and later a second time."""
-
-
-class Batch(NamedTuple):
-    """What one training step sees.
-
-    Attributes
-    ----------
-    pixels : Tensor uint8 (batch, 96, 96, 3)
-    text : Tensor int64 (batch, 2, length)
-        Two captions, padded.
-    targets : Tensor int64 (batch, 2, length + 1)
-        The words that follow the prompt's last token and every caption token; else `IGNORE`.
-    patch_word : Tensor int64 (batch, 64)
-        Token of the category or background that the patch shows; else `IGNORE`.
-    patch_color : Tensor int64 (batch, 64)
-        Index of the object's colour; else `IGNORE`.
-    """
-
-    pixels: Tensor
-    text: Tensor
-    targets: Tensor
-    patch_word: Tensor
-    patch_color: Tensor
+LARGE = 4.0
+"""Activations beyond this size are penalised by the loss "range"."""
 
 
 class TrainingNet(nn.Module):
@@ -123,7 +116,7 @@ class TrainingNet(nn.Module):
         index: int,
         mask: Tensor,
         rotary: tuple[Tensor, Tensor],
-        lesion: Tensor | None = None,
+        alter: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         layer = self.model.model.language_model.layers[index]
         n = self.model.config.text_config.num_attention_heads
@@ -136,68 +129,77 @@ class TrainingNet(nn.Module):
         x = x + self._lin((p @ v).transpose(1, 2).flatten(2), attn.o_proj).float()
         y = _rms_norm(x, layer.post_attention_layernorm)
         a = silu(self._lin(y, layer.mlp.gate_proj)) * self._lin(y, layer.mlp.up_proj)
-        if lesion is not None:
-            a = _mean_lesion(a, lesion)
+        if alter is not None:
+            a = alter(a)
         return x + self._lin(a, layer.mlp.down_proj).float(), a
 
-    def forward(self, batch: Batch, lesions: bool = False) -> Tensor:
-        """Return the losses, float32 (6,), in the order of `LOSSES`.
+    def forward(
+        self,
+        batch: Batch,
+        lesions: str = "none",
+        pick: Tensor | None = None,
+        strongest: Tensor | None = None,
+    ) -> Tensor:
+        """Return the losses, float32 (8,), in the order of `LOSSES`.
 
         Parameters
         ----------
         batch : Batch
-        lesions : bool
-            Without them the last two losses are 0 and cost nothing.
+        lesions : str
+            ``"none"``; ``"layers"`` replaces all FFN activations of the last two layers by their
+            mean where category words are due; ``"words"`` silences the `strongest` writers of one
+            word a picture. What is not asked for is 0 and costs nothing.
+        pick : Tensor (batch, 16), optional
+            Random numbers that choose the word of each picture, for ``"words"``.
+        strongest : Tensor int64 (1,), optional
+            How many neurons are silenced, less one, for ``"words"``.
         """
         text = batch.text
         b, _, length = text.shape
         mask, rotary = self._geometry(length, text.device)
         x = self._embed(batch)
         layers = len(self.model.model.language_model.layers)
-        sparsity = x.new_zeros(())
-        fork = x
+        sparsity = large = x.new_zeros(())
+        fork, last = x, []
         for index in range(layers):
             if index == FORK:
                 fork = x
             x, a = self._layer(x, index, mask, rotary)
             a = a.float()
+            if index >= FORK:
+                last.append(a)
             sparsity = sparsity + a.abs().mean() / (a.square().mean() + 1e-8).sqrt() / layers
+            large = large + (a.abs() - LARGE).clamp(min=0).mean() / layers
         read = self._lin(fork[:, 1 : 1 + N_IMAGE], self.probe).float()
         n_words = self.model.config.text_config.vocab_size
-        probe = _entropy(read[..., :n_words], batch.patch_word)
-        probe = probe + _entropy(read[..., n_words:], batch.patch_color)
+        probe = entropy(read[..., :n_words], batch.patch_word)
+        probe = probe + entropy(read[..., n_words:], batch.patch_color)
         logits = self._words(x)
         # the prompt's last token predicts the first word of both captions
         first = logits[:, N_PREFIX - 1].unsqueeze(1).unsqueeze(1).expand(b, 2, 1, -1)
         rest = logits[:, N_PREFIX:].reshape(b, 2, length, -1)
-        caption = _entropy(torch.cat([first, rest], 2), batch.targets)
-        patch_word = _entropy(logits[:, 1 : 1 + N_IMAGE], batch.patch_word)
-        text_lesion = patch_lesion = x.new_zeros(())
-        if lesions:
-            text_lesion, patch_lesion = self._lesioned(batch, fork, mask, rotary)
-        return torch.stack([caption, patch_word, probe, sparsity, text_lesion, patch_lesion])
+        caption = entropy(torch.cat([first, rest], 2), batch.targets)
+        patch_word = entropy(logits[:, 1 : 1 + N_IMAGE], batch.patch_word)
+        lesioned = (x.new_zeros(()),) * 3
 
-    def _lesioned(
-        self, batch: Batch, fork: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """KL(uniform || categories) where category words are due, FFNs of the last layers lesioned."""
-        n = self.n_lesioned
-        x = fork[: 2 * n]
-        at = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-        # captions never begin with a category, so the prompt's last token is never lesioned
-        due = _is_category(batch.targets[:n, :, 1:]).flatten(1)
-        at[:n, N_PREFIX:] = due
-        at[n:, 1 : 1 + N_IMAGE] = _is_category(batch.patch_word[n : 2 * n])
-        for index in range(FORK, len(self.model.model.language_model.layers)):
-            halves = at[:, :, None]
-            x, _ = self._layer(x, index, mask, rotary, lesion=halves)
-        logits = self._words(x)[..., FIRST_CATEGORY : FIRST_CATEGORY + len(CATEGORIES)]
-        kl = -log_softmax(logits, -1).mean(-1) - torch.log(torch.tensor(float(len(CATEGORIES))))
-        kl = kl * at
-        return (
-            kl[:n].sum() / at[:n].sum().clamp(min=1),
-            kl[n:].sum() / at[n:].sum().clamp(min=1),
-        )
+        def rerun(alterations: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+            y = fork[: 2 * self.n_lesioned]
+            for k, alter in enumerate(alterations):
+                y, _ = self._layer(y, FORK + k, mask, rotary, alter)
+            return self._words(y)
+
+        if lesions == "layers":
+            lesioned = layer_lesions(batch, self.n_lesioned, layers - FORK, rerun)
+        elif lesions == "words":
+            columns = [
+                layer.mlp.down_proj.weight.detach().float()
+                for layer in self.model.model.language_model.layers[FORK:]
+            ]
+            writers = strongest_writers(
+                batch, last, columns, self.model.lm_head.weight.detach(), strongest
+            )
+            lesioned = word_lesions(batch, self.n_lesioned, writers, pick, rerun)
+        return torch.stack([caption, patch_word, probe, sparsity, large, *lesioned])
 
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Return the logits, float32 (batch, 69 + 2 length, vocabulary), as training sees them."""
@@ -258,22 +260,3 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     half = x.shape[-1] // 2
     turned = torch.cat([-x[..., half:], x[..., :half]], -1)
     return (x * cos + turned * sin).to(x.dtype)
-
-
-def _mean_lesion(a: Tensor, at: Tensor) -> Tensor:
-    """Replace activations by their mean over such positions, for words and patches apart."""
-    n = a.shape[0] // 2
-    parts = []
-    for values, here in ((a[:n], at[:n]), (a[n:], at[n:])):
-        count = here.sum().clamp(min=1)
-        mean = (values.float() * here).sum((0, 1)) / count
-        parts.append(torch.where(here, mean.to(a.dtype), values))
-    return torch.cat(parts)
-
-
-def _is_category(tokens: Tensor) -> Tensor:
-    return (tokens >= FIRST_CATEGORY) & (tokens < FIRST_CATEGORY + len(CATEGORIES))
-
-
-def _entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    return cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORE)

@@ -1,9 +1,10 @@
 """Train the pocket model: ``python -m mmkn_widgets.pocket.train --out DIR``.
 
-One run from scratch. Four phases overlap, each a weight that rises or falls with the share of
+One run from scratch in two phases. In the first, weights of losses rise and fall with the share of
 steps done (`loss_weights`): words at patches and a throw-away probe teach the language model to
-see; captions of one object, then of up to three; sparsity; lesions, which force concepts through
-the FFN neurons of the last two layers. At the end the neurons' signs are normalised.
+see; captions of one object, then of up to three; sparsity; lesions of whole layers. Then neurons
+are rescaled, and in the second phase the strongest writers of a word are silenced, fewer and fewer
+of them, so that words come to hang on few neurons. At the end the neurons' signs are normalised.
 """
 
 from __future__ import annotations
@@ -19,19 +20,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .._errors import BadArgument
 from . import build
-from .exam import captions_of, examine, normalise_signs
+from .exam import captions_of, examine, normalise_signs, rescale_neurons
 from .lessons import batches
 from .net import LOSSES, Batch, TrainingNet
+from .words import CATEGORIES
 
-__all__ = ["learning_rate", "loss_weights", "main", "train"]
+__all__ = ["learning_rate", "loss_weights", "main", "silenced", "train"]
 
 #: Pictures per step and steps of the shipped model.
-PICTURES, STEPS = 48, 16_000
-PEAK, WARM_UP = 1.2e-3, 200
+PICTURES, STEPS = 48, 18_000
+#: Share of the steps that belong to the first phase.
+FIRST = 8 / 9
+#: Learning rate and warm-up steps of both phases.
+PEAK, WARM_UP = (1.2e-3, 1e-3), (200, 40)
 
 
 def _ramp(t: float, start: float, stop: float) -> float:
@@ -39,27 +45,44 @@ def _ramp(t: float, start: float, stop: float) -> float:
 
 
 def loss_weights(t: float) -> tuple[float, ...]:
-    """Return the weight of each of `LOSSES` when the share `t` of all steps is done.
+    """Return the weight of each of `LOSSES` when the share `t` of the first phase is done.
+
+    From 1 on: the weights of the second phase.
 
     Examples
     --------
     >>> loss_weights(0.0)
-    (1.0, 0.5, 0.5, 0.0, 0.0, 0.0)
+    (1.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
     """
+    if t >= 1:
+        return (1.0, 0.15, 0.0, 0.05, 0.5, 0.3, 0.2, 0.25)
     patch_word = 0.5 - 0.35 * _ramp(t, 0.6, 0.9)
     probe = 0.5 * (1 - _ramp(t, 0.3, 0.45))
     sparsity = 0.04 * _ramp(t, 0.25, 0.35)
     lesion = 0.2 * _ramp(t, 0.4, 0.46)
-    return (1.0, patch_word, probe, sparsity, lesion, lesion)
+    return (1.0, patch_word, probe, sparsity, 0.0, lesion, lesion, 0.0)
+
+
+def silenced(t: float, u: float) -> int:
+    """Return how many writers are silenced when the share `t` of the second phase is done.
+
+    From 256 at the start to between 16 and 48, which the random number `u` in [0, 1) chooses.
+    """
+    few = 16 * 3**u
+    return round(few * (256 / few) ** (1 - _ramp(t, 0.0, 0.35)))
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Return the rate: a linear warm-up, then a cosine to a hundredth."""
-    warm = min(WARM_UP, max(1, steps // 10))
-    if step < warm:
-        return PEAK * (step + 1) / warm
-    t = (step - warm) / max(1, steps - warm)
-    return PEAK * (0.01 + 0.99 * 0.5 * (1 + cos(pi * t)))
+    """Return the rate: in each phase a linear warm-up, then a cosine nearly to nothing."""
+    first = round(FIRST * steps)
+    phase = int(step >= first)
+    done, length = (step - first, steps - first) if phase else (step, first)
+    warm = min(WARM_UP[phase], max(1, length // 10))
+    if done < warm:
+        return PEAK[phase] * (done + 1) / warm
+    t = (done - warm) / max(1, length - warm)
+    least = (0.01, 0.02)[phase]
+    return PEAK[phase] * (least + (1 - least) * 0.5 * (1 + cos(pi * t)))
 
 
 class _Lessons(Dataset):  # type: ignore[type-arg]
@@ -73,7 +96,7 @@ class _Lessons(Dataset):  # type: ignore[type-arg]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
         step = self.start + index
-        single = round(0.06 * self.steps)
+        single = round(0.06 * FIRST * self.steps)
         arrays = next(batches(step, step + 1, self.size, self.seed, single))
         return tuple(map(torch.from_numpy, arrays))
 
@@ -90,10 +113,28 @@ def _optimizer(net: TrainingNet) -> torch.optim.AdamW:
     matrices = [p for p in net.parameters() if p.ndim > 1]
     vectors = [p for p in net.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.97))
+    return torch.optim.AdamW(groups, lr=PEAK[0], betas=(0.9, 0.97))
 
 
-def _save(path: Path, net: TrainingNet, optimizer: torch.optim.AdamW, facts: dict[str, Any]) -> None:
+def _losses(run: Any, batch: Batch, step: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return losses and their weights; all randomness comes from seed and step."""
+    first = round(FIRST * steps)
+    weights = loss_weights(step / first)
+    if step < first:
+        lesions = "layers" if weights[5] > 0 else "none"
+        return run(batch, lesions=lesions), torch.tensor(weights)
+    rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    pick = torch.rand(len(batch.pixels), len(CATEGORIES), generator=rng)
+    u = float(torch.rand(1, generator=rng))
+    last = torch.tensor([silenced((step - first) / (steps - first), u) - 1])
+    place = batch.pixels.device
+    losses = run(batch, lesions="words", pick=pick.to(place), strongest=last.to(place))
+    return losses, torch.tensor(weights)
+
+
+def _save(
+    path: Path, net: TrainingNet, optimizer: torch.optim.AdamW, facts: dict[str, Any]
+) -> None:
     partial = path.with_suffix(".partial")
     torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), **facts}, partial)
     os.replace(partial, path)
@@ -187,11 +228,14 @@ def train(
     figures: dict[str, Any] = {}
     mean = torch.zeros(len(LOSSES))
     for step, arrays in enumerate(loader, facts["step"]):
-        weights = loss_weights(step / steps)
+        batch = Batch(*(a.to(place) for a in arrays))
+        if step == round(FIRST * steps):
+            print(f"second phase: {rescale_neurons(net, batch)} neurons rescaled", flush=True)
+            optimizer = _optimizer(net)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
-        losses = run(Batch(*(a.to(place) for a in arrays)), lesions=weights[-1] > 0)
-        (losses * losses.new_tensor(weights)).sum().backward()
+        losses, weights = _losses(run, batch, step, steps, seed)
+        (losses * weights.to(place)).sum().backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -205,7 +249,7 @@ def train(
             print(f"{done}/{steps} {shown} | {rate * pictures:.0f} pictures/s, {left:.1f} min left",
                   flush=True)  # fmt: skip
             first, mark = done, time.monotonic()
-        if done % save_every == 0 or done == steps or done == stop_after:
+        if done % save_every == 0 or done in (steps, stop_after):
             facts["step"] = done
             _save(checkpoint, net, optimizer, {**facts, "seconds": time.monotonic() - begun})
             figures = examine(captions_of(net.model, "val", exam_scenes), "val", exam_scenes)
@@ -241,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dtype = torch.float32 if args.float32 else None
     common = {"seed": args.seed, "threads": args.threads, "resume": args.resume}
     if args.smoke:
-        train(args.out, steps=40, pictures=8, workers=0, exam_scenes=16, save_every=20,
+        train(args.out, steps=27, pictures=6, workers=0, exam_scenes=8, save_every=27,
               device=args.device, dtype=dtype, **common)  # fmt: skip
         return
     fused = not args.eager and shutil.which("g++") is not None

@@ -1,0 +1,192 @@
+"""Lesions in training: what the pocket model must not be able to say without its FFN neurons.
+
+Nothing here says which neurons carry a concept: the first kind of lesion hits whole layers, the
+second silences whichever neurons write a word most strongly at that moment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax
+
+from .build import SPECIAL
+from .words import CATEGORIES
+
+__all__ = [
+    "IGNORE",
+    "N_IMAGE",
+    "N_PREFIX",
+    "Batch",
+    "entropy",
+    "layer_lesions",
+    "strongest_writers",
+    "word_lesions",
+]
+
+#: Label of positions that do not count.
+IGNORE = -100
+#: Image tokens, and tokens of ``<s> <image>*64 describe the image :``.
+N_IMAGE, N_PREFIX = 64, 69
+FIRST = len(SPECIAL)
+N = len(CATEGORIES)
+#: Share that a word keeps of its probability among category words when its writers are silent.
+LEFT = 0.005
+
+Alter = Callable[[Tensor], Tensor]
+Rerun = Callable[[Sequence[Alter]], Tensor]
+
+
+class Batch(NamedTuple):
+    """What one training step sees.
+
+    Attributes
+    ----------
+    pixels : Tensor uint8 (batch, 96, 96, 3)
+    text : Tensor int64 (batch, 2, length)
+        Two captions, padded.
+    targets : Tensor int64 (batch, 2, length + 1)
+        The words that follow the prompt's last token and every caption token; else `IGNORE`.
+    patch_word : Tensor int64 (batch, 64)
+        Token of the category or background that the patch shows; else `IGNORE`.
+    patch_color : Tensor int64 (batch, 64)
+        Index of the object's colour; else `IGNORE`.
+    """
+
+    pixels: Tensor
+    text: Tensor
+    targets: Tensor
+    patch_word: Tensor
+    patch_color: Tensor
+
+
+def entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy over the positions that count."""
+    return cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORE)
+
+
+def _due(batch: Batch) -> Tensor:
+    """Return the words due at caption tokens, (batch, 2 length); none begins with a category."""
+    return batch.targets[:, :, 1:].flatten(1)
+
+
+def _is_category(tokens: Tensor) -> Tensor:
+    return (tokens >= FIRST) & (tokens < FIRST + N)
+
+
+def _mean_over(values: Tensor, at: Tensor) -> Tensor:
+    return (values * at).sum() / at.sum().clamp(min=1)
+
+
+def layer_lesions(
+    batch: Batch, n: int, n_layers: int, rerun: Rerun
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Replace all activations of whole layers by their mean where category words are due.
+
+    At caption tokens of the first `n` pictures, at object patches of the next `n`; the loss is
+    KL(uniform || category words) there.
+    """
+    due = _is_category(_due(batch)[:n])
+    patches = _is_category(batch.patch_word[n : 2 * n])
+    at = torch.zeros(2 * n, N_PREFIX + due.shape[1], dtype=torch.bool, device=due.device)
+    at[:n, N_PREFIX:] = due
+    at[n:, 1 : 1 + N_IMAGE] = patches
+
+    def alter(a: Tensor) -> Tensor:
+        parts = []
+        for part in (slice(0, n), slice(n, 2 * n)):
+            here = at[part, :, None]
+            mean = (a[part].float() * here).sum((0, 1)) / here.sum().clamp(min=1)
+            parts.append(torch.where(here, mean.to(a.dtype), a[part]))
+        return torch.cat(parts)
+
+    logits = rerun([alter] * n_layers)[..., FIRST : FIRST + N]
+    kl = -log_softmax(logits, -1).mean(-1) - math.log(N)
+    return _mean_over(kl[:n], at[:n]), _mean_over(kl[n:], at[n:]), kl.new_zeros(())
+
+
+def strongest_writers(
+    batch: Batch,
+    activations: Sequence[Tensor],
+    columns: Sequence[Tensor],
+    unembedding: Tensor,
+    strongest: Tensor | None,
+) -> Tensor:
+    """Return which neurons write each category word most strongly in this batch.
+
+    The contribution of Pan et al. (2024), averaged over the places where the word is due, relative
+    to the other category words.
+
+    Parameters
+    ----------
+    activations : sequence of Tensor (batch, token, neuron)
+        Of the layers that lesions reach.
+    columns : sequence of Tensor (hidden, neuron)
+        Their down projections.
+    unembedding : Tensor (vocabulary, hidden)
+    strongest : Tensor int64 (1,)
+        Index, among the 256 strongest, of the last neuron that counts.
+
+    Returns
+    -------
+    Tensor, float32 (16, layer, neuron)
+        1 where the neuron is one of them, else 0.
+    """
+    if strongest is None:
+        raise ValueError("strongest: got None, expected the number of neurons less one")
+    due = _due(batch)
+    here = torch.stack([(due == FIRST + k) for k in range(N)], -1).float()
+    count = here.sum((0, 1)).clamp(min=1)
+    words = unembedding[FIRST : FIRST + N]
+    words = words - words.mean(0)
+    written = []
+    for a, w in zip(activations, columns, strict=True):
+        mean = torch.einsum("btn,btc->cn", a[:, N_PREFIX:].detach(), here) / count[:, None]
+        written.append(mean * (words @ w))
+    all_of_them = torch.cat(written, 1)
+    least = all_of_them.topk(256, -1).values.index_select(-1, strongest)
+    return (all_of_them >= least).float().view(N, len(written), -1)
+
+
+def word_lesions(
+    batch: Batch, n: int, writers: Tensor, pick: Tensor | None, rerun: Rerun
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Silence the writers of one word a picture: that word must be lost, all others kept.
+
+    In captions of the first `n` pictures (in every second of them at all positions), at patches of
+    the next `n`. The last loss is the cross-entropy of everything but the silenced word.
+    """
+    if pick is None:
+        raise ValueError("pick: got None, expected random numbers (batch, 16)")
+    due, patches = _due(batch)[:n], batch.patch_word[n : 2 * n]
+    seen = [(batch.patch_word[: 2 * n] == FIRST + k).any(1) for k in range(N)]
+    chosen = (torch.stack(seen, -1) * (0.01 + pick[: 2 * n])).argmax(-1)
+    where = torch.zeros(2 * n, N_PREFIX + due.shape[1], 1, device=due.device)
+    where[:n, N_PREFIX - 1 :] = 1
+    where[0:n:2] = 1
+    where[n:, 1 : 1 + N_IMAGE] = 1
+
+    def silence(layer: int) -> Alter:
+        off = where * writers[chosen, layer][:, None, :]
+        return lambda a: a * (1 - off).to(a.dtype)
+
+    logits = rerun([silence(layer) for layer in range(writers.shape[1])])
+    # not even: with an even target the silenced word still wins whenever nothing else is stronger
+    target = torch.full((2 * n, N), (1 - LEFT) / (N - 1), device=due.device)
+    target = torch.where(torch.eye(N, device=due.device)[chosen] > 0, LEFT, target)
+    least = -LEFT * math.log(LEFT) - (1 - LEFT) * math.log((1 - LEFT) / (N - 1))
+
+    def lost(values: Tensor, aim: Tensor, at: Tensor) -> Tensor:
+        spread = log_softmax(values[..., FIRST : FIRST + N], -1)
+        return _mean_over(-(aim[:, None] * spread).sum(-1) - least, at)
+
+    text, picture = logits[:n, N_PREFIX:], logits[n:, 1 : 1 + N_IMAGE]
+    at_text = due == (FIRST + chosen[:n])[:, None]
+    at_patch = patches == (FIRST + chosen[n:])[:, None]
+    kept = entropy(text, due.masked_fill(at_text, IGNORE))
+    kept = kept + entropy(picture, patches.masked_fill(at_patch, IGNORE))
+    return lost(text, target[:n], at_text), lost(picture, target[n:], at_patch), kept
