@@ -46,10 +46,12 @@ class Job:
         self.max_new_tokens, self.gradients, self.target = max_new_tokens, gradients, target
         self.reduced = reduced
         self.shown_prompt = prompt
+        self._ready: tuple[Any, Any] = (None, None)
 
     def check(self, picture: Any, n: int, folder: Path | None) -> str:
         """Refuse what does not fit; return the store's size for people."""
-        prepared = self.model.prepare(picture, self.prompt)
+        prepared = self.model.prepare(picture, self.prompt, continuation=self._forced())
+        self._ready = (picture, prepared)
         self.shown_prompt = prepared.prompts[0] if prepared.prompts else self.prompt
         steps = (self.max_new_tokens or 64) if self.generate else 0
         graph = self.gradients is not None
@@ -113,7 +115,7 @@ class Job:
 
     def _plain(self, picture: Any) -> tuple[dict[str, torch.Tensor], TokenMap]:
         model = self.model
-        prepared = model.prepare(picture, self.prompt, continuation=self._forced())
+        prepared = self._prepared(picture)
         more = (self.max_new_tokens or 64) if self.generate else 0
         with record(model, rows=self.rows, site=self.site, pack=more) as seen:
             if self.generate:
@@ -125,9 +127,8 @@ class Job:
 
     def _differentiated(self, picture: Any) -> tuple[dict[str, torch.Tensor], TokenMap]:
         model = self.model
-        given = self._forced()
-        prepared = model.prepare(picture, self.prompt, continuation=given)
-        if given is not None:
+        prepared = self._prepared(picture)
+        if self.continuation is not None:
             written: Sequence[int] = prepared.continuation[0]
         elif callable(self.gradients) or isinstance(self.gradients, int):
             written = self._caption(prepared) if self.generate else []
@@ -149,6 +150,14 @@ class Job:
         values = seen.stack()[0].detach()
         seen.values = found
         return {"activation": values, "gradient": seen.stack()[0]}, model.token_maps(prepared)[0]
+
+    def _prepared(self, picture: Any) -> Any:
+        """Return the picture's inputs; those of the first are there already."""
+        first, prepared = self._ready
+        self._ready = (None, None)
+        if first is picture:
+            return prepared
+        return self.model.prepare(picture, self.prompt, continuation=self._forced())
 
     def _caption(self, prepared: Any) -> list[int]:
         made = self.model.generate(prepared, max_new_tokens=self.max_new_tokens)
