@@ -69,7 +69,7 @@ test-js: build ## the TypeScript unit tests
 	cd js && npm test --silent
 
 test-python: build browser ## unit, wire, notebook, packaging and browser tests
-	python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
+	python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 test: build ## everything: lint, types, js and python tests
 	@$(MAKE) lint

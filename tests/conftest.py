@@ -1,4 +1,4 @@
-"""What every test stands on: one thread, no hub, no network, browser tests kept together."""
+"""What every test stands on: one thread, no hub, no network."""
 
 from __future__ import annotations
 
@@ -21,24 +21,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: Folders whose tests run one after the other on one worker, the slowest first.
-_TOGETHER = ("e2e", "packaging", "notebooks")
+#: Folders whose files take long: they start first, so that two processes end together.
+_FIRST = ("packaging", "e2e", "notebooks")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each file's tests on one worker, and start the long groups first."""
+    """Start the long files first; ``--dist loadfile`` keeps each file on one process."""
+    order = {name: rank for rank, name in enumerate(_FIRST)}
 
-    def room(item: pytest.Item) -> str:
+    def rank(item: pytest.Item) -> int:
         inside = item.path.relative_to(ROOT).parts
-        return inside[1] if inside[0] == "tests" and len(inside) > 2 else inside[0]
+        return order.get(inside[1], len(order)) if inside[0] == "tests" else len(order)
 
-    for item in items:
-        name = room(item)
-        group = name if name in _TOGETHER else str(item.path.relative_to(ROOT))
-        item.add_marker(pytest.mark.xdist_group(group))
-    order = {name: rank for rank, name in enumerate(_TOGETHER)}
-    items.sort(key=lambda item: order.get(room(item), len(_TOGETHER)))
+    items.sort(key=rank)
 
 
 def _is_here(address: Any) -> bool:
