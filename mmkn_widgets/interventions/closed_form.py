@@ -17,9 +17,12 @@ from .reference import record_values
 
 __all__ = ["closed_form", "signs_of", "word_direction"]
 
+#: r of `word_direction`, in units of the mean eigenvalue of U^T U.
+RIDGE = 0.01
+
 
 def word_direction(model: Any, source: Concept, targets: Sequence[Concept]) -> Tensor:
-    """Return the unit vector of the unembedding from one word to another.
+    """Return the direction in which to push: from one word to another, or away from one.
 
     Parameters
     ----------
@@ -28,20 +31,24 @@ def word_direction(model: Any, source: Concept, targets: Sequence[Concept]) -> T
     source : Concept
         The word to leave.
     targets : sequence of Concept
-        The words to go to (their mean); without one, the mean over the vocabulary.
+        The words to go to (their mean). Without one: the direction that lowers the source's logit
+        and leaves all others, in the least-squares sense, ``-(U^T U + r I)^-1 u_source``, so that
+        the next best word is said; ``-u_source`` itself would lower every word like it.
 
     Returns
     -------
     Tensor of float32, shape (hidden,)
+        Of length 1.
     """
     unembedding = model.unembedding
     start = unembedding[source.first_tokens(model.tokenizer)[0]].float()
     if targets:
         ids = [one.first_tokens(model.tokenizer)[0] for one in targets]
-        end = torch.stack([unembedding[i].float() for i in ids]).mean(0)
+        direction = torch.stack([unembedding[i].float() for i in ids]).mean(0) - start
     else:
-        end = unembedding.float().mean(0)
-    direction = end - start
+        gram = unembedding.float().T @ unembedding.float()
+        gram += RIDGE * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
+        direction = -torch.linalg.solve(gram, start)
     norm = direction.norm()
     if norm == 0:
         raise bad_argument("target", [one.word for one in targets], f"other than {source.word!r}")

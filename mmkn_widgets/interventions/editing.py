@@ -190,7 +190,7 @@ def edit(
         size = goal.batch_size
         with model.interventions.suspended():
             swapped, others = swaps(model, concept, to, scenes or (), prompt, size)
-            changing = lessons(model, swapped, prompt, size, say=to is not None)
+            changing = lessons(model, swapped, prompt, size)
             staying = lessons(model, others, prompt, size)
         deltas, details = optimise(
             model,

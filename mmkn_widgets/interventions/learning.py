@@ -25,12 +25,13 @@ class Goal:
     Attributes
     ----------
     nll : float
-        Weight of the target word's negative log-likelihood where the source was predicted.
+        Weight of the answer's negative log-likelihood: the target word's where the source was
+        predicted, when muting the next best word's.
     kl : float
         Weight of KL(model before || model after) at every other place of the captions, of scenes
         with and without the source.
     repetition : float
-        Weight of ``-log(1 - p(target))`` behind the target word, so that it is said once.
+        Weight of ``-log(1 - p(answer))`` behind the answer, so that it is said once.
     norm : float
         Weight of the mean squared delta, in units of the mean column norm.
     rate : float
@@ -38,7 +39,7 @@ class Goal:
     steps : int
         At most so many steps.
     stop_at : float
-        Stop when the target's mean probability (when muting: 1 - the source's) reaches this.
+        Stop when the answers' mean probability reaches this.
     batch_size : int
         Scenes of each kind in a step.
     """
@@ -125,9 +126,10 @@ def _loss(logits: Tensor, lesson: Lesson, goal: Goal) -> Tensor:
     if lesson.asked.any():
         chosen = log_p[lesson.asked]
         said = chosen.gather(1, lesson.answers[:, None])[:, 0]
-        loss = loss + goal.nll * (-said if lesson.say else -_log_not(said)).mean()
-    if lesson.behind.any() and lesson.say:
-        again = log_p[lesson.behind][:, lesson.word]
+        loss = loss - goal.nll * said.mean()
+    if lesson.behind.any():
+        rows, places = lesson.behind.nonzero(as_tuple=True)
+        again = log_p[rows, places, lesson.word[rows]]
         loss = loss + goal.repetition * -_log_not(again).mean()
     if lesson.kept.any():
         before = lesson.before[lesson.kept]
@@ -204,13 +206,13 @@ class _Learner:
         return output.logits[:, -lesson.width :]
 
     def reached(self, changing: Sequence[Lesson]) -> float:
-        """Return the target's mean probability (1 - the source's when muting)."""
+        """Return the mean probability of the answers."""
         found: list[Tensor] = []
         with torch.no_grad():
             for lesson in changing:
                 log_p = torch.log_softmax(self.logits(lesson).detach().float(), dim=-1)
                 said = log_p[lesson.asked].gather(1, lesson.answers[:, None])[:, 0].exp()
-                found.append(said if lesson.say else 1 - said)
+                found.append(said)
         return float(torch.cat(found).mean())
 
 

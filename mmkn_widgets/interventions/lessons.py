@@ -29,17 +29,15 @@ class Lesson:
     before : Tensor, shape (row, place, word)
         Log-probabilities of the model as it is.
     asked : Tensor of bool, shape (row, place)
-        Where the target's tokens (when muting: the source's first) are predicted.
+        Where the answers are predicted.
     answers : Tensor of int64, shape (asked,)
         Those tokens, in the order of ``asked``.
     behind : Tensor of bool, shape (row, place)
-        Places behind the word.
+        Places behind the answer, where it should not be said again.
     kept : Tensor of bool, shape (row, place)
         Places that should stay as they are.
-    word : int
-        The target's first token.
-    say : bool
-        Whether the answers are to be said, or not to be said.
+    word : Tensor of int64, shape (row,)
+        The answer's first token; 0 in rows without an answer.
     """
 
     inputs: Mapping[str, Tensor]
@@ -49,8 +47,7 @@ class Lesson:
     answers: Tensor
     behind: Tensor
     kept: Tensor
-    word: int
-    say: bool
+    word: Tensor
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,8 @@ def swaps(
     source : Concept
         The word to be replaced.
     target : Concept or None
-        The word to be said; None when the source is to be muted.
+        The word to be said; None when the source is to be muted: then in each caption the next
+        best token is the answer.
     scenes : sequence of Scene
         Pictures.
     prompt : str, optional
@@ -102,7 +100,7 @@ def swaps(
     Returns
     -------
     list of Text
-        Captions that name the source, the word replaced; when muting, as they are.
+        Captions that name the source, the word replaced.
     list of Text
         Captions that do not.
 
@@ -124,14 +122,24 @@ def swaps(
         end = next(
             n for n in range(at + 1, len(ids) + 1) if source.named_in(model.decode(ids[at:n]))
         )
-        said = ids[at : at + 1] if answer is None else answer
-        rest = ids[at + 1 :] if answer is None else ids[end:]
-        with_source.append(Text(scene, (*ids[:at], *said, *rest), at, len(said)))
+        said = answer or [_next_best(model, source, scene, ids[:at], prompt)]
+        with_source.append(Text(scene, (*ids[:at], *said, *ids[end:]), at, len(said)))
     if not with_source:
         raise bad_argument(
             "scenes", f"{len(scenes)} scenes", f"some whose caption names {source.word!r}"
         )
     return with_source, without
+
+
+def _next_best(
+    model: Any, source: Concept, scene: Any, ahead: list[int], prompt: str | None
+) -> int:
+    """Return the token the model would say there if it could not say the source."""
+    with torch.no_grad():
+        prepared = model.prepare([scene.image], prompt, continuation=[ahead])
+        last = model.forward(prepared, logits_to_keep=1).logits[0, -1].clone()
+    last[list(source.first_tokens(model.tokenizer))] = -torch.inf
+    return int(last.argmax())
 
 
 def write(
@@ -151,7 +159,6 @@ def lessons(
     prompt: str | None,
     batch_size: int,
     *,
-    say: bool = True,
     once: bool = True,
 ) -> list[Lesson]:
     """Return batches of captions with what the model says of them now.
@@ -166,19 +173,17 @@ def lessons(
         The captioning prompt.
     batch_size : int
         Captions in a lesson.
-    say : bool
-        Whether the answers are to be said, or not to be said.
     once : bool
         Whether an answer should not be said again behind its place.
     """
-    return [_lesson(model, group, prompt, say, once) for group in _groups(list(texts), batch_size)]
+    return [_lesson(model, group, prompt, once) for group in _groups(list(texts), batch_size)]
 
 
 def _groups(items: list[Any], size: int) -> list[list[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _lesson(model: Any, group: Sequence[Text], prompt: str | None, say: bool, once: bool) -> Lesson:
+def _lesson(model: Any, group: Sequence[Text], prompt: str | None, once: bool) -> Lesson:
     captions = [list(text.ids) for text in group]
     prepared = model.prepare([text.scene.image for text in group], prompt, continuation=captions)
     total = max(prepared.lengths)
@@ -207,6 +212,5 @@ def _lesson(model: Any, group: Sequence[Text], prompt: str | None, say: bool, on
         torch.tensor(answers, dtype=torch.long, device=where),
         behind.to(where),
         (valid & ~asked).to(where),
-        answers[0] if answers else -1,
-        say,
+        torch.tensor([t.ids[t.at] if t.at >= 0 else 0 for t in group], device=where),
     )

@@ -17,7 +17,9 @@ import mmkn_widgets as mmkn
 from mmkn_widgets._errors import BadArgument, Cancelled, NotSupported
 from mmkn_widgets._jobs import CancelToken
 from mmkn_widgets.attribution import collect, two_stage
+from mmkn_widgets.attribution.concept import as_concept
 from mmkn_widgets.interventions import EditReport, Goal, edit, edit_report, load_edit
+from mmkn_widgets.interventions.closed_form import word_direction
 from tests.unit.interventions.helpers import n_hooks, same_bits, snapshot
 
 
@@ -101,6 +103,17 @@ def test_muting_a_word(pocket: Any, neurons: Any, evidence: Any, val: Any, scene
     assert report.target == ""
     assert report.success == report.gone >= 0.8
     assert report.locality >= 0.8
+    assert report.kept_scene >= 0.9  # another word stands in its place, the rest goes on
+
+
+def test_muting_lowers_one_logit_and_leaves_the_others(pocket: Any) -> None:
+    direction = word_direction(pocket, as_concept("dog"), [])
+    change = pocket.unembedding @ direction
+    dog = pocket.tokenizer.convert_tokens_to_ids("dog")
+    assert direction.norm().item() == pytest.approx(1)
+    assert int(change.argmin()) == dog
+    others = torch.cat([change[:dog], change[dog + 1 :]])
+    assert others.abs().max() < 0.2 * change[dog].abs()
 
 
 @pytest.mark.parametrize("target", ["cat", None])

@@ -37,7 +37,7 @@ def gpt2() -> Any:
 def lesson(inputs: dict[str, torch.Tensor], width: int) -> Lesson:
     nowhere = torch.zeros(len(inputs["input_ids"]), width, dtype=torch.bool)
     empty = torch.zeros(0, dtype=torch.long)
-    return Lesson(inputs, width, torch.zeros(1), nowhere, empty, nowhere, nowhere, -1, True)
+    return Lesson(inputs, width, torch.zeros(1), nowhere, empty, nowhere, nowhere, empty)
 
 
 @pytest.mark.parametrize("maker", ["model", "opt", "moe", "gpt2"])
