@@ -5,6 +5,7 @@ from __future__ import annotations
 from .accessor import ArrayAccessor
 from .capture import capture, image_activations
 from .decode import decode, decode_rows, logit_lens
+from .lens import patch_hidden, patch_lens
 from .memory import needed_bytes
 from .read_store import open_store
 from .record import Recording, record
@@ -22,6 +23,8 @@ __all__ = [
     "logit_lens",
     "needed_bytes",
     "open_store",
+    "patch_hidden",
+    "patch_lens",
     "record",
     "save",
 ]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from .._errors import bad_argument
+
 if TYPE_CHECKING:
     from ..models import MultimodalModel
 
@@ -90,10 +92,12 @@ def decode_rows(
     -------
     list of list of str
     """
+    if k < 1:
+        raise bad_argument("k", k, "a whole number from 1")
     row_of, index_of = np.asarray(rows, np.int64), np.asarray(indices, np.int64)
     words: list[list[str]] = [[] for _ in row_of]
     unembedding = model.unembedding
-    real = len(model.tokenizer) if model.tokenizer is not None else unembedding.shape[0]
+    real = _words_known(model)
     for row in np.unique(row_of):
         site = model.sites[int(row)]
         places = np.flatnonzero(row_of == row)
@@ -138,8 +142,18 @@ def logit_lens(model: MultimodalModel, hidden: torch.Tensor, k: int = 1) -> list
     list of list of str
         The `k` likeliest words of each, over the whole vocabulary.
     """
+    if k < 1:
+        raise bad_argument("k", k, "a whole number from 1")
+    unembedding = model.unembedding
+    hidden = hidden.to(unembedding.device, unembedding.dtype)
     if model.final_norm is not None:
         hidden = model.final_norm(hidden)
-    unembedding = model.unembedding
-    best = (hidden.to(unembedding.dtype) @ unembedding.T).topk(k, -1).indices.tolist()
+    real = _words_known(model)
+    best = (hidden @ unembedding[:real].T).topk(min(k, real), -1).indices.tolist()
     return [[_word(model, token) for token in ids] for ids in best]
+
+
+def _words_known(model: MultimodalModel) -> int:
+    """Return the rows of the unembedding that are words; behind them may be padding."""
+    rows = int(model.unembedding.shape[0])
+    return rows if model.tokenizer is None else min(rows, len(model.tokenizer))

@@ -12,7 +12,14 @@ import xarray as xr
 
 import mmkn_widgets as mmkn
 from mmkn_widgets._errors import BadArgument, NotSupported
-from mmkn_widgets.activations import decode, image_activations, logit_lens, open_store
+from mmkn_widgets.activations import (
+    decode,
+    image_activations,
+    logit_lens,
+    open_store,
+    patch_hidden,
+    patch_lens,
+)
 from mmkn_widgets.activations.places import geometry_from_text, geometry_to_text
 from mmkn_widgets.models.geometry import Geometry
 
@@ -163,3 +170,24 @@ def test_a_store_opens_in_a_widget(store: Any, pictures: Any, tmp_path: Path) ->
     assert heat.grid["rows"] == store.isel(image=0).mmkn.geometry.shape[0]
     held = open_store(mmkn.activations.save(store, tmp_path / "s"))
     assert held.mmkn.explore(pictures[0], n=4).maps == heat.maps
+
+
+def test_the_lens_reads_the_object_in_its_patches(pocket: Any) -> None:
+    scene = mmkn.datasets.pocket_world("val", 40).with_concept("car", 1)[0]
+    words, tokens = patch_lens(pocket, scene.image, k=2)
+    mask = scene.mask("car")
+    covered = [
+        mask[int(y0) : int(y1), int(x0) : int(x1)].mean() > 0.4
+        for x0, y0, x1, y1 in tokens.geometry.boxes
+    ]
+    inside = [first for (first, _), yes in zip(words, covered, strict=True) if yes]
+    assert np.mean([word == "car" for word in inside]) > 0.5
+    early, _ = patch_hidden(pocket, scene.image, layer=0)
+    late, _ = patch_hidden(pocket, scene.image, layer=-1)
+    assert early.shape == late.shape == (len(words), pocket.hidden_size)
+    assert not torch.equal(early, late)
+    for wrong in (6, -7):
+        with pytest.raises(BadArgument, match="layer"):
+            patch_hidden(pocket, scene.image, layer=wrong)
+    with pytest.raises(BadArgument, match="k: got 0"):
+        patch_lens(pocket, scene.image, k=0)
