@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._provenance import provenance
-from ..attribution import random_like, two_stage
+from ..attribution import as_concept, random_like, two_stage
 from ..datasets import pocket_world
 from ..evaluation import pointing
 from .study import Study, study
@@ -77,7 +77,7 @@ def lens_share(model: MultimodalModel, scenes: Sequence[Any], word: str) -> floa
 
     from ..interventions import coverage
 
-    token = model.tokenizer.convert_tokens_to_ids(word)
+    token = as_concept(word).first_tokens(model.tokenizer)[0]
     shares = []
     for scene in scenes:
         prepared = model.prepare(scene.image)
