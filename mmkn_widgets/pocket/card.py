@@ -25,7 +25,7 @@ def figures_section(report: Mapping[str, Any]) -> str:
         What ``mmkn_widgets.studies.pocket_report`` writes.
     """
     lines = [
-        f"Weights `{report['weights'][:16]}`; neurons chosen on `val`, everything measured on `test`.",
+        f"Weights `{report['weights'][:16]}`; neurons chosen on `val`, all figures from `test`.",
         "",
         "| captions | recall | colour of found | exact scenes | hallucinated objects | CHAIR_s |",
         "|---|---|---|---|---|---|",

@@ -21,6 +21,7 @@ __all__ = [
     "IGNORE",
     "N_IMAGE",
     "N_PREFIX",
+    "SMOOTHING",
     "Batch",
     "entropy",
     "layer_lesions",
@@ -36,6 +37,10 @@ FIRST = len(SPECIAL)
 N = len(CATEGORIES)
 #: Share that a word keeps of its probability among category words when its writers are silent.
 LEFT = 0.005
+
+#: Label smoothing while words are silenced. A model that is sure has no gradient of log p to rank
+#: neurons by: it is all rounding and the few scenes in doubt.
+SMOOTHING = 0.1
 
 Alter = Callable[[Tensor], Tensor]
 Rerun = Callable[[Sequence[Alter]], Tensor]
@@ -64,9 +69,14 @@ class Batch(NamedTuple):
     patch_color: Tensor
 
 
-def entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Return the mean cross-entropy over the positions that count."""
-    return cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORE)
+    return cross_entropy(
+        logits.flatten(0, -2),
+        targets.flatten(),
+        ignore_index=IGNORE,
+        label_smoothing=smoothing,
+    )
 
 
 def _due(batch: Batch) -> Tensor:
@@ -187,6 +197,6 @@ def word_lesions(
     text, picture = logits[:n, N_PREFIX:], logits[n:, 1 : 1 + N_IMAGE]
     at_text = due == (FIRST + chosen[:n])[:, None]
     at_patch = patches == (FIRST + chosen[n:])[:, None]
-    kept = entropy(text, due.masked_fill(at_text, IGNORE))
-    kept = kept + entropy(picture, patches.masked_fill(at_patch, IGNORE))
+    kept = entropy(text, due.masked_fill(at_text, IGNORE), SMOOTHING)
+    kept = kept + entropy(picture, patches.masked_fill(at_patch, IGNORE), SMOOTHING)
     return lost(text, target[:n], at_text), lost(picture, target[n:], at_patch), kept

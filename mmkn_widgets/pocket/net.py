@@ -18,6 +18,7 @@ from .build import PATCH, SPECIAL
 from .lesions import (
     N_IMAGE,
     N_PREFIX,
+    SMOOTHING,
     Batch,
     entropy,
     layer_lesions,
@@ -175,11 +176,12 @@ class TrainingNet(nn.Module):
         probe = entropy(read[..., :n_words], batch.patch_word)
         probe = probe + entropy(read[..., n_words:], batch.patch_color)
         logits = self._words(x)
+        smoothing = SMOOTHING if lesions == "words" else 0.0
         # the prompt's last token predicts the first word of both captions
         first = logits[:, N_PREFIX - 1].unsqueeze(1).unsqueeze(1).expand(b, 2, 1, -1)
         rest = logits[:, N_PREFIX:].reshape(b, 2, length, -1)
-        caption = entropy(torch.cat([first, rest], 2), batch.targets)
-        patch_word = entropy(logits[:, 1 : 1 + N_IMAGE], batch.patch_word)
+        caption = entropy(torch.cat([first, rest], 2), batch.targets, smoothing)
+        patch_word = entropy(logits[:, 1 : 1 + N_IMAGE], batch.patch_word, smoothing)
         lesioned = (x.new_zeros(()),) * 3
 
         def rerun(alterations: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
