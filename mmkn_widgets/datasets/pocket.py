@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .._errors import bad_argument
-from ..pocket.world import SPLITS, SUBSETS, PocketScene, draw
 from ..pocket.words import CATEGORIES
+from ..pocket.world import SPLITS, SUBSETS, PocketScene, draw
 from .base import ObjectInstance, Scene, SceneDataset
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class _Lazy(Sequence[Scene]):
 
 
 def _wrap(scene: PocketScene, source: str) -> Scene:
-    from PIL import Image as images
+    from PIL import Image as Images
 
     def image() -> Image:
-        return images.fromarray(scene.image)
+        return Images.fromarray(scene.image)
 
     def objects() -> list[ObjectInstance]:
         return [
@@ -52,7 +52,7 @@ def _wrap(scene: PocketScene, source: str) -> Scene:
         ]
 
     def redraw(categories: Sequence[str]) -> Image:
-        return images.fromarray(scene.without(categories))
+        return Images.fromarray(scene.without(categories))
 
     return Scene(
         scene.seed,
