@@ -8,7 +8,7 @@ the last two layers, and every loss comes out of one call, so that ``torch.compi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -252,7 +252,7 @@ def _layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     return layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
-def _rms_norm(x: Tensor, norm: nn.Module) -> Tensor:
+def _rms_norm(x: Tensor, norm: Any) -> Tensor:
     eps = norm.variance_epsilon
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * norm.weight
 
