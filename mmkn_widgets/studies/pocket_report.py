@@ -244,6 +244,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     part = out.with_suffix(".part")
     part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     os.replace(part, out)
+    if out == report_path():
+        from ..pocket.card import write_figures
+
+        write_figures(out.with_name("README.md"), report)
     print(json.dumps(report["mean"], indent=1))
 
 
