@@ -92,10 +92,8 @@ class Job:
 
     def run(self, picture: Any) -> Picture:
         """Capture one picture."""
-        with torch.no_grad():
-            arrays, tokens = self._differentiated(picture) if self.gradients is not None else (
-                self._plain(picture)
-            )  # fmt: skip
+        made_by = self._plain if self.gradients is None else self._differentiated
+        arrays, tokens = made_by(picture)
         n = min(next(iter(arrays.values())).shape[1], len(tokens))
         coords = token_coords(tokens, n, self.roles)
         keep = coords.pop("keep")

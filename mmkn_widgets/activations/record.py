@@ -69,6 +69,8 @@ class Recording:
         dict of int to torch.Tensor
             Like `values`; zero where the output does not depend on a site.
         """
+        if of.requires_grad and of.grad_fn is None:
+            raise bad_argument("of", "a view that was taken without gradients", "a graph's output")
         rows = sorted(self.values)
         found = torch.autograd.grad(of.sum(), [self.values[row] for row in rows], allow_unused=True)
         return {

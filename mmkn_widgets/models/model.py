@@ -170,8 +170,9 @@ class MultimodalModel(ModelParts):
             arguments["logits_to_keep"] = logits_to_keep
         with self.lock, torch.set_grad_enabled(grad), self._seeded():
             output = self.hf(**arguments)
-        if logits_to_keep and not keep and getattr(output, "logits", None) is not None:
-            output["logits"] = output.logits[:, -logits_to_keep:]
+            # inside: a view that is taken without gradients would have none
+            if logits_to_keep and not keep and getattr(output, "logits", None) is not None:
+                output["logits"] = output.logits[:, -logits_to_keep:]
         return output
 
     @contextmanager

@@ -107,3 +107,20 @@ def test_without_pictures_there_is_nothing_to_paint() -> None:
     store = mmkn.capture(_opt(), ONE)
     with pytest.raises(mmkn._errors.MmknError):
         store.mmkn.patch_map(3, 1)
+
+
+def test_gradients_do_not_depend_on_who_cuts_the_logits() -> None:
+    """Models without ``logits_to_keep``: the cut is ours, and must stay in the graph."""
+    model = _opt()
+    wanted = mmkn.capture(model, ONE, gradients=7)["gradient"].values
+    assert np.abs(wanted).max(axis=(1, 2)).min() > 0
+    model.__dict__["_forward_names"] = model._forward_names - {"logits_to_keep"}
+    with torch.no_grad():
+        found = mmkn.capture(model, ONE, gradients=7)["gradient"].values
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-7)
+    with record(model, gradients=True) as seen:
+        logits = model.forward(ONE, grad=True).logits
+    with torch.no_grad():
+        cut = logits[:, -1]
+    with pytest.raises(BadArgument, match="without gradients"):
+        seen.gradients(cut)
