@@ -288,7 +288,7 @@ class Study:
             )
             chosen = chosen * signs[:, None].astype(np.float32)
         geometry = token_map.geometry
-        painted = [geometry.paint(values, size=geometry.shape) for values in chosen]
+        painted = [geometry.paint(values, size=geometry.shape, smooth=False) for values in chosen]
         return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
 
     def words(

@@ -1,0 +1,87 @@
+"""A study from end to end on the pocket model: find, errors, save and open, threshold search."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import mmkn_widgets as mmkn
+from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.studies import find, search_thresholds
+
+
+@pytest.fixture(scope="module")
+def model():
+    return mmkn.load_model("pocket")
+
+
+@pytest.fixture(scope="module")
+def val():
+    return mmkn.datasets.pocket_world("val", 160)
+
+
+@pytest.fixture(scope="module")
+def study(model, val):
+    return mmkn.study(model, "car", val.with_concept("car", 6))
+
+
+def test_find_measures_on_other_scenes_and_writes_what_it_found(model, val, tmp_path) -> None:
+    test = mmkn.datasets.pocket_world("test", 120)
+    scenes = [*test.with_concept("star", 6), *test.without_concept("star", 6)]
+    found = find(model, "star", list(val.with_concept("star", 16)), test=scenes, n_random=2)
+    described = json.loads(json.dumps(found.to_dict()))
+    assert described["held_out"] is True
+    assert described["n_scenes"] == 6
+    assert len(described["neurons"]) == 60
+    assert set(described["neurons"][0]) == {"layer", "index", "score", "words"}
+    assert set(described["retention"]) == {"scene", "other"}
+    assert described["suppression"] > described["random_control"]["mean"]
+    folder = found.save(tmp_path / "out")
+    assert mmkn.NeuronSet.load(folder / "star.mmkn.json") == found.neurons
+    assert len(list(folder.glob("star-*.png"))) == 4
+
+
+def test_find_says_what_is_wrong(model, val) -> None:
+    with pytest.raises(BadArgument, match="concept: got 'cart'.*car"):
+        find(model, "cart")
+    car = list(val.with_concept("car", 2))
+    with pytest.raises(BadArgument, match="keep no neuron"):
+        find(model, "car", car, threshold_d=1e9)
+    with pytest.raises(BadArgument, match="keep all"):
+        find(model, "car", car, threshold_d=-1.0, threshold_g=-1e9)
+    with pytest.raises(BadArgument, match="'car', expected an object of scene"):
+        find(model, "car", list(val.without_concept("car", 2)))
+
+
+def test_a_saved_study_opens_with_the_same_neurons(study, tmp_path, model) -> None:
+    caption = study.caption(0)
+    path = study.save(tmp_path / "car.study")
+    again = mmkn.open_study(path, model)
+    assert again.neurons(quantile_d=0.9, top=30) == study.neurons(quantile_d=0.9, top=30)
+    assert again.caption(0) == caption
+    assert np.array_equal(again.pictures(1)[1], study.pictures(1)[1])
+    with pytest.raises(BadArgument, match="path"):
+        mmkn.open_study(tmp_path)
+
+
+def test_maps_words_and_tokens_are_of_the_same_neuron(study) -> None:
+    neurons = study.neurons()
+    row, index = int(neurons.rows(study.model)[0]), int(neurons.index[0])
+    painted = study.maps([row], [index], scene=0)
+    tokens, values = study.tokens(0, row, index)
+    image = values[[place for place, token in enumerate(tokens) if token[1] == "image"]]
+    assert painted.shape == (1, 8, 8)
+    np.testing.assert_allclose(painted[0].ravel(), image, rtol=1e-4, atol=1e-5)
+    assert len(study.words([row], [index], k=3)[0]) == 3
+
+
+def test_the_search_proposes_a_measured_pair(study, val) -> None:
+    found = search_thresholds(
+        study, val.without_concept("car", 6), quantiles_d=(0.9, 0.95), kept=(20, 60)
+    )
+    assert 1 <= found.points.sizes["setting"] <= 4
+    kept = study.neurons(found.threshold_d, found.threshold_g)
+    assert len(kept) == int(found.points["neurons"][found.best])
+    assert set(found.frontier) <= set(range(found.points.sizes["setting"]))
