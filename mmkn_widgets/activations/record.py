@@ -38,6 +38,8 @@ class Recording:
         self._buffer: torch.Tensor | None = None
         self._filled: dict[int, int] = {}
         self._parts: dict[int, list[torch.Tensor]] = {}
+        self.lengths: list[int] = []
+        self._upto: dict[int, int] = {}
         self._thread = threading.get_ident()
 
     @property
@@ -87,6 +89,19 @@ class Recording:
 
     def keep(self, model: MultimodalModel, row: int, value: torch.Tensor) -> None:
         """Take one site's activation of one forward."""
+        self._catch_up(model, row, value, len(self.lengths) - 1)
+        self._upto[row] = len(self.lengths)
+        self._put(model, row, value)
+
+    def _catch_up(
+        self, model: MultimodalModel, row: int, like: torch.Tensor, forwards: int
+    ) -> None:
+        """Give a routed expert zeros for forwards in which its module got no token at all."""
+        missed = sum(self.lengths[self._upto.get(row, 0) : max(forwards, 0)])
+        if missed and model.sites[row].kind == "routed":
+            self._put(model, row, like.new_zeros(like.shape[0], missed, like.shape[2]))
+
+    def _put(self, model: MultimodalModel, row: int, value: torch.Tensor) -> None:
         if self._more is None:
             self._parts.setdefault(row, []).append(value)
             return
@@ -106,6 +121,12 @@ class Recording:
     def close(self, model: MultimodalModel) -> None:
         """Join what came from several forwards, or say what is missing."""
         counts = {row: self.fired.get(row, 0) for row in self.rows}
+        for row, fired in counts.items():
+            if 0 < fired < len(self.lengths) and model.sites[row].kind == "routed":
+                held = self._parts.get(row)
+                like = held[0] if held else self._buffer[:, 0, :1, : model.sites[row].width]  # type: ignore[index]
+                self._catch_up(model, row, like, len(self.lengths))
+                counts[row] = len(self.lengths)
         if len(set(counts.values())) > 1 or 0 in counts.values():
             wrong = [model.sites[r].module_name for r, n in counts.items() if n == 0]
             raise MmknError(
@@ -222,6 +243,7 @@ def _watch_batch(model: MultimodalModel, seen: Recording) -> Any:
         hidden = args[0] if args else kwargs.get("hidden_states")
         if seen.mine and isinstance(hidden, torch.Tensor) and hidden.dim() == 3:
             seen.batch = hidden.shape[0]
+            seen.lengths.append(hidden.shape[1])
 
     return model.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import transformers
 
 import mmkn_widgets as mmkn
 from mmkn_widgets._errors import BadArgument
-from mmkn_widgets.activations import open_store, record
+from mmkn_widgets.activations import Recording, open_store, record
 
 _SMALL = {
     "vocab_size": 60,
@@ -124,3 +125,40 @@ def test_gradients_do_not_depend_on_who_cuts_the_logits() -> None:
         cut = logits[:, -1]
     with pytest.raises(BadArgument, match="without gradients"):
         seen.gradients(cut)
+
+
+@pytest.mark.parametrize("pack", [None, 0, 9])
+@pytest.mark.parametrize("runs", [(0, 2), (1,), (0,), (2,), (0, 1, 2)])
+def test_experts_that_a_forward_left_out_hold_zeros_there(
+    pack: int | None, runs: tuple[int, ...]
+) -> None:
+    kinds = [SimpleNamespace(kind=k, width=2, module_name=k) for k in ("linear", "routed")]
+    model = SimpleNamespace(sites=kinds)
+    seen = Recording([0, 1], None, pack)
+    lengths, at = (3, 1, 1), 0
+    wanted = torch.zeros(1, 5, 2)
+    for number, n in enumerate(lengths):
+        seen.lengths.append(n)
+        for row in (0, 1) if number in runs else (0,):
+            value = torch.randn(1, n, 2)
+            seen.fired[row] = seen.fired.get(row, 0) + 1
+            seen.keep(model, row, value)
+            if row:
+                wanted[:, at : at + n] = value
+        at += n
+    seen.close(model)
+    assert torch.equal(seen.values[1], wanted)
+    assert torch.equal(seen.stack()[:, 1], wanted)
+
+
+def test_a_dense_layer_left_out_by_a_forward_is_an_error() -> None:
+    kinds = [SimpleNamespace(kind="linear", width=2, module_name=f"m{i}") for i in range(2)]
+    model = SimpleNamespace(sites=kinds)
+    seen = Recording([0, 1], None, None)
+    for rows in ((0, 1), (0,)):
+        seen.lengths.append(1)
+        for row in rows:
+            seen.fired[row] = seen.fired.get(row, 0) + 1
+            seen.keep(model, row, torch.ones(1, 1, 2))
+    with pytest.raises(mmkn._errors.MmknError, match="did not run through their module"):
+        seen.close(model)
