@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# One thread: threads that wait for a busy core would be measured instead of the work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from .report import Row, table, write_json
 
