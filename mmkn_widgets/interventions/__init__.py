@@ -6,6 +6,7 @@ from .ablation import Ablation, ablate
 from .base import ActivationIntervention, Intervention, WeightIntervention
 from .editing import Edit, edit
 from .events import StackEvent
+from .experiments import EditStudy, edit_study, hallucination_study
 from .hallucination import blame, corrections, reduce_hallucination
 from .learning import Goal
 from .patch import load_edit, save_edit
@@ -24,6 +25,7 @@ __all__ = [
     "ActivationIntervention",
     "Edit",
     "EditReport",
+    "EditStudy",
     "Goal",
     "Intervention",
     "InterventionStack",
@@ -43,6 +45,8 @@ __all__ = [
     "coverage",
     "edit",
     "edit_report",
+    "edit_study",
+    "hallucination_study",
     "load_edit",
     "pairs_to_edit",
     "patch_mean",
