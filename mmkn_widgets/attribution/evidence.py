@@ -14,7 +14,7 @@ from .._provenance import provenance
 from ..inpainting import get_inpainter
 from .concept import Concept, as_concept
 from .predicting import Prediction, predictions
-from .scoring import Options, Sums, batches, fitting_batch, run_batch
+from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -119,6 +119,13 @@ def collect(
     .. [2] Pan et al. 2024, arXiv 2311.07470, equation 4.
     """
     options = Options(positions, reduce, difference, target, tokens, prompt)
+    if positions == "predicting" and in_encoder(model):
+        raise bad_argument(
+            "positions",
+            positions,
+            "'image' or 'all' for an encoder, which predicts no word; or a model loaded with "
+            "stack='decoder'",
+        )
     wanted = as_concept(concept)
     chosen = list(scenes)
     if not chosen:

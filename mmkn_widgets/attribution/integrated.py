@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .._errors import bad_argument
+from .._errors import NotSupported, bad_argument
 from .._jobs import CancelToken, Progress
 from .._provenance import provenance
 from .concept import Concept, as_concept
 from .controls import exists
 from .last_token import LastToken
 from .predicting import Prediction, predictions
+from .scoring import in_encoder
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,6 +75,11 @@ def integrated_gradients(
         raise bad_argument("steps", steps, "a whole number from 1")
     if target not in ("log_prob", "logit"):
         raise bad_argument("target", target, "'log_prob' or 'logit'")
+    if in_encoder(model):
+        raise NotSupported(
+            "integrated_gradients: the neurons are an encoder's, which predicts no word; load the "
+            "model with stack='decoder'"
+        )
     wanted = as_concept(concept)
     total = np.zeros((len(model.sites), model.n_neurons), np.float64)
     with model.interventions.suspended():

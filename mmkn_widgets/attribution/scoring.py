@@ -17,7 +17,7 @@ from .predicting import Prediction
 if TYPE_CHECKING:
     from ..models import MultimodalModel, Prepared
 
-__all__ = ["NAMES", "Options", "Sums", "batches", "fitting_batch", "run_batch"]
+__all__ = ["NAMES", "Options", "Sums", "batches", "fitting_batch", "in_encoder", "run_batch"]
 
 #: Variables of the evidence, each (layer, neuron).
 NAMES = ("difference", "gradcam", "gradient_sum", "contribution", "activation")
@@ -136,8 +136,10 @@ def run_batch(
             f"inpainter: the inpainted picture gives {second.values[0].shape[1]} tokens, the "
             f"original {length}; the inpainter has to keep the picture's size"
         )
-    valid, ends = _valid(prepared, length)
-    predicting = ends[:, None] - torch.arange(n_sub - 1, -1, -1)  # (batch, sub-token)
+    valid, ends = _valid(model, prepared, length)
+    predicting = (ends[:, None] - torch.arange(n_sub - 1, -1, -1)).clamp(
+        min=0
+    )  # (batch, sub-token)
     inside = _inside(model, prepared, length, valid, predicting, options.positions)
     out = {name: torch.zeros(len(batch), *sums.shape) for name in NAMES}
     unembedding = model.unembedding
@@ -158,6 +160,8 @@ def run_batch(
             "contribution": (here * written.to(here.device)).sum(1),
             "activation": here.mean(1),
         }
+        if in_encoder(model):  # which predicts no word
+            scores["contribution"] = scores["activation"] = torch.full_like(here[:, 0], torch.nan)
         for name, values in scores.items():
             out[name][:, site.row, : site.width] = values.cpu()
     sums.add(out)
@@ -189,8 +193,21 @@ def _target(
     return y, log_prob.detach().cpu()
 
 
-def _valid(prepared: Prepared, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+def in_encoder(model: MultimodalModel) -> bool:
+    """Return whether the neurons are those of an encoder, which predicts no word itself."""
+    return model.is_encoder_decoder and model.stack == "encoder"
+
+
+def _valid(
+    model: MultimodalModel, prepared: Prepared, length: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return which positions are tokens, bool (batch, token), and the last of each row."""
+    mask = prepared.inputs.get("attention_mask")
+    if in_encoder(model) and mask is not None:
+        valid = torch.ones(len(prepared), length, dtype=torch.bool)
+        before, _ = inserted(model, prepared.inputs)
+        valid[:, before : before + mask.shape[1]] = mask[:, : length - before].cpu() > 0
+        return valid, torch.zeros(len(prepared), dtype=torch.long)
     more = length - max(prepared.lengths)  # image embeddings that the model itself puts in front
     lengths = torch.tensor(prepared.lengths) + more
     return torch.arange(length)[None] < lengths[:, None], (lengths - 1).clamp(min=0)
@@ -210,7 +227,7 @@ def _inside(
     if positions == "predicting":
         return None
     inside = torch.zeros_like(valid)
-    if model.stack == "encoder" or not model.is_encoder_decoder:
+    if in_encoder(model) or not model.is_encoder_decoder:
         before, behind = inserted(model, prepared.inputs)
         known = torch.from_numpy(image_mask(model, prepared.inputs))
         inside[:, :before] = True

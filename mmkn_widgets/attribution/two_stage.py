@@ -137,7 +137,7 @@ def neuron_set(
     expert = np.asarray(labels["expert"].values)[rows] if "expert" in labels.coords else None
     sign = None
     if isinstance(labels, xr.Dataset) and "activation" in labels:
-        sign = np.sign(labels["activation"].values[rows, index])
+        sign = np.sign(np.nan_to_num(labels["activation"].values[rows, index]))
     return NeuronSet(layer, index, expert, values[order], provenance=made, sign=sign)
 
 

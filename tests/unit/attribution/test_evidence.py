@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from captum.attr import LayerGradientXActivation
 from PIL import Image
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, Cancelled
+from mmkn_widgets._errors import BadArgument, Cancelled, NotSupported
 from mmkn_widgets._jobs import CancelToken
-from mmkn_widgets.attribution import Concept, collect
+from mmkn_widgets.attribution import Concept, collect, integrated_gradients
 from mmkn_widgets.datasets import ObjectInstance, Scene
 from mmkn_widgets.inpainting import get_inpainter
 
@@ -264,3 +265,11 @@ def test_the_signed_study_matches_the_paper_where_all_look_alike(pocket: Any, ca
     absolute = collect(pocket, "car", cars)
     assert bool((np.abs(signed["difference"]) <= absolute["difference"] + 1e-5).all())
     assert mmkn.attribution.two_stage(signed, threshold_d=0.0).provenance["method"] == "two_stage"
+
+
+def test_an_encoder_predicts_no_word(cars: Any) -> None:
+    encoder = SimpleNamespace(is_encoder_decoder=True, stack="encoder")
+    with pytest.raises(BadArgument, match="positions: got 'predicting'.*stack='decoder'"):
+        collect(encoder, "car", cars)
+    with pytest.raises(NotSupported, match="stack='decoder'"):
+        integrated_gradients(encoder, "car", cars)
