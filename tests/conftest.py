@@ -74,11 +74,3 @@ def _same_seed() -> None:
 def root() -> Path:
     """Return the repository's folder."""
     return ROOT
-
-
-@pytest.fixture(autouse=True)
-def _doctest_names(doctest_namespace: dict[str, Any]) -> None:
-    """Let docstrings say `mmkn` as the README does."""
-    import mmkn_widgets
-
-    doctest_namespace["mmkn"] = mmkn_widgets
