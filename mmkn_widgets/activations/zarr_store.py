@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._errors import BadArgument, bad_argument
+from .durable import commit_group, flush, sync, write_group
 from .lazy import to_bits
 from .lock import WriterLock
 from .picture import FORMAT, STORE_VERSION, Picture, pictures_of
@@ -107,8 +108,8 @@ class StoreWriter:
         if not mark.is_file():
             self._began = True
             try:
-                _commit_group(self.path / "images", {})
-                _commit_group(self.path, self.attrs)
+                commit_group(self.path / "images", {})
+                commit_group(self.path, self.attrs)
             except OSError as error:
                 raise self._failed(error) from error
             return
@@ -134,9 +135,9 @@ class StoreWriter:
         final = self.path / "images" / part.name
         try:
             _write_picture(part, name, picture, self.attrs.get("dtype") == "bfloat16")
-            _flush(part)
+            flush(part)
             os.replace(part, final)
-            _sync(final.parent)
+            sync(final.parent)
         except OSError as error:
             raise self._failed(error) from error
         self.finished[name] = number
@@ -212,7 +213,7 @@ def _write_picture(folder: Path, name: str, picture: Picture, bfloat16: bool) ->
             "dtype": "bfloat16" if bits is not None else str(stored.dtype),
             "dims": list(dims),
         }
-    _write_group(folder, {"mmkn": described})
+    write_group(folder, {"mmkn": described})
 
 
 def _write_array(folder: Path, values: np.ndarray, dims: tuple[str, ...], bits: bool) -> None:
@@ -233,40 +234,6 @@ def _write_array(folder: Path, values: np.ndarray, dims: tuple[str, ...], bits: 
     )
     for row in range(values.shape[0]):
         array[row] = values[row]
-
-
-def _write_group(folder: Path, attributes: dict[str, Any]) -> None:
-    described = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    (folder / "zarr.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-
-
-def _commit_group(folder: Path, attributes: dict[str, Any]) -> None:
-    """Write a group's file at once or not at all."""
-    part = folder / ".part"
-    part.mkdir(exist_ok=True)
-    _write_group(part, attributes)
-    _flush(part)
-    os.replace(part / "zarr.json", folder / "zarr.json")
-    part.rmdir()
-    _sync(folder)
-
-
-def _flush(folder: Path) -> None:
-    """Have everything below a folder on the disk."""
-    for path, _folders, files in os.walk(folder):
-        for file in files:
-            _sync(Path(path) / file)
-        _sync(Path(path))
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
-        return
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def save(store: xr.Dataset, path: str | Path) -> Path:

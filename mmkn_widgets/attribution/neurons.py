@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from .._errors import bad_argument
+from .neuron import Neuron, column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
     from ..models import MultimodalModel
 
 __all__ = ["Neuron", "NeuronSet"]
-
-
-@dataclass(frozen=True)
-class Neuron:
-    """Unit `index` of the FFN of `layer` (of routed expert `expert`; -1 when dense)."""
-
-    layer: int
-    index: int
-    expert: int = -1
-    score: float = 0.0
-
-    @property
-    def place(self) -> tuple[int, int, int]:
-        """(layer, expert, index): what makes it this neuron."""
-        return (self.layer, self.expert, self.index)
 
 
 class NeuronSet:
@@ -85,11 +70,11 @@ class NeuronSet:
     ) -> None:
         n = len(layer)
         columns = {
-            "layer": _column("layer", layer, n, np.int64),
-            "index": _column("index", index, n, np.int64),
-            "expert": _column("expert", np.full(n, -1) if expert is None else expert, n, np.int64),
-            "score": _column("score", np.zeros(n) if score is None else score, n, np.float32),
-            "sign": None if sign is None else _column("sign", np.sign(sign), n, np.int64),
+            "layer": column("layer", layer, n, np.int64),
+            "index": column("index", index, n, np.int64),
+            "expert": column("expert", np.full(n, -1) if expert is None else expert, n, np.int64),
+            "score": column("score", np.zeros(n) if score is None else score, n, np.float32),
+            "sign": None if sign is None else column("sign", np.sign(sign), n, np.int64),
         }
         for name, array in columns.items():
             if array is not None:
@@ -311,10 +296,3 @@ class NeuronSet:
         except (OSError, UnicodeDecodeError) as error:
             raise bad_argument("path", str(path), "a *.mmkn.json file") from error
         return cls.from_json(text)
-
-
-def _column(name: str, values: Iterable[Any] | np.ndarray, n: int, dtype: Any) -> np.ndarray:
-    array = np.array(values, dtype)
-    if array.shape != (n,):
-        raise bad_argument(name, f"shape {array.shape}", f"one value for each of {n} neurons")
-    return array
