@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import traitlets
-from conftest import Page
 from fake_study import FakeStudy
 
+from conftest import Page
 from mmkn_widgets._errors import BadArgument, NotSupported
 from mmkn_widgets.widgets import Explorer
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import traitlets
-from conftest import Page
 from fake_study import FakeStudy
 from PIL import Image
 
+from conftest import Page
 from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.widgets import (
     AblationPanel,
