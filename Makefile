@@ -59,7 +59,7 @@ browser: $(ENV_READY) ## a Chromium for the tests, installed where there is none
 	@python scripts/browser.py --install
 
 lint: build ## ruff, mypy, eslint, tsc
-	ruff check .
+	ruff check --no-cache .
 	ruff format --check .
 	mypy
 	cd js && npm run --silent lint
