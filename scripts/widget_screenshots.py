@@ -21,7 +21,7 @@ WIDTHS = {"Explorer": (1240, 660)}
 def widgets() -> dict[str, Any]:
     """Return one of each widget, on a study of the pocket model."""
     import mmkn_widgets as mmkn
-    from mmkn_widgets.widgets import parts
+    from mmkn_widgets import widgets as parts
 
     model = mmkn.load_model("pocket")
     scenes = mmkn.datasets.pocket_world("val").with_concept(CONCEPT, SCENES)

@@ -6,13 +6,13 @@ import importlib
 from typing import Any
 
 _MODULE_OF = {
-    "AblationPanel": "parts",
-    "CaptionDiff": "parts",
-    "MaskPainter": "parts",
-    "NeuronTable": "parts",
-    "PatchHeatmap": "parts",
-    "ThresholdPlane": "parts",
-    "TokenStrip": "parts",
+    "AblationPanel": "ablation_panel",
+    "CaptionDiff": "caption_diff",
+    "MaskPainter": "mask_painter",
+    "NeuronTable": "neuron_table",
+    "PatchHeatmap": "patch_heatmap",
+    "ThresholdPlane": "threshold_plane",
+    "TokenStrip": "token_strip",
     "Explorer": "explorer",
     "FrontierChart": "charts",
     "LayerChart": "charts",

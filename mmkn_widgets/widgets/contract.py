@@ -10,6 +10,17 @@ from ._kinds import flag_of
 
 __all__ = ["contract", "contract_json"]
 
+_WIDGETS = (
+    "Explorer",
+    "AblationPanel",
+    "CaptionDiff",
+    "MaskPainter",
+    "NeuronTable",
+    "PatchHeatmap",
+    "ThresholdPlane",
+    "TokenStrip",
+)
+
 
 def contract() -> dict[str, Any]:
     """Return the traits (with their encodings) and requests of every widget.
@@ -25,10 +36,9 @@ def contract() -> dict[str, Any]:
     >>> contract()["widgets"]["Explorer"]["threshold_d"]
     'float'
     """
-    from . import parts
-    from .explorer import Explorer
+    from .. import widgets
 
-    classes = [Explorer, *(getattr(parts, name) for name in parts.__all__)]
+    classes = [getattr(widgets, name) for name in _WIDGETS]
     requests = {name for cls in classes for name in cls._handlers}
     return {
         "widgets": {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,8 +12,9 @@ from .._errors import bad_argument
 from ._ablation import Ablations
 from ._actions import Actions
 from ._base import bundle
-from ._choice import default_thresholds, kept_ids, quantile
+from ._choice import default_thresholds, kept_ids
 from ._explorer_code import setup_code
+from ._explorer_keep import Keeping
 from ._explorer_study import StudyWork
 from ._open import OpenSaved
 from ._scene_state import (
@@ -26,35 +25,16 @@ from ._scene_state import (
     scene_state,
     thumbnails,
 )
-from .traits import ExplorerTraits
 
 if TYPE_CHECKING:
     from .protocols import StudyLike
 
 __all__ = ["Explorer"]
 
-_STATE = (
-    "mode",
-    "threshold_d",
-    "threshold_g",
-    "quantile_d",
-    "quantile_g",
-    "axis",
-    "scene",
-    "overlay",
-    "opacity",
-    "colormap",
-    "smooth",
-    "signed",
-    "above_percentile",
-    "ablate_mode",
-    "ablate_scale",
-    "preset",
-)
 _PRESETS = ("compact", "teaching", "full")
 
 
-class Explorer(ExplorerTraits, StudyWork, Actions):
+class Explorer(Keeping, StudyWork, Actions):
     """All parts in one widget, for one study.
 
     Parameters
@@ -95,7 +75,6 @@ class Explorer(ExplorerTraits, StudyWork, Actions):
     """
 
     _esm: ClassVar[Any] = bundle("explorer")
-    neurons = t.Any(None, help="the checked survivors, best stage-2 score first")
 
     def __init__(
         self,
@@ -185,49 +164,6 @@ class Explorer(ExplorerTraits, StudyWork, Actions):
         finally:
             self._loading = was
 
-    # -- thresholds and neurons --------------------------------------------------------------
-
-    @property
-    def thresholds(self) -> tuple[float, float]:
-        """The two absolute thresholds in force, whichever the mode."""
-        if self.mode == "quantile":
-            valid = np.isfinite(self._d) & np.isfinite(self._g)
-            return (
-                quantile(self._d[valid], self.quantile_d),
-                quantile(self._g[valid], self.quantile_g),
-            )
-        return float(np.float32(self.threshold_d)), float(np.float32(self.threshold_g))
-
-    @property
-    def kept(self) -> np.ndarray:
-        """Flat ids (row * neurons + index) of the checked survivors, best first."""
-        cut_d, cut_g = self.thresholds
-        return kept_ids(self._d, self._g, cut_d, cut_g, self.rows_off, self.unchecked)
-
-    @t.observe(
-        "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off"
-    )
-    def _on_choice(self, _change: Any) -> None:
-        if not self._loading:
-            self._guarded(self._choose)()
-
-    def _choose(self) -> None:
-        if self.mode == "quantile":
-            cuts = {"quantile_d": self.quantile_d, "quantile_g": self.quantile_g}
-        else:
-            cuts = {"threshold_d": self.threshold_d, "threshold_g": self.threshold_g}
-        out = [self._place(int(i)) for i in self.unchecked]
-        chosen = self.study.neurons(**cuts, exclude=out)
-        if self.rows_off:
-            gone = {tuple(self.rows[int(row)]) for row in self.rows_off}
-            chosen = chosen.filter(lambda n: (n.layer, n.expert) not in gone)
-        self.neurons = chosen
-
-    def _place(self, flat: int) -> tuple[int, ...]:
-        layer, expert = self.rows[flat // self._width]
-        index = flat % self._width
-        return (layer, index) if expert < 0 else (layer, expert, index)
-
     # -- scenes ------------------------------------------------------------------------------
 
     @t.validate("scene")
@@ -306,88 +242,7 @@ class Explorer(ExplorerTraits, StudyWork, Actions):
         self._quietly(clear)
         self._submit(self._after_change).result()
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """What is on screen, as JSON knows it; `Explorer(study, state=...)` shows it again."""
-        found: dict[str, Any] = {name: getattr(self, name) for name in _STATE}
-        found["concept"] = self.concept
-        found["unchecked"] = [list(self._place(int(i))) for i in self.unchecked]
-        found["rows_off"] = [list(self.rows[int(row)]) for row in self.rows_off]
-        found["selected"] = list(self._place(self.selected)) if self.selected >= 0 else None
-        return found
-
-    @state.setter
-    def state(self, saved: Mapping[str, Any]) -> None:
-        known = {*_STATE, "concept", "unchecked", "rows_off", "selected"}
-        unknown = sorted(set(saved) - known)
-        if unknown:
-            raise bad_argument("state", ", ".join(unknown), "the keys of Explorer.state")
-        if saved.get("concept", self.concept) != self.concept:
-            raise bad_argument("state", saved["concept"], f"a state of {self.concept!r}")
-        with self.hold_trait_notifications():
-            for name in _STATE:
-                if name in saved:
-                    setattr(self, name, saved[name])
-            self.unchecked = sorted(self._flat(place) for place in saved.get("unchecked", []))
-            rows = [tuple(row) for row in self.rows]
-            self.rows_off = sorted(rows.index(tuple(row)) for row in saved.get("rows_off", []))
-            chosen = saved.get("selected")
-            self.selected = -1 if chosen is None else self._flat(chosen)
-
-    def _flat(self, place: Sequence[int]) -> int:
-        layer, expert, index = (
-            (place[0], -1, place[1]) if len(place) == 2 else (place[0], place[1], place[2])
-        )
-        rows = [tuple(row) for row in self.rows]
-        if (layer, expert) not in rows or not 0 <= index < self._width:
-            raise bad_argument("neuron", tuple(place), "a (layer, index) of this model")
-        return rows.index((layer, expert)) * self._width + int(index)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the study and what is on screen as one folder for `Explorer.open`."""
-        folder = Path(self.study.save(path))  # type: ignore[attr-defined]
-        text = json.dumps(self.state, indent=1)
-        (folder / "explorer.json").write_text(text + "\n", encoding="utf-8")
-        return folder
-
     open: ClassVar[Any] = OpenSaved()
-
-    def saved_scenes(self, n: int = 24, neurons: int = 300) -> dict[int, dict[str, Any]]:
-        """Return the traits of the first scenes, for a page that cannot ask the kernel.
-
-        Parameters
-        ----------
-        n : int
-            Scenes at most; the shown one is among them.
-        neurons : int
-            Maps of each scene at least; the kept neurons always have theirs.
-        """
-        ids = np.concatenate([self.kept, self._ids[~np.isin(self._ids, self.kept)]])
-        ids = ids[: max(neurons, min(len(self.kept), PREFETCHED))]
-        wanted = range(min(max(n, self.scene + 1), len(self.study.scenes)))
-
-        def made(scene: int) -> dict[str, Any]:
-            after = self.scenes[scene]["after"]
-            return {**scene_state(self.study, scene, ids), "caption_after": after}
-
-        states = self._submit(lambda: {scene: made(scene) for scene in wanted}).result()
-        words = [self._word_of(int(i)) for i in ids]
-        known = next((k for k, word in enumerate(words) if word is None), len(words))
-        for state in states.values():
-            state["words"] = words[:known]
-        return states
-
-    def _word_of(self, flat: int) -> list[str] | None:
-        place = np.flatnonzero(self._ids[: len(self.words)] == flat)
-        return self.words[int(place[0])] if len(place) else None
-
-    def save_html(self, path: str | Path) -> Path:
-        """Write one offline page: thresholds, overlays, tables and captions stay alive in it."""
-        from ._html import offline_page
-
-        target = Path(path)
-        target.write_text(offline_page(self), encoding="utf-8")
-        return target
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         from ._fallback import with_fallback
