@@ -66,6 +66,7 @@ def save_study(study: Study, path: Path) -> Path:
                 "attrs": {key: _plain(value) for key, value in study.evidence.attrs.items()},
             },
             "scenes": scenes,
+            "scored": len(study.scored),
             "provenance": provenance("save_study"),
         }
         (part / "study.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
@@ -125,11 +126,12 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
     scenes, captions = [], {}
     for place, record in enumerate(described["scenes"]):
         scene, inpainted = _read_scene(record, place, folder)
-        pairs.keep(scene, scene_mask(scene, concept), inpainted)
+        if any(concept.named_in(name) for name in scene.categories):
+            pairs.keep(scene, scene_mask(scene, concept), inpainted)
         scenes.append(scene)
         if record["caption"] is not None:
             captions[place] = record["caption"]
-    return Study(
+    study = Study(
         model,
         concept,
         scenes,
@@ -138,6 +140,8 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
         options=described["options"],
         captions=captions,
     )
+    study._scored = min(int(described.get("scored", len(scenes))), len(scenes))
+    return study
 
 
 def _arrays(evidence: xr.Dataset) -> dict[str, np.ndarray]:

@@ -179,7 +179,7 @@ def search_thresholds(
     settings = plane(study, quantiles_d, kept)
     if not settings:
         raise bad_argument("study", study, "positive GradCAM scores among the candidates")
-    present = list(study.scenes if with_concept is None else with_concept)
+    present = list(study.scored if with_concept is None else with_concept)
     scenes = present + list(without_concept)
     before = _captions(study, scenes, [None] * len(scenes))
     jobs = [(scene, setting) for setting in range(len(settings)) for scene in range(len(scenes))]

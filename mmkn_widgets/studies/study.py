@@ -7,27 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._errors import bad_argument
 from ..attribution import Concept, NeuronSet, as_concept, collect, two_stage
 from ..datasets import Scene
 from ..inpainting import get_inpainter
 from .pairs import PairCache
+from .seen import Seen
+from .tried import Tried
 
 if TYPE_CHECKING:
     import xarray as xr
-    from PIL.Image import Image
 
     from .._jobs import CancelToken, Progress
-    from ..evaluation import Effect
+    from ..attribution.predicting import Prediction
     from ..models import MultimodalModel
     from .search import ThresholdSearch
 
 __all__ = ["Study", "study"]
-
-#: pictures whose activations stay in memory (one 7B picture is about 0.4 GB)
-_CAPTURES_KEPT = 2
 
 
 def study(
@@ -101,7 +97,8 @@ def study(
     chosen = [scenes] if isinstance(scenes, Scene) else list(scenes)
     if not chosen:
         raise bad_argument("scenes", [], f"at least one scene that shows {wanted.word!r}")
-    pairs = PairCache(get_inpainter(inpainter))
+    known = isinstance(inpainter, PairCache)  # with what was painted by hand
+    pairs = inpainter if known else PairCache(get_inpainter(inpainter))
     options: dict[str, Any] = {
         "positions": positions,
         "reduce": reduce,
@@ -116,7 +113,7 @@ def study(
     return Study(model, wanted, chosen, evidence, pairs=pairs, options=options)
 
 
-class Study:
+class Study(Seen, Tried):
     """Scores of every neuron for one concept, with the scenes they come from.
 
     Made by `study`, read back by `mmkn_widgets.open_study`.
@@ -153,6 +150,8 @@ class Study:
         self._pairs = pairs
         self._captions = dict(captions or {})
         self._captured: OrderedDict[int, Any] = OrderedDict()
+        self._predicting: dict[int, Prediction] = {}
+        self._scored = len(self.scenes)
         self.search: ThresholdSearch | None = None
 
     def __repr__(self) -> str:
@@ -161,6 +160,42 @@ class Study:
             f"<Study {self.concept.word!r} in {self.model.name}: {len(self.scenes)} scenes, "
             f"{layers} x {neurons} neurons, positions={self.options['positions']!r}>"
         )
+
+    @property
+    def scored(self) -> tuple[Scene, ...]:
+        """The scenes that the evidence was made of: all but those that were only added to look."""
+        return self.scenes[: self._scored]
+
+    def with_scene(self, scene: Scene, place: int | None = None) -> Study:
+        """Return the same study with one more scene to look at; the scores stay as they are.
+
+        Parameters
+        ----------
+        scene : Scene
+            Any picture; a mask of the concept is needed only for what needs the pair.
+        place : int, optional
+            Put it in the place of a scene that was added before, instead of at the end.
+        """
+        scenes, captions = list(self.scenes), dict(self._captions)
+        if place is None:
+            scenes.append(scene)
+        elif self._scored <= place < len(scenes):
+            scenes[place] = scene
+        else:
+            wanted = f"{self._scored} to {len(scenes) - 1}: scenes that were added"
+            raise bad_argument("place", place, wanted)
+        made = Study(
+            self.model,
+            self.concept,
+            scenes,
+            self.evidence,
+            pairs=self._pairs,
+            options=self.options,
+            captions=captions,
+        )
+        made._scored, made.search = self._scored, self.search
+        made._predicting = {k: v for k, v in self._predicting.items() if k != place}
+        return made
 
     # -- neurons -----------------------------------------------------------------------------
 
@@ -230,143 +265,6 @@ class Study:
 
         self.search = search_thresholds(self, **options)
         return self.search
-
-    # -- what one sees -----------------------------------------------------------------------
-
-    def pictures(self, scene: int) -> tuple[Image, Image]:
-        """Return the original picture of a scene and the one without the concept."""
-        chosen = self.scenes[scene]
-        return chosen.image, self._pairs.inpainted(chosen, self.concept)
-
-    def caption(self, scene: int) -> str:
-        """Return the caption of the unchanged model, whatever is ablated at the moment."""
-        if scene not in self._captions:
-            with self.model.interventions.suspended():
-                self._captions[scene] = str(
-                    self.model.caption(self.scenes[scene].image, self.options["prompt"])
-                )
-        return self._captions[scene]
-
-    def references(self, scene: int) -> tuple[str, ...]:
-        """Return the reference captions of a scene; may be empty."""
-        return self.scenes[scene].captions
-
-    def maps(
-        self,
-        rows: Sequence[int] | np.ndarray,
-        indices: Sequence[int] | np.ndarray,
-        *,
-        scene: int,
-        signed: bool = False,
-    ) -> np.ndarray:
-        """Return the activations of some neurons over the picture.
-
-        Parameters
-        ----------
-        rows, indices : sequence of int
-            Row in the evidence's ``layer`` dimension, and index in that layer, of each neuron.
-        scene : int
-            Which of `scenes`.
-        signed : bool
-            Multiply by the sign of the neuron's mean activation at the predicting position.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (neuron, grid row, grid column)
-            In picture coordinates: cell (0, 0) is the picture's top left corner.
-
-        Raises
-        ------
-        NotSupported
-            If the model's image tokens have no place on the picture; the message says why.
-        """
-        tokens, token_map = self._image_activations(scene)
-        chosen = tokens[np.asarray(rows, int), :, np.asarray(indices, int)]
-        if signed:
-            signs = np.sign(
-                self.evidence["activation"].values[np.asarray(rows), np.asarray(indices)]
-            )
-            chosen = chosen * signs[:, None].astype(np.float32)
-        geometry = token_map.geometry
-        painted = [geometry.paint(values, size=geometry.shape, smooth=False) for values in chosen]
-        return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
-
-    def words(
-        self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray, k: int = 6
-    ) -> list[list[str]]:
-        """Return the `k` words each neuron writes most, the sign of its activation applied."""
-        from ..activations.decode import decode_rows
-
-        return decode_rows(self.model, rows, indices, k=k, signs=self.evidence["activation"].values)
-
-    def tokens(
-        self, scene: int, row: int, index: int
-    ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
-        """Return one neuron's activation along the prompt and the greedy caption of a scene.
-
-        Returns
-        -------
-        list of (str, str, int)
-            Text, role and generation step (-1 in the prompt) of each token.
-        numpy.ndarray of float32, shape (token,)
-        """
-        from ..activations import capture
-
-        with self.model.interventions.suspended():
-            store = capture(
-                self.model,
-                self.scenes[scene].image,
-                self.options["prompt"],
-                generate=True,
-                layers=[self.model.sites[row].layer],
-            )
-        same = store["expert"].values == self.model.sites[row].expert
-        values = store["activation"].values[np.flatnonzero(same)[0], :, index]
-        names = zip(
-            store["token_text"].values.tolist(),
-            store["role"].values.tolist(),
-            store["step"].values.tolist(),
-            strict=True,
-        )
-        return list(names), values.astype(np.float32)
-
-    def _image_activations(self, scene: int) -> tuple[np.ndarray, Any]:
-        from ..activations import image_activations
-
-        if scene not in self._captured:
-            with self.model.interventions.suspended():
-                self._captured[scene] = image_activations(
-                    self.model, self.scenes[scene].image, self.options["prompt"]
-                )
-            while len(self._captured) > _CAPTURES_KEPT:
-                self._captured.popitem(last=False)
-        self._captured.move_to_end(scene)
-        return self._captured[scene]
-
-    # -- what the neurons do ------------------------------------------------------------------
-
-    def evaluate(
-        self,
-        neurons: NeuronSet,
-        with_concept: Sequence[Scene],
-        without_concept: Sequence[Scene] = (),
-        **options: Any,
-    ) -> Effect:
-        """Measure suppression, retention and random control; see `evaluation.measure_effect`."""
-        from ..evaluation import measure_effect
-
-        return measure_effect(
-            self.model, neurons, with_concept, without_concept, self.concept, **options
-        )
-
-    def predicted_change(self, neurons: NeuronSet) -> float:
-        """Return the first-order change of y when the neurons are zeroed.
-
-        ``-sum_p g`` summed over the neurons, mean over the pairs, in the units of y (section 10:
-        log-probability unless the study was made with ``target="logit"``).
-        """
-        total = self.evidence["gradient_sum"].values[neurons.mask(self.model)].sum(dtype=np.float64)
-        return -float(total)
 
     # -- keep ---------------------------------------------------------------------------------
 
