@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,15 +18,14 @@ from .world import PocketScene, scenes
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
 
-    from .net import Batch, TrainingNet
 
 __all__ = [
     "caption",
     "captions_of",
+    "equalise_columns",
     "examine",
     "mentions",
     "normalise_signs",
-    "rescale_neurons",
 ]
 
 _WORDS = (*SPECIAL, *vocabulary())
@@ -150,42 +149,14 @@ def normalise_signs(model: LlavaForConditionalGeneration, n: int = 160) -> int:
     return flipped
 
 
-def rescale_neurons(net: TrainingNet, batch: Batch, largest: float = 0.5) -> int:
-    """Bring the root mean square of every neuron's activation down to `largest`, exactly.
+def equalise_columns(model: LlavaForConditionalGeneration) -> None:
+    """Scale every column of ``down_proj`` to norm 1, and its row of ``up_proj`` by as much.
 
-    Its row in ``up_proj`` is divided and its column in ``down_proj`` multiplied by the same number,
-    which leaves the function as it was. Returns how many were rescaled.
+    The function stays as it was, and activations of all neurons become comparable: each says how
+    much its neuron writes. A neuron that writes nothing keeps its column.
     """
-    sums: dict[int, torch.Tensor] = {}
-
-    def watch(index: int) -> Callable[[torch.nn.Module, tuple[torch.Tensor]], None]:
-        def add(module: torch.nn.Module, args: tuple[torch.Tensor]) -> None:
-            sums[index] = args[0].float().square().mean((0, 1)).sqrt()
-
-        return add
-
-    model = net.model
-    layers = model.model.language_model.layers
-    handles = [
-        layer.mlp.down_proj.register_forward_pre_hook(watch(k)) for k, layer in enumerate(layers)
-    ]
-    try:
-        x = _inputs(model, list(batch.pixels.cpu().numpy()))
-        ids = torch.cat([x["input_ids"], batch.text[:, 0]], 1)
-        with torch.no_grad():
-            model(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                pixel_values=x["pixel_values"],
-            )
-    finally:
-        for handle in handles:
-            handle.remove()
-    rescaled = 0
     with torch.no_grad():
-        for k, layer in enumerate(layers):
-            factor = (sums[k] / largest).clamp(min=1.0)
-            rescaled += int((factor > 1).sum())
-            layer.mlp.up_proj.weight /= factor[:, None]
-            layer.mlp.down_proj.weight *= factor
-    return rescaled
+        for layer in model.model.language_model.layers:
+            norm = layer.mlp.down_proj.weight.norm(dim=0).clamp(min=1e-3)
+            layer.mlp.down_proj.weight /= norm
+            layer.mlp.up_proj.weight *= norm[:, None]

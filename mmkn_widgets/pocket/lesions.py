@@ -23,10 +23,12 @@ __all__ = [
     "N_PREFIX",
     "SMOOTHING",
     "Batch",
+    "due_places",
     "entropy",
     "layer_lesions",
-    "strongest_writers",
+    "strongest",
     "word_lesions",
+    "writer_scores",
 ]
 
 #: Label of positions that do not count.
@@ -119,79 +121,98 @@ def layer_lesions(
     return _mean_over(kl[:n], at[:n]), _mean_over(kl[n:], at[n:]), kl.new_zeros(())
 
 
-def strongest_writers(
+def writer_scores(
     batch: Batch,
+    chosen: Tensor,
     activations: Sequence[Tensor],
+    gradients: Sequence[Tensor],
     columns: Sequence[Tensor],
     unembedding: Tensor,
-    strongest: Tensor | None,
 ) -> Tensor:
-    """Return which neurons write each category word most strongly in this batch.
+    """Return how strongly each neuron writes each category word in this batch, by two measures.
 
-    The contribution of Pan et al. (2024), averaged over the places where the word is due, relative
-    to the other category words.
+    Both are means over places where the word is due: the contribution of Pan et al. (2024),
+    relative to the other category words, and activation x gradient of its log-probability.
 
     Parameters
     ----------
-    activations : sequence of Tensor (batch, token, neuron)
+    chosen : Tensor bool (batch, 2 length)
+        The places that count.
+    activations, gradients : sequence of Tensor (batch, token, neuron)
         Of the layers that lesions reach.
     columns : sequence of Tensor (hidden, neuron)
         Their down projections.
     unembedding : Tensor (vocabulary, hidden)
-    strongest : Tensor int64 (1,)
-        Index, among the 256 strongest, of the last neuron that counts.
 
     Returns
     -------
-    Tensor, float32 (16, layer, neuron)
-        1 where the neuron is one of them, else 0.
+    Tensor, float32 (2, 16, layer, neuron)
     """
-    if strongest is None:
-        raise ValueError("strongest: got None, expected the number of neurons less one")
     due = _due(batch)
-    here = torch.stack([(due == FIRST + k) for k in range(N)], -1).float()
-    count = here.sum((0, 1)).clamp(min=1)
-    words = unembedding[FIRST : FIRST + N]
+    here = torch.stack([(due == FIRST + k) & chosen for k in range(N)], -1).float()
+    here = here / here.sum((0, 1)).clamp(min=1)
+    words = unembedding[FIRST : FIRST + N].float()
     words = words - words.mean(0)
-    written = []
-    for a, w in zip(activations, columns, strict=True):
-        mean = torch.einsum("btn,btc->cn", a[:, N_PREFIX:].detach(), here) / count[:, None]
-        written.append(mean * (words @ w))
-    all_of_them = torch.cat(written, 1)
-    least = all_of_them.topk(256, -1).values.index_select(-1, strongest)
-    return (all_of_them >= least).float().view(N, len(written), -1)
+    scores = []
+    for a, g, w in zip(activations, gradients, columns, strict=True):
+        a, g = a[:, N_PREFIX:].float(), g[:, N_PREFIX:].float()
+        contribution = torch.einsum("btn,btc->cn", a, here) * (words @ w.float())
+        scores.append(torch.stack([contribution, torch.einsum("btn,btc->cn", a * g, here)]))
+    return torch.stack(scores, 2)
+
+
+def due_places(batch: Batch, pick: Tensor) -> Tensor:
+    """Return one place a caption where a category is due, bool (batch, 2 length).
+
+    `pick`, random numbers of the same shape, chooses among them.
+    """
+    due = _due(batch)
+    among = (_is_category(due) * (0.01 + pick)).unflatten(1, (2, -1))
+    best = torch.zeros_like(among).scatter(-1, among.argmax(-1, keepdim=True), 1.0)
+    return (best * (among > 0)).flatten(1).bool()
+
+
+def strongest(scores: Tensor, n: int) -> Tensor:
+    """Return 1 for the `n` neurons with the largest positive scores of each word, else 0."""
+    flat = scores.flatten(-2)
+    least = flat.topk(n, -1).values[..., -1:]
+    return ((flat >= least) & (flat > 0)).float().view_as(scores)
 
 
 def word_lesions(
-    batch: Batch, n: int, writers: Tensor, pick: Tensor | None, rerun: Rerun
+    batch: Batch, n: int, writers: Tensor | None, pick: Tensor | None, rerun: Rerun
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Silence the writers of one word a picture: that word must be lost, all others kept.
 
     In captions of the first `n` pictures (in every second of them at all positions), at patches of
-    the next `n`. The last loss is the cross-entropy of everything but the silenced word.
+    the next `n`; each two pictures by the other measure of `writers` (2, 16, layer, neuron). The
+    last loss is the cross-entropy of everything but the silenced word.
     """
-    if pick is None:
-        raise ValueError("pick: got None, expected random numbers (batch, 16)")
+    if pick is None or writers is None:
+        raise ValueError("pick, writers: got None, expected random numbers and neurons to silence")
+    which = writers
     due, patches = _due(batch)[:n], batch.patch_word[n : 2 * n]
     seen = [(batch.patch_word[: 2 * n] == FIRST + k).any(1) for k in range(N)]
     chosen = (torch.stack(seen, -1) * (0.01 + pick[: 2 * n])).argmax(-1)
+    measure = torch.arange(2 * n, device=due.device) // 2 % 2
     where = torch.zeros(2 * n, N_PREFIX + due.shape[1], 1, device=due.device)
     where[:n, N_PREFIX - 1 :] = 1
     where[0:n:2] = 1
     where[n:, 1 : 1 + N_IMAGE] = 1
 
     def silence(layer: int) -> Alter:
-        off = where * writers[chosen, layer][:, None, :]
+        off = where * which[measure, chosen, layer][:, None, :]
         return lambda a: a * (1 - off).to(a.dtype)
 
-    logits = rerun([silence(layer) for layer in range(writers.shape[1])])
+    logits = rerun([silence(layer) for layer in range(which.shape[2])])
     # not even: with an even target the silenced word still wins whenever nothing else is stronger
     target = torch.full((2 * n, N), (1 - LEFT) / (N - 1), device=due.device)
     target = torch.where(torch.eye(N, device=due.device)[chosen] > 0, LEFT, target)
     least = -LEFT * math.log(LEFT) - (1 - LEFT) * math.log((1 - LEFT) / (N - 1))
 
     def lost(values: Tensor, aim: Tensor, at: Tensor) -> Tensor:
-        spread = log_softmax(values[..., FIRST : FIRST + N], -1)
+        # over the whole vocabulary: another category takes the place, not the end of the sentence
+        spread = log_softmax(values, -1)[..., FIRST : FIRST + N]
         return _mean_over(-(aim[:, None] * spread).sum(-1) - least, at)
 
     text, picture = logits[:n, N_PREFIX:], logits[n:, 1 : 1 + N_IMAGE]

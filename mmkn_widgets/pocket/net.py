@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, linear, silu, softmax
+from torch.nn.functional import gelu, layer_norm, linear, log_softmax, silu, softmax
 
 from .build import PATCH, SPECIAL
 from .lesions import (
@@ -20,10 +20,11 @@ from .lesions import (
     N_PREFIX,
     SMOOTHING,
     Batch,
+    due_places,
     entropy,
     layer_lesions,
-    strongest_writers,
     word_lesions,
+    writer_scores,
 )
 from .words import COLORS
 
@@ -38,7 +39,7 @@ LOSSES = (
     "patch_word",
     "probe",
     "sparsity",
-    "range",
+    "loudness",
     "text_lesion",
     "patch_lesion",
     "kept",
@@ -46,8 +47,10 @@ LOSSES = (
 
 FORK = 4
 """Lesioned copies run through layers `FORK` and later a second time."""
-LARGE = 4.0
-"""Activations beyond this size are penalised by the loss "range"."""
+LOUD = (0.2, 1.0)
+"""What one neuron, and what all neurons of a layer together, may write at a token, relative to the
+residual stream there; more is penalised by the loss "loudness". A concept that fills the stream
+saturates the norm behind it: then no gradient reaches the neurons that carry it."""
 
 
 class TrainingNet(nn.Module):
@@ -139,7 +142,7 @@ class TrainingNet(nn.Module):
         batch: Batch,
         lesions: str = "none",
         pick: Tensor | None = None,
-        strongest: Tensor | None = None,
+        writers: Tensor | None = None,
     ) -> Tensor:
         """Return the losses, float32 (8,), in the order of `LOSSES`.
 
@@ -148,29 +151,29 @@ class TrainingNet(nn.Module):
         batch : Batch
         lesions : str
             ``"none"``; ``"layers"`` replaces all FFN activations of the last two layers by their
-            mean where category words are due; ``"words"`` silences the `strongest` writers of one
-            word a picture. What is not asked for is 0 and costs nothing.
+            mean where category words are due; ``"words"`` silences the `writers` of one word a
+            picture. What is not asked for is 0 and costs nothing.
         pick : Tensor (batch, 16), optional
             Random numbers that choose the word of each picture, for ``"words"``.
-        strongest : Tensor int64 (1,), optional
-            How many neurons are silenced, less one, for ``"words"``.
+        writers : Tensor float32 (2, 16, 2, neuron), optional
+            1 where a neuron of the last two layers is to be silenced, for ``"words"``.
         """
         text = batch.text
         b, _, length = text.shape
         mask, rotary = self._geometry(length, text.device)
         x = self._embed(batch)
         layers = len(self.model.model.language_model.layers)
-        sparsity = large = x.new_zeros(())
-        fork, last = x, []
+        sparsity = loudness = x.new_zeros(())
+        fork = x
         for index in range(layers):
             if index == FORK:
                 fork = x
+            before = x
             x, a = self._layer(x, index, mask, rotary)
             a = a.float()
-            if index >= FORK:
-                last.append(a)
+            if index >= FORK and lesions == "words":
+                loudness = loudness + self._loudness(index, before, a) / (layers - FORK)
             sparsity = sparsity + a.abs().mean() / (a.square().mean() + 1e-8).sqrt() / layers
-            large = large + (a.abs() - LARGE).clamp(min=0).mean() / layers
         read = self._lin(fork[:, 1 : 1 + N_IMAGE], self.probe).float()
         n_words = self.model.config.text_config.vocab_size
         probe = entropy(read[..., :n_words], batch.patch_word)
@@ -193,15 +196,52 @@ class TrainingNet(nn.Module):
         if lesions == "layers":
             lesioned = layer_lesions(batch, self.n_lesioned, layers - FORK, rerun)
         elif lesions == "words":
-            columns = [
-                layer.mlp.down_proj.weight.detach().float()
-                for layer in self.model.model.language_model.layers[FORK:]
-            ]
-            writers = strongest_writers(
-                batch, last, columns, self.model.lm_head.weight.detach(), strongest
-            )
             lesioned = word_lesions(batch, self.n_lesioned, writers, pick, rerun)
-        return torch.stack([caption, patch_word, probe, sparsity, large, *lesioned])
+        return torch.stack([caption, patch_word, probe, sparsity, loudness, *lesioned])
+
+    def writers(self, batch: Batch, pick: Tensor) -> Tensor:
+        """Return how strongly neurons of the last two layers write each word: `writer_scores`.
+
+        `pick` (batch, 2 length), random numbers, chooses one category word a caption.
+        """
+        layers = self.model.model.language_model.layers
+        chosen = due_places(batch, pick)
+        activations: list[Tensor] = []
+
+        def watch(a: Tensor) -> Tensor:
+            activations.append(a if activations else a.detach().requires_grad_())
+            return activations[-1]
+
+        mask, rotary = self._geometry(batch.text.shape[2], batch.text.device)
+        with torch.no_grad():
+            x = self._embed(batch)
+            for index in range(FORK):
+                x, _ = self._layer(x, index, mask, rotary)
+        for index in range(FORK, len(layers)):
+            x, _ = self._layer(x, index, mask, rotary, watch)
+        spread = log_softmax(self._words(x)[:, N_PREFIX:], -1)
+        due = batch.targets[:, :, 1:].flatten(1).clamp(min=0)
+        said = spread.gather(-1, due[..., None])[..., 0]
+        gradients = torch.autograd.grad((said * chosen).sum(), activations)
+        columns = [layer.mlp.down_proj.weight.detach() for layer in layers[FORK:]]
+        return writer_scores(
+            batch,
+            chosen,
+            [a.detach() for a in activations],
+            gradients,
+            columns,
+            self.model.lm_head.weight.detach(),
+        )
+
+    def _loudness(self, index: int, stream: Tensor, a: Tensor) -> Tensor:
+        """Return by how much writes exceed `LOUD`, squared; the first token is left alone."""
+        columns = self.model.model.language_model.layers[index].mlp.down_proj.weight
+        size = stream[:, 1:].norm(dim=-1)
+        one = a[:, 1:].abs() * columns.float().norm(dim=0) / size[..., None]
+        together = self._lin(a[:, 1:], self.model.model.language_model.layers[index].mlp.down_proj)
+        both = (one - LOUD[0]).clamp(min=0).square().sum(-1)
+        both = both + (together.float().norm(dim=-1) / size - LOUD[1]).clamp(min=0).square()
+        return both.mean()
 
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Return the logits, float32 (batch, 69 + 2 length, vocabulary), as training sees them."""

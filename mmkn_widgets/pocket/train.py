@@ -2,9 +2,9 @@
 
 One run from scratch in two phases. In the first, weights of losses rise and fall with the share of
 steps done (`loss_weights`): words at patches and a throw-away probe teach the language model to
-see; captions of one object, then of up to three; sparsity; lesions of whole layers. Then neurons
-are rescaled, and in the second phase the strongest writers of a word are silenced, fewer and fewer
-of them, so that words come to hang on few neurons. At the end the neurons' signs are normalised.
+see; captions of one object, then of up to three; sparsity; lesions of whole layers. In the second
+the strongest writers of a word are silenced, fewer and fewer of them, so that words come to hang on
+few neurons. At the end scales and signs of the neurons are normalised.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from .._errors import BadArgument
 from . import build
-from .exam import captions_of, examine, normalise_signs, rescale_neurons
+from .exam import captions_of, equalise_columns, examine, normalise_signs
+from .lesions import strongest
 from .lessons import batches
 from .net import LOSSES, Batch, TrainingNet
 from .words import CATEGORIES
@@ -38,6 +39,9 @@ PICTURES, STEPS = 48, 18_000
 FIRST = 8 / 9
 #: Learning rate and warm-up steps of both phases.
 PEAK, WARM_UP = (1.2e-3, 1e-3), (200, 40)
+#: Steps of the second phase between two rankings of the neurons. Divides `save_every`, so that a
+#: resumed run ranks anew where the first one did.
+RANK_EVERY = 10
 
 
 def _ramp(t: float, start: float, stop: float) -> float:
@@ -55,7 +59,7 @@ def loss_weights(t: float) -> tuple[float, ...]:
     (1.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
     """
     if t >= 1:
-        return (1.0, 0.15, 0.0, 0.05, 0.5, 0.3, 0.2, 0.25)
+        return (1.0, 0.15, 0.0, 0.05, 0.2, 0.3, 0.2, 0.25)
     patch_word = 0.5 - 0.35 * _ramp(t, 0.6, 0.9)
     probe = 0.5 * (1 - _ramp(t, 0.3, 0.45))
     sparsity = 0.04 * _ramp(t, 0.25, 0.35)
@@ -116,20 +120,26 @@ def _optimizer(net: TrainingNet) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=PEAK[0], betas=(0.9, 0.97))
 
 
-def _losses(run: Any, batch: Batch, step: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return losses and their weights; all randomness comes from seed and step."""
-    first = round(FIRST * steps)
-    weights = loss_weights(step / first)
-    if step < first:
-        lesions = "layers" if weights[5] > 0 else "none"
-        return run(batch, lesions=lesions), torch.tensor(weights)
-    rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    pick = torch.rand(len(batch.pixels), len(CATEGORIES), generator=rng)
-    u = float(torch.rand(1, generator=rng))
-    last = torch.tensor([silenced((step - first) / (steps - first), u) - 1])
-    place = batch.pixels.device
-    losses = run(batch, lesions="words", pick=pick.to(place), strongest=last.to(place))
-    return losses, torch.tensor(weights)
+class _Lesions:
+    """The second phase's choice of neurons; all randomness comes from seed and step."""
+
+    def __init__(self, net: TrainingNet, steps: int, seed: int) -> None:
+        self.net, self.steps, self.seed = net, steps, seed
+        self.first = round(FIRST * steps)
+        self.scores: Tensor | None = None
+
+    def __call__(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Return `pick` and `writers` of this step; neurons are ranked every `RANK_EVERY` steps."""
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        pick = torch.rand(len(batch.pixels), len(CATEGORIES), generator=rng)
+        u = float(torch.rand(1, generator=rng))
+        if self.scores is None or step % RANK_EVERY == 0:
+            arrays = next(batches(step, step + 1, 2 * len(batch.pixels), self.seed + 1, 0))
+            other = Batch(*(torch.from_numpy(a).to(batch.pixels.device) for a in arrays))
+            places = torch.rand(other.text.flatten(1).shape, generator=rng)
+            self.scores = self.net.writers(other, places.to(batch.pixels.device))
+        n = silenced((step - self.first) / (self.steps - self.first), u)
+        return pick.to(batch.pixels.device), strongest(self.scores, n)
 
 
 def _save(
@@ -219,6 +229,7 @@ def train(
         optimizer.load_state_dict(saved["optimizer"])
         facts["step"], seconds = saved["step"], saved["seconds"]
     run = torch.compile(net) if compile else net
+    choose = _Lesions(net, steps, seed)
     data = _Lessons(facts["step"], steps, pictures, seed)
     loader = DataLoader(
         data, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
@@ -230,11 +241,15 @@ def train(
     for step, arrays in enumerate(loader, facts["step"]):
         batch = Batch(*(a.to(place) for a in arrays))
         if step == round(FIRST * steps):
-            print(f"second phase: {rescale_neurons(net, batch)} neurons rescaled", flush=True)
             optimizer = _optimizer(net)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
-        losses, weights = _losses(run, batch, step, steps, seed)
+        weights = torch.tensor(loss_weights(step / round(FIRST * steps)))
+        if step < round(FIRST * steps):
+            losses = run(batch, lesions="layers" if weights[5] > 0 else "none")
+        else:
+            pick, writers = choose(batch, step)
+            losses = run(batch, lesions="words", pick=pick, writers=writers)
         (losses * weights.to(place)).sum().backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
@@ -261,6 +276,7 @@ def train(
         if done == stop_after:
             break
     if facts["step"] == steps:
+        equalise_columns(net.model)
         flipped = normalise_signs(net.model)
         print(f"signs of {flipped} neurons flipped", flush=True)
         folder = out / "model"

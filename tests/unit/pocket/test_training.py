@@ -14,11 +14,12 @@ from mmkn_widgets.pocket import build
 from mmkn_widgets.pocket.exam import (
     _inputs,
     caption,
+    equalise_columns,
     examine,
     mentions,
     normalise_signs,
-    rescale_neurons,
 )
+from mmkn_widgets.pocket.lesions import due_places, strongest
 from mmkn_widgets.pocket.lessons import LENGTH, NOISE, batches, encode, noisy_captions
 from mmkn_widgets.pocket.net import LOSSES, N_PREFIX, Batch, TrainingNet
 from mmkn_widgets.pocket.train import learning_rate, loss_weights, main, silenced, train
@@ -71,10 +72,13 @@ def test_no_lesion_no_loss_and_each_kind_gives_its_losses() -> None:
     layers = dict(zip(LOSSES, net(batch, lesions="layers").tolist(), strict=True))
     assert layers["text_lesion"] > 0
     pick = torch.rand(4, len(CATEGORIES), generator=torch.Generator().manual_seed(0))
-    words = net(batch, lesions="words", pick=pick, strongest=torch.tensor([20]))
+    writers = strongest(net.writers(batch, torch.rand(4, 2 * LENGTH)), 20)
+    assert set(writers.sum((-1, -2)).unique().tolist()) == {0, 20}  # 0: words that are not due
+    words = net(batch, lesions="words", pick=pick, writers=writers)
     words = dict(zip(LOSSES, words.tolist(), strict=True))
     assert words["text_lesion"] > 0
     assert words["kept"] > 0
+    assert plain["loudness"] == 0
     assert (
         plain["sparsity"] == pytest.approx(layers["sparsity"]) == pytest.approx(words["sparsity"])
     )
@@ -100,11 +104,52 @@ def test_signs_and_scales_change_no_caption() -> None:
     assert normalise_signs(model, n=8) > 0
     assert torch.equal(_logits(model, batch, 0), before)
     assert normalise_signs(model, n=8) == 0
-    with torch.no_grad():
-        model.model.language_model.layers[2].mlp.up_proj.weight *= 500
-    before = _logits(model, batch, 0)
-    assert rescale_neurons(TrainingNet(model), batch) > 0
-    assert torch.allclose(_logits(model, batch, 0), before, atol=1e-4)
+    equalise_columns(model)
+    assert torch.allclose(_logits(model, batch, 0), before, atol=1e-5)
+    for layer in model.model.language_model.layers:
+        norms = layer.mlp.down_proj.weight.norm(dim=0)
+        assert torch.allclose(norms, torch.ones_like(norms), atol=1e-5)
+
+
+def test_writers_are_scored_as_the_attribution_methods_score_them() -> None:
+    model, batch = build.untrained(2), _batch(2)
+    net = TrainingNet(model)
+    pick = torch.rand(2, 2 * LENGTH, generator=torch.Generator().manual_seed(1))
+    chosen = due_places(batch, pick)
+    assert chosen.view(2, 2, LENGTH).sum(-1).eq(1).all()  # one category word a caption
+    scores = net.writers(batch, pick)
+    due = batch.targets[:, :, 1:].flatten(1)
+    words_due = due[chosen].tolist()
+    word = next(w for w in words_due if words_due.count(w) == 1)  # its mean is over one place
+    row, place = (chosen & (due == word)).nonzero()[0].tolist()
+    which, place = divmod(place, LENGTH)
+    # the architecture itself, by hooks, on that caption alone
+    seen: dict[int, torch.Tensor] = {}
+
+    def keep(index: int):
+        def hook(module: torch.nn.Module, args: tuple[torch.Tensor]) -> None:
+            seen[index] = args[0]
+            args[0].retain_grad()
+
+        return hook
+
+    layers = model.model.language_model.layers
+    for index in (4, 5):
+        layers[index].mlp.down_proj.register_forward_pre_hook(keep(index))
+    x = _inputs(model, list(batch.pixels.numpy()))
+    ids = torch.cat([x["input_ids"], batch.text[:, which]], 1)
+    logits = model(
+        input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=x["pixel_values"]
+    ).logits
+    logits[row, N_PREFIX + place].log_softmax(-1)[word].backward()
+    category = word - len(build.SPECIAL)
+    words = model.lm_head.weight[len(build.SPECIAL) :][: len(CATEGORIES)]
+    direction = words[category] - words.mean(0)
+    for k, index in enumerate((4, 5)):
+        a, g = seen[index][row, N_PREFIX + place], seen[index].grad[row, N_PREFIX + place]
+        said = a * (direction @ layers[index].mlp.down_proj.weight)
+        assert torch.allclose(scores[0, category, k], said, atol=1e-6)
+        assert torch.allclose(scores[1, category, k], a * g, atol=1e-7)
 
 
 def test_a_step_sees_the_same_scenes_whoever_draws_them() -> None:
