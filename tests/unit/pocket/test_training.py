@@ -22,7 +22,8 @@ from mmkn_widgets.pocket.exam import (
 from mmkn_widgets.pocket.lesions import due_places, strongest
 from mmkn_widgets.pocket.lessons import LENGTH, NOISE, batches, encode, noisy_captions
 from mmkn_widgets.pocket.net import LOSSES, N_PREFIX, Batch, TrainingNet
-from mmkn_widgets.pocket.train import learning_rate, loss_weights, main, silenced, train
+from mmkn_widgets.pocket.schedule import learning_rate, loss_weights, silenced
+from mmkn_widgets.pocket.train import main, train
 from mmkn_widgets.pocket.words import CATEGORIES, TEMPLATES, captions
 from mmkn_widgets.pocket.world import draw, scenes
 
