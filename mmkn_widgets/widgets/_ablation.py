@@ -1,4 +1,4 @@
-"""What this Explorer has switched off, with its own undo and redo, on the model's shared stack."""
+"""What this Explorer has changed, with its own undo and redo, on the model's shared stack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ._choice import ids_to_mask
 
-__all__ = ["Ablations", "Snapshot"]
+__all__ = ["Ablations", "Move", "Snapshot"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,23 @@ class Snapshot:
     label: str
 
 
+@dataclass(frozen=True, eq=False)
+class Move:
+    """A part of one scene's picture, put where a word of its caption is predicted.
+
+    It belongs to that picture alone, so it is never on the shared stack: it acts while that
+    picture's caption is written.
+    """
+
+    scene: int
+    index: int
+    object: str
+    mask: np.ndarray
+    label: str
+
+
 class Ablations:
-    """One own ablation at a time, and the history of clicks.
+    """One own change at a time (an ablation, or a transplant), and the history of clicks.
 
     Parameters
     ----------
@@ -36,11 +51,16 @@ class Ablations:
         self.model = model
         self.shape = shape
         self._own: Any = None
-        self._past: list[Snapshot | None] = []
-        self._future: list[Snapshot | None] = []
-        self._now: Snapshot | None = None
+        self._past: list[Snapshot | Move | None] = []
+        self._future: list[Snapshot | Move | None] = []
+        self._now: Snapshot | Move | None = None
 
-    def set(self, snapshot: Snapshot | None, references: dict[str, Any]) -> None:
+    @property
+    def now(self) -> Snapshot | Move | None:
+        """The change that was made last and not taken back."""
+        return self._now
+
+    def set(self, snapshot: Snapshot | Move | None, references: dict[str, Any]) -> None:
         """Make a snapshot the own ablation (None: nothing)."""
         if snapshot is None and self._now is None:
             return
@@ -52,6 +72,12 @@ class Ablations:
     def undo(self, references: dict[str, Any]) -> bool:
         """Go back one click; return whether there was one."""
         return self._travel(self._past, self._future, references)
+
+    def fail(self, references: dict[str, Any]) -> None:
+        """Go back one click that did not work, as if it had not been made."""
+        future = list(self._future)
+        if self.undo(references):
+            self._future[:] = future
 
     def redo(self, references: dict[str, Any]) -> bool:
         """Go forth one click; return whether there was one."""
@@ -78,12 +104,15 @@ class Ablations:
                     "own": own,
                 }
             )
+        if isinstance(self._now, Move):
+            moved = {"label": self._now.label, "count": 0, "mode": "transplant", "own": True}
+            active.append(moved)
         return {"active": active, "can_undo": bool(self._past), "can_redo": bool(self._future)}
 
     def _travel(
         self,
-        source: list[Snapshot | None],
-        target: list[Snapshot | None],
+        source: list[Snapshot | Move | None],
+        target: list[Snapshot | Move | None],
         references: dict[str, Any],
     ) -> bool:
         if not source:
@@ -95,9 +124,9 @@ class Ablations:
         self._now = snapshot
         return True
 
-    def _apply(self, snapshot: Snapshot | None, references: dict[str, Any]) -> None:
+    def _apply(self, snapshot: Snapshot | Move | None, references: dict[str, Any]) -> None:
         made = None
-        if snapshot is not None:
+        if isinstance(snapshot, Snapshot):
             mask = ids_to_mask(np.asarray(snapshot.ids, np.int64), self.shape)
             options: dict[str, Any] = {"name": snapshot.label}
             if snapshot.mode == "scale":

@@ -2,103 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .._errors import bad_argument
-from ._ablation import Snapshot
-from ._base import Answer, Call, Widget, request
+from .._errors import NotSupported, bad_argument
+from ._base import Answer, Call, request
+from ._changes import Changes
 from ._encode import encode_picture, float32_bytes, int32_array
-
-if TYPE_CHECKING:
-    from ._ablation import Ablations
-    from .protocols import StudyLike
+from ._scene_state import mask_state
 
 __all__ = ["Actions"]
 
 _PAGE_SCENES = 8
 
 
-class Actions(Widget):
+class Actions(Changes):
     """The requests of the Explorer's page."""
 
-    study: StudyLike
-    _ablations: Ablations
-
-    # -- ablation ----------------------------------------------------------------------------
-
-    @request("ablate", stage="writing the caption")
-    def _ask_ablate(self, call: Call) -> Answer:
-        ids = int32_array(call.buffers[0]) if call.buffers else np.asarray(self.kept, np.int32)
-        return self._ablate(
-            ids, str(call.args.get("mode", "zero")), float(call.args.get("scale") or 0.0), call
-        )
-
-    def _ablate(self, ids: np.ndarray, mode: str, scale: float, call: Call | None) -> Answer:
-        if not len(ids):
-            raise bad_argument("neurons", "no neuron", "at least one: lower a threshold")
-        how = {"zero": "ablated", "scale": f"scaled by {scale:g}"}.get(mode, f"set to {mode}")
-        word = "neuron" if len(ids) == 1 else "neurons"
-        snapshot = Snapshot(
-            tuple(int(i) for i in ids), mode, scale, f"{len(ids)} {self.concept} {word} {how}"
-        )
-        self._quietly(lambda: self._ablations.set(snapshot, self._references(mode)))
-        return self._after_change(call)
-
-    @request("restore", stage="writing the caption")
-    def _ask_restore(self, call: Call) -> Answer:
-        def clear() -> None:
-            self._ablations.set(None, {})
-            self.study.model.interventions.clear()
-
-        self._quietly(clear)
-        return self._after_change(call)
-
-    @request("undo", stage="writing the caption")
-    def _ask_undo(self, call: Call) -> Answer:
-        self._quietly(lambda: self._ablations.undo(self._references()))
-        return self._after_change(call)
-
-    @request("redo", stage="writing the caption")
-    def _ask_redo(self, call: Call) -> Answer:
-        self._quietly(lambda: self._ablations.redo(self._references()))
-        return self._after_change(call)
-
-    def _references(self, mode: str = "") -> dict[str, Any]:
-        """Return what the modes "mean" and "from_inpainted" need."""
-        found: dict[str, Any] = {}
-        if "activation" in self.study.evidence:
-            found["mean"] = np.nan_to_num(self.study.evidence["activation"].values)
-        if mode in ("", "from_inpainted"):
-            found["from_inpainted"] = self.study.pictures(self.scene)[1]
-        return found
-
-    def _after_change(self, call: Call | None = None) -> Answer:
-        """Caption the shown scene with what is active now, and show what that is."""
-        self._show_active()
-        scene = self.scene
-        self.caption_after = ""
-        after = self._write_caption(scene, call)
-        if scene == self.scene:
-            self.caption_after = after
-        return {"caption": after}
-
-    def _write_caption(self, scene: int, call: Call | None) -> str:
-        model = self.study.model
-        if not model.interventions.active:
-            self._set_line(scene, after="")
-            return ""
-        options: dict[str, Any] = {}
-        if call is not None:
-            options = {
-                "on_token": lambda piece, *row: self._stream(call, str(piece)),
-                "cancel": call.cancel,
-            }
-        prompt = self.study.options.get("prompt")
-        text = str(model.caption(self.study.scenes[scene].image, prompt, **options))
-        self._set_line(scene, after=text)
-        return text
+    _width: int
 
     # -- what lies beyond the prefetched -----------------------------------------------------
 
@@ -130,6 +52,27 @@ class Actions(Widget):
             raise bad_argument("ids", "none", "at least one neuron")
         return {"count": len(ids)}, [float32_bytes(total / len(ids))]
 
+    @request("patch_scores", stage="looking at the patches")
+    def _ask_patch_scores(self, call: Call) -> Answer:
+        ids, scene = self._checked_ids(int32_array(call.buffers[0])), self._checked_scene(call)
+        found = self.study.patch_scores(ids // self._width, ids % self._width, scene=scene)
+        if scene == self.scene:
+            self._show(
+                {
+                    "difference_map": float32_bytes(found.difference),
+                    "gradcam_map": float32_bytes(found.gradcam),
+                }
+            )
+        return {"count": len(ids)}
+
+    @request("lens")
+    def _ask_lens(self, call: Call) -> Answer:
+        scene = self._checked_scene(call)
+        words = [[str(word) for word in cell] for cell in self.study.patch_words(scene)]
+        if scene == self.scene:
+            self.patch_words = words
+        return {}
+
     @request("words")
     def _ask_words(self, call: Call) -> Answer:
         ids = self._checked_ids(call.args.get("ids", []))
@@ -149,13 +92,24 @@ class Actions(Widget):
         progress, found = self._progress(), []
         for scene in range(len(self.study.scenes)):
             call.cancel.raise_if_cancelled()
-            grid = np.asarray(self.study.maps(row, index, scene=scene))[0]
+            try:
+                grid = np.asarray(self.study.maps(row, index, scene=scene))[0]
+            except NotSupported:  # no places on the picture: the words are still known
+                break
             place = np.unravel_index(int(np.nanargmax(grid)), grid.shape)
             found.append((float(np.nanmax(grid)), scene, [int(p) for p in place]))
             progress("looking through the scenes", scene + 1, len(self.study.scenes))
         found.sort(key=lambda item: -item[0])
         best = [{"scene": s, "value": v, "patch": p} for v, s, p in found[:_PAGE_SCENES]]
-        return {"scenes": best, "concepts": {}}
+        from ..studies.elsewhere import shares_of
+
+        shares = self._shares(progress, call.cancel)
+        return {
+            "scenes": best,
+            "concepts": shares_of(shares, int(row[0]), int(index[0])),
+            "captions": int(shares.attrs["scenes"]),
+            "neurons": int(np.isfinite(self.study.evidence["difference"].values).sum()),
+        }
 
     # -- long work ---------------------------------------------------------------------------
 
@@ -166,7 +120,7 @@ class Actions(Widget):
             raise bad_argument("concept", word, "a word")
         made = self._study_of(word, self._progress(), call.cancel)
         self._ablations_drop()
-        self._show_study(made)
+        self._show_study(self._with_own_pictures(made))
         return {"concept": word}
 
     @request("evaluate", stage="measuring")
@@ -194,8 +148,11 @@ class Actions(Widget):
         if len(shape) != 2 or mask.size != shape[0] * shape[1] or not mask.any():
             raise bad_argument("mask", f"{mask.size} bytes", "a painted mask of the shown picture")
         self._repaint(scene, mask.reshape(shape) > 0)
+        self.stale = sorted({*self.stale, scene})
         if scene == self.scene:
-            self.inpainted = encode_picture(self.study.pictures(scene)[1], 640)
+            inpainted = encode_picture(self.study.pictures(scene)[1], 640)
+            self._show({**mask_state(self.study, scene), "inpainted": inpainted})
+            self._show({"difference_map": b"", "gradcam_map": b"", "mask": mask.tobytes()})
         return {}
 
     @request("export_html", worker=False)

@@ -92,6 +92,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
     def __init__(self, **kwargs: Any) -> None:
         self._running: dict[str, CancelToken] = {}
+        self._owed = 0
         self._closed = False
         super().__init__(**kwargs)
         self.on_msg(self._receive)
@@ -113,9 +114,26 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             done.set_exception(error)
         return done
 
+    def _later(self, job: Callable[[], Any]) -> None:
+        """Do something on the worker after what it does now: nobody waits for it."""
+        run = self._guarded(job)
+        if self._worker is None:
+            run()
+            return
+        self._owed += 1
+
+        def pay() -> None:
+            self._owed -= 1
+            run()
+
+        self._worker.submit(pay)
+
     def wait(self, timeout: float | None = 60.0) -> None:
         """Wait until everything asked for so far is done (for scripts and tests)."""
-        if self._worker is not None:
+        if self._worker is None:
+            return
+        self._worker.submit(lambda: None).result(timeout)
+        while self._owed:
             self._worker.submit(lambda: None).result(timeout)
 
     # -- requests ----------------------------------------------------------------------------

@@ -26,10 +26,11 @@ def setup_code(study: StudyLike) -> str:
     as ``scenes``.
     """
     lines = ["import mmkn_widgets as mmkn", "", f"model = mmkn.load_model({study.model.name!r})"]
-    sources = {str(getattr(scene, "source", "")) for scene in study.scenes}
+    scored = getattr(study, "scored", study.scenes)
+    sources = {str(getattr(scene, "source", "")) for scene in scored}
     source = sources.pop() if len(sources) == 1 else ""
     if source.split(":")[0] in ("pocket", "coco", "folder") and ":" in source:
-        ids = ", ".join(repr(scene.id) for scene in study.scenes)
+        ids = ", ".join(repr(scene.id) for scene in scored)
         lines.append(f"wanted = [{ids}]")
         lines.append(
             f"found = {{scene.id: scene for scene in mmkn.datasets.open_dataset({source!r})}}"

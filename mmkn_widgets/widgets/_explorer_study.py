@@ -43,7 +43,7 @@ class StudyWork:
                 old.model,
                 word,
                 self._scenes_of(word),
-                inpainter=old._pairs.inpainter,  # type: ignore[attr-defined]
+                inpainter=old._pairs,  # type: ignore[attr-defined]
                 progress=progress,
                 cancel=cancel,
                 **old.options,
@@ -52,32 +52,36 @@ class StudyWork:
         return made
 
     def _scenes_of(self, word: str) -> list[Any]:
-        """Return the scenes that show another concept: the study's own, else of its data set."""
+        """Return the scenes that show another concept: the study's own, else of its data set.
+
+        Pictures of one's own on which it was painted come with them.
+        """
         from ..attribution import as_concept
 
         concept = as_concept(word)
-        here = [
-            scene
-            for scene in self.study.scenes
-            if any(concept.named_in(category) for category in scene.categories)
-        ]
-        if len(here) == len(self.study.scenes):
-            return here
-        wanted = len(self.study.scenes)
+        scored = len(getattr(self.study, "scored", self.study.scenes))
+        base, added = self.study.scenes[:scored], self.study.scenes[scored:]
+
+        def showing(scenes: Sequence[Any]) -> list[Any]:
+            return [s for s in scenes if any(concept.named_in(name) for name in s.categories)]
+
+        here, mine = showing(base), showing(added)
+        if len(here) == len(base):
+            return here + mine
         data = self._data()
         if data is not None and concept.word in data.categories:
-            found = list(data.with_concept(concept.word, wanted))
+            found = list(data.with_concept(concept.word, len(base)))
             if found:
-                return found
-        if not here:
+                return found + mine
+        if not here and not mine:
             known = sorted({c for scene in self.study.scenes for c in scene.categories})
             offered = ", ".join(data.categories if data is not None else known)
             raise bad_argument("concept", word, f"an object that the scenes show: {offered}")
-        return here
+        return here + mine
 
     def _data(self) -> Any:
         """Return the one data set that the scenes come from, or None."""
-        sources = {str(getattr(scene, "source", "")) for scene in self.study.scenes}
+        sources = {str(getattr(scene, "source", "")) for scene in self.study.scenes} - {"own"}
         source = sources.pop() if len(sources) == 1 else ""
         if not source.startswith(("pocket:", "coco:", "folder:")):
             return None
@@ -108,7 +112,7 @@ class StudyWork:
                 "layers": int(model.n_layers),
                 "neurons": int(model.n_neurons),
                 "device": str(model.device),
-                "scenes": len(study.scenes),
+                "scenes": len(getattr(study, "scored", study.scenes)),
                 "seconds": getattr(self, "_seconds", None),
                 "inpainter": str(getattr(pairs, "name", "")),
             },
@@ -124,7 +128,7 @@ class StudyWork:
         absent: Sequence[Any] = ()
         if data is not None and word in data.categories:
             absent = list(data.without_concept(word, _OTHER_SCENES))
-        return list(self.study.scenes), absent, False
+        return list(getattr(self.study, "scored", self.study.scenes)), absent, False
 
     def _show_effect(self, found: Any, neurons: int, held_out: bool) -> None:
         def measure(value: Any, random: Any = None) -> dict[str, Any]:
@@ -166,7 +170,11 @@ class StudyWork:
     # -- masks -------------------------------------------------------------------------------
 
     def _repaint(self, scene: int, mask: np.ndarray) -> None:
-        """Inpaint with a mask painted by hand, and keep it as this scene's pair."""
+        """Inpaint with a mask painted by hand, and keep it as this scene's pair.
+
+        On a scene of the study only the pair changes; on a picture of one's own the mask becomes
+        its object.
+        """
         from PIL import Image
 
         chosen, pairs = self.study.scenes[scene], getattr(self.study, "_pairs", None)
@@ -176,8 +184,29 @@ class StudyWork:
         full = np.asarray(picture.resize(chosen.image.size, Image.Resampling.NEAREST)) > 127
         from ..attribution import scene_mask
 
-        painted = pairs.inpainter(chosen.image, full, chosen)
-        pairs.keep(chosen, scene_mask(chosen, self.study.concept), painted)
+        if scene < len(getattr(self.study, "scored", self.study.scenes)):
+            painted = pairs.inpainter(chosen.image, full, chosen)
+            pairs.keep(chosen, scene_mask(chosen, self.study.concept), painted)
+            return
+        self.study = self.study.with_scene(_painted_on(chosen, self.study.concept, full), scene)
+        self.study.pictures(scene)
+
+    # -- other words -------------------------------------------------------------------------
+
+    def _shares(self, progress: Any, cancel: Any) -> Any:
+        """Return what every neuron adds to every word that captions name; computed once."""
+        known = getattr(self, "_known_shares", None)
+        if known is not None and known[0] is self.study.evidence:
+            return known[1]
+        data = self._data()
+        word = str(getattr(self.study.concept, "word", self.study.concept))
+        others: Sequence[Any] = ()
+        if data is not None and word in data.categories:
+            others = list(data.without_concept(word, _OTHER_SCENES))
+        words = () if data is None else tuple(data.categories)
+        made = self.study.word_shares(others, words, progress=progress, cancel=cancel)
+        self._known_shares = (self.study.evidence, made)
+        return made
 
     # -- the chosen neuron along the tokens --------------------------------------------------
 
@@ -194,3 +223,15 @@ class StudyWork:
         layer, expert = self.rows[row]
         place = f"L{layer}·{index}" if expert < 0 else f"L{layer}·E{expert}·{index}"
         self.token_label = f"activation of {place}"
+
+
+def _painted_on(scene: Any, concept: Any, mask: np.ndarray) -> Any:
+    """Return a scene on which a mask says where the concept is."""
+    from ..datasets import ObjectInstance, Scene
+
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    x, y = float(columns[0]), float(rows[0])
+    box = (x, y, float(columns[-1] + 1 - x), float(rows[-1] + 1 - y))
+    others = [item for item in scene.objects if not concept.named_in(item.category)]
+    objects = [*others, ObjectInstance(concept.word, mask, box)]
+    return Scene(scene.id, scene.image, scene.captions, objects, source=scene.source)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import NotSupported
+from .._errors import NotSupported, bad_argument
 from ._encode import encode_grids, encode_picture, int32_bytes
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from .protocols import StudyLike
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     "best_neurons",
     "evidence_state",
     "mask_state",
+    "patch_mask",
     "scene_state",
+    "thumbnail",
     "thumbnails",
 ]
 
@@ -64,6 +68,8 @@ def evidence_state(study: StudyLike) -> dict[str, Any]:
             "gradcam": f"GradCAM of the {score}",
             "activation": "activation",
             "score": score,
+            "difference_map": "activation, " + ("signed" if signed else "absolute") + " change",
+            "gradcam_map": f"{'logits' if score == 'logit' else 'nats'} of the {score}",
         },
     }
 
@@ -76,7 +82,12 @@ def _float_bytes(evidence: Any, name: str) -> bytes:
 
 def thumbnails(study: StudyLike) -> list[bytes]:
     """Return a small picture of every scene."""
-    return [encode_picture(scene.image, _THUMBNAIL) for scene in study.scenes]
+    return [thumbnail(scene.image) for scene in study.scenes]
+
+
+def thumbnail(image: Image) -> bytes:
+    """Return a small picture for the strip."""
+    return encode_picture(image, _THUMBNAIL)
 
 
 def scene_state(study: StudyLike, scene: int, ids: np.ndarray) -> dict[str, Any]:
@@ -92,9 +103,12 @@ def scene_state(study: StudyLike, scene: int, ids: np.ndarray) -> dict[str, Any]
     original, inpainted = study.pictures(scene)
     return {
         "picture": encode_picture(original, _PICTURE),
-        "inpainted": encode_picture(inpainted, _PICTURE),
+        "inpainted": encode_picture(inpainted, _PICTURE) if study.has_pair(scene) else b"",
         "caption_before": study.caption(scene),
         "references": [str(line) for line in study.references(scene)],
+        "difference_map": b"",
+        "gradcam_map": b"",
+        "patch_words": [],
         **map_state(study, scene, ids),
         **mask_state(study, scene),
     }
@@ -190,3 +204,38 @@ def first_words(study: StudyLike, ids: np.ndarray) -> list[list[str]]:
         if time.monotonic() - started > _WORDS_SECONDS:
             break
     return [[str(word) for word in line] for line in words]
+
+
+def patch_mask(cells: Any, grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Return cells of the token grid as a mask of the picture.
+
+    Parameters
+    ----------
+    cells : sequence of int
+        ``row * columns + column``.
+    grid : tuple of int
+        Rows and columns.
+    size : tuple of int
+        Width and height of the picture.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (height, width)
+
+    Raises
+    ------
+    BadArgument
+        If there is none, or one lies outside the grid.
+    """
+    rows, cols = grid
+    chosen = np.asarray(list(cells), np.int64)
+    if not chosen.size:
+        raise bad_argument("patches", "none", "an object, or at least one patch of the picture")
+    if chosen.min() < 0 or chosen.max() >= rows * cols:
+        raise bad_argument("patches", int(chosen.max()), f"cells from 0 to {rows * cols - 1}")
+    marked = np.zeros(rows * cols, bool)
+    marked[chosen] = True
+    width, height = size
+    row = ((np.arange(height) + 0.5) * rows / height).astype(int)
+    col = ((np.arange(width) + 0.5) * cols / width).astype(int)
+    return marked.reshape(rows, cols)[row][:, col]

@@ -9,6 +9,7 @@ import numpy as np
 from .._errors import bad_argument
 from ._base import Answer, Call, bundle, request
 from ._encode import int32_array
+from ._measured import measured_state, nothing_measured
 from ._scored import Scored
 from .traits import AblationTraits
 
@@ -22,21 +23,30 @@ class AblationPanel(AblationTraits, Scored):
     ----------
     study : Study
     threshold_d, threshold_g : float, optional
+    scene : int
+        The scene on which the change is measured.
     """
 
     _esm: ClassVar[Any] = bundle("ablation_panel")
 
     def __init__(
-        self, study: Any, threshold_d: float | None = None, threshold_g: float | None = None
+        self,
+        study: Any,
+        threshold_d: float | None = None,
+        threshold_g: float | None = None,
+        *,
+        scene: int = 0,
     ) -> None:
         from ._ablation import Ablations
 
         if not hasattr(study, "model"):
             raise bad_argument("study", type(study).__name__, "a Study")
-        self._study = study
+        if not 0 <= scene < len(study.scenes):
+            raise bad_argument("scene", scene, f"0 to {len(study.scenes) - 1}")
+        self._study, self._scene = study, scene
         super().__init__(study, threshold_d, threshold_g)
         self._ablations = Ablations(study.model, (self._d.shape[0], self._d.shape[1]))
-        self._forget = study.model.interventions.observe(lambda _event: self._show())
+        self._forget = study.model.interventions.observe(self._changed)
         self._show()
 
     @property
@@ -45,7 +55,16 @@ class AblationPanel(AblationTraits, Scored):
         return None if study is None else study.model.worker
 
     def _show(self) -> None:
-        self.ablation = {**self.ablation, **self._ablations.state()}
+        self.ablation = {**self._ablations.state(), **nothing_measured()}
+
+    def _changed(self, event: Any) -> None:
+        if event.action not in ("enter", "exit"):
+            self._show()
+            self._later(self._measure)
+
+    def _measure(self) -> None:
+        found = measured_state(self._study, self._ablations.now, self._scene)
+        self.ablation = {**self._ablations.state(), **found}
 
     @request("ablate")
     def _ask_ablate(self, call: Call) -> Answer:
@@ -77,7 +96,7 @@ class AblationPanel(AblationTraits, Scored):
 
     def _references(self) -> dict[str, Any]:
         evidence = self._study.evidence
-        found = {"from_inpainted": self._study.pictures(0)[1]}
+        found = {"from_inpainted": self._study.pictures(self._scene)[1]}
         if "activation" in evidence:
             found["mean"] = np.nan_to_num(evidence["activation"].values)
         return found

@@ -17,6 +17,7 @@ from ._explorer_code import setup_code
 from ._explorer_keep import Keeping
 from ._explorer_study import StudyWork
 from ._open import OpenSaved
+from ._own_picture import OwnPicture
 from ._scene_state import (
     PREFETCHED,
     best_neurons,
@@ -34,7 +35,7 @@ __all__ = ["Explorer"]
 _PRESETS = ("compact", "teaching", "full")
 
 
-class Explorer(Keeping, StudyWork, Actions):
+class Explorer(Keeping, StudyWork, OwnPicture, Actions):
     """All parts in one widget, for one study.
 
     Parameters
@@ -148,6 +149,10 @@ class Explorer(Keeping, StudyWork, Actions):
             "marks": [],
             "selected": int(self._ids[0]) if len(self._ids) else -1,
             "caption_after": "",
+            "transplanted": None,
+            "stale": [],
+            "uploads": hasattr(study, "with_scene"),
+            "transplants": True,
             "effect": None,
             "tokens": [],
             "token_values": b"",
@@ -183,7 +188,7 @@ class Explorer(Keeping, StudyWork, Actions):
         if getattr(self, "_shown", (None, -1)) == (self.study, scene):
             return
         values = scene_state(self.study, scene, self._ids)
-        values["caption_after"] = self._write_caption(scene, None)
+        values |= self._written(scene, None)
         if scene != self.scene:
             return
         self._shown = (self.study, scene)
@@ -191,6 +196,9 @@ class Explorer(Keeping, StudyWork, Actions):
             for name, value in values.items():
                 setattr(self, name, value)
             self._set_line(scene, before=self.caption_before)
+            self._show_active()
+        if self.study.model.interventions.active:
+            self._later(self._measure)
 
     def _set_line(self, scene: int, **changes: str) -> None:
         lines = [dict(line) for line in self.scenes]
@@ -212,9 +220,6 @@ class Explorer(Keeping, StudyWork, Actions):
         finally:
             self._quiet -= 1
 
-    def _show_active(self) -> None:
-        self.ablation = {**self.ablation, **self._ablations.state(), "measured": None}
-
     def _ablations_drop(self) -> None:
         self._quietly(self._ablations.drop)
 
@@ -222,25 +227,6 @@ class Explorer(Keeping, StudyWork, Actions):
     def _worker(self) -> Any:
         study = getattr(self, "study", None)
         return None if study is None else study.model.worker
-
-    # -- from Python -------------------------------------------------------------------------
-
-    def ablate(self, mode: str | None = None, scale: float | None = None) -> str:
-        """Ablate the kept neurons, as the button does; return the caption after."""
-        mode = self.ablate_mode if mode is None else mode
-        scale = self.ablate_scale if scale is None else scale
-        self._submit(lambda: self._ablate(self.kept, mode, scale, None)).result()
-        return self.caption_after
-
-    def restore(self) -> None:
-        """Take back everything that is active on the model, as the button does."""
-
-        def clear() -> None:
-            self._ablations.set(None, {})
-            self.study.model.interventions.clear()
-
-        self._quietly(clear)
-        self._submit(self._after_change).result()
 
     open: ClassVar[Any] = OpenSaved()
 

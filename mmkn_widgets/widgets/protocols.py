@@ -50,6 +50,39 @@ class StudyLike(Protocol):
     evidence: xr.Dataset
     options: dict[str, Any]
 
+    def has_pair(self, scene: int) -> bool:
+        """Return whether a mask says where the concept is."""
+
+    def with_scene(self, scene: Any, place: int | None = None) -> Any:
+        """Return the same study with one more scene to look at."""
+
+    def patch_scores(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        scene: int,
+    ) -> Any:
+        """Return both stages over the patches, each of shape (grid row, grid column)."""
+
+    def patch_words(self, scene: int, k: int = 3) -> list[list[str]]:
+        """Return the words that the logit lens reads at each patch."""
+
+    def word_shares(self, others: Any = (), words: Any = (), **options: Any) -> xr.Dataset:
+        """Return what each neuron adds to each word of the captions."""
+
+    def measured_change(
+        self,
+        scene: int,
+        rows: Sequence[int] | np.ndarray = (),
+        indices: Sequence[int] | np.ndarray = (),
+        scale: float = 0.0,
+    ) -> Any:
+        """Measure what is active on one scene."""
+
+    def transplant(self, scene: int, index: int, mask: np.ndarray, **options: Any) -> Any:
+        """Write a caption with a part of the picture in the place of a word."""
+
     def pictures(self, scene: int) -> tuple[Image, Image]:
         """Return a scene's picture, and the one without the concept."""
 

@@ -14,6 +14,7 @@ __all__ = [
     "EvidenceTraits",
     "ExplorerTraits",
     "MaskTraits",
+    "ObjectTraits",
     "PictureTraits",
     "SceneTraits",
     "StatusTraits",
@@ -87,8 +88,8 @@ class PictureTraits(t.HasTraits):
     map_scale = k.data("float32 (prefetched neuron)")
     map_offset = k.data("float32 (prefetched neuron): value = offset + scale * byte")
     map_sign = k.data("int8 (prefetched neuron): sign at the predicting position")
-    difference_map = k.data("float32 (row, column): stage 1 over the patches, or empty")
-    gradcam_map = k.data("float32 (row, column): stage 2 over the patches, or empty")
+    difference_map = k.data("float32 (row, column): stage 1, mean over the kept, or empty")
+    gradcam_map = k.data("float32 (row, column): stage 2, sum over the kept, or empty")
     patch_words = k.json([], "words that the logit lens reads at each patch")
 
 
@@ -99,6 +100,10 @@ class CaptionTraits(t.HasTraits):
     caption_before = k.text("", "greedy, of the unchanged model")
     caption_after = k.text("", "greedy, with what is active; empty when nothing is")
     references = k.json([], "reference captions")
+    transplanted = k.json(
+        None, "object, word, index, said, success, layers of the transplant in caption_after"
+    )
+    transplants = k.boolean(False, "whether words take an object or patches of the picture")
     effect = k.json(None, "measures by name (value, random), neurons, scenes, held_out")
 
 
@@ -110,13 +115,18 @@ class TokenTraits(t.HasTraits):
     token_label = k.text("", "what the values are")
 
 
-class MaskTraits(t.HasTraits):
-    """The mask of what is painted away."""
+class ObjectTraits(t.HasTraits):
+    """The data set's objects on the picture."""
 
-    mask = k.data("uint8 (row, column): above 0 is masked")
     mask_shape = k.json([0, 0], "rows and columns of the mask")
     objects = k.json([], "name and area (share) of the data set's objects")
     object_masks = k.json([], "uint8 mask of each object, in the mask's shape")
+
+
+class MaskTraits(ObjectTraits):
+    """The mask of what is painted away."""
+
+    mask = k.data("uint8 (row, column): above 0 is masked")
 
 
 class AblationTraits(t.HasTraits):
@@ -128,9 +138,12 @@ class AblationTraits(t.HasTraits):
             "can_undo": False,
             "can_redo": False,
             "predicted": None,
+            "predicted_here": None,
             "measured": None,
+            "unit": "",
+            "why": "",
         },
-        "active interventions, undo and redo, predicted and measured change",
+        "active interventions, undo and redo, predicted and measured change and their unit",
     )
     ablate_mode = k.text("zero", "zero, mean, scale or from_inpainted")
     ablate_scale = k.number(0.0, "the factor of mode scale")
@@ -142,6 +155,8 @@ class SceneTraits(t.HasTraits):
     scene = k.integer(0, "which scene is shown")
     scenes = k.json([], "name, caption before and after of each scene")
     thumbnails = k.json([], "a small picture of each scene, PNG or JPEG bytes")
+    stale = k.json([], "scenes whose mask was painted anew since the scores were computed")
+    uploads = k.boolean(False, "whether the page may bring a picture of one's own")
 
 
 class ExplorerTraits(

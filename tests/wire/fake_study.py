@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from PIL import Image, ImageDraw
 
+from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.attribution import NeuronSet
 from mmkn_widgets.datasets import ObjectInstance, Scene
 from mmkn_widgets.models.worker import Worker
@@ -157,6 +158,65 @@ class FakeStudy:
                 categories=[word],
             )
             for k, (picture, _, mask) in enumerate(self._drawn)
+        )
+
+    @property
+    def scored(self) -> tuple[Scene, ...]:
+        return self.scenes
+
+    def has_pair(self, scene: int) -> bool:
+        return True
+
+    def patch_scores(self, rows: Any, indices: Any, *, scene: int) -> Any:
+        maps = np.abs(self.maps(rows, indices, scene=scene))
+        return SimpleNamespace(difference=maps.mean(0), gradcam=maps.sum(0) * 0.01)
+
+    def patch_words(self, scene: int, k: int = 3) -> list[list[str]]:
+        return [[VOCABULARY[(cell + j) % 16] for j in range(k)] for cell in range(144)]
+
+    def word_shares(self, others: Any = (), words: Any = (), **options: Any) -> xr.Dataset:
+        options["progress"]("reading captions of other words", 1, 1)
+        shape = self.evidence["difference"].shape
+        values = np.random.default_rng(1).normal(0, 1, (3, *shape)).astype(np.float32)
+        dims = ("word", "layer", "neuron")
+        return xr.Dataset(
+            {
+                "contribution": (dims, values),
+                "activation": (dims, values * 2),
+                "captions": ("word", [6, 4, 2]),
+            },
+            coords={"word": ["bus", self.concept.word, "tree"]},
+            attrs={"scenes": len(self.scenes) + len(others)},
+        )
+
+    def measured_change(
+        self, scene: int, rows: Any = (), indices: Any = (), scale: float = 0.0
+    ) -> Any:
+        off = sum(item.n_neurons for item in self.model.interventions.active)
+        predicted = -0.05 * len(rows) if len(rows) else None
+        return SimpleNamespace(measured=-0.04 * off, predicted=predicted, unit="nats")
+
+    def transplant(
+        self, scene: int, index: int, mask: Any, object: str = "", **options: Any
+    ) -> Any:
+        if not mask.any():
+            raise BadArgument("threshold: the mask covers no patch")
+        before = self.caption(scene).split()
+        said = object or "patch"
+        after = [*before[:index], said, *before[index + 1 :]]
+        for piece in after:
+            if options.get("cancel") is not None:
+                options["cancel"].raise_if_cancelled()
+            if options.get("on_token") is not None:
+                options["on_token"](piece + " ", 0)
+        return SimpleNamespace(
+            before=" ".join(before),
+            after=" ".join(after),
+            word=before[index],
+            index=index,
+            said=said,
+            success=True if object else None,
+            layers=(4, 5),
         )
 
     def pictures(self, scene: int) -> tuple[Image.Image, Image.Image]:

@@ -93,6 +93,21 @@ const PARTS = `
   width: 100%; touch-action: none; }
 .mmkn .stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; border-radius: var(--radius); }
 .mmkn .stage .empty { position: absolute; inset: 0; display: grid; place-items: center; padding: 20px; text-align: center; }
+.mmkn .stage.drop { outline: 2px dashed var(--accent); outline-offset: 2px; }
+.mmkn .stage .hint { position: absolute; inset: auto 8px 8px; padding: 4px 8px; border-radius: var(--radius); background: var(--bg); font-size: 12px; }
+.mmkn .ghost { position: fixed; left: 0; top: 0; z-index: 1000; pointer-events: none; display: grid; gap: 2px; justify-items: start; }
+.mmkn .ghost canvas { max-width: 160px; max-height: 160px; filter: drop-shadow(0 2px 5px rgb(0 0 0 / .4)); }
+.mmkn .ghost span { background: var(--accent); color: var(--on-accent); border-radius: 4px; padding: 0 6px; font-size: 12px; font-weight: 600; }
+.mmkn.carrying, .mmkn.carrying * { cursor: grabbing !important; user-select: none; }
+.mmkn.carrying [data-takes] { outline: 1px dashed var(--line-2); outline-offset: 1px; border-radius: 4px; }
+.mmkn .transplant { display: grid; gap: 4px; margin-top: 2px; }
+.mmkn .transplant select { max-width: 150px; }
+.mmkn .effect b { font-weight: 600; }
+.mmkn .shares { display: grid; grid-template-columns: auto minmax(60px, 1fr) auto auto auto; gap: 3px 10px; align-items: center; margin-top: 4px; }
+.mmkn .shares .own { color: var(--accent); font-weight: 600; }
+.mmkn .shares .num { text-align: right; }
+.mmkn .shares .bar { height: 8px; min-width: 40px; }
+.mmkn .shares i.less { background: var(--gone); }
 .mmkn .legend { display: grid; grid-template-columns: auto minmax(60px, 150px) auto 1fr; gap: 6px; align-items: center; font-size: 12px;
   color: var(--soft); }
 .mmkn .legend i { height: 8px; border-radius: 4px; }
@@ -141,7 +156,7 @@ const PARTS = `
 .mmkn .captions .word:hover { text-decoration: underline dotted; text-underline-offset: 3px; }
 .mmkn .captions .word:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 .mmkn .captions .word.concept { background: var(--tint); color: var(--accent); font-weight: 600; padding: 0 4px; }
-.mmkn .captions .drop { outline: 2px dashed var(--accent); outline-offset: 2px; border-radius: 4px; }
+.mmkn .captions [data-takes].drop { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 4px; background: var(--tint); }
 .mmkn .captions del { color: var(--gone); text-decoration: line-through; }
 .mmkn .captions ins { color: var(--new); text-decoration: underline; text-underline-offset: 3px; text-decoration-thickness: 1.5px; }
 .mmkn .captions .refs { color: var(--soft); }
@@ -177,6 +192,16 @@ const PARTS = `
 .mmkn details.menu > div button:focus-visible { box-shadow: inset 0 0 0 2px var(--accent); }
 `;
 
+/** Rows of the 24-column layout from names and their widths; top and foot are always there. */
+function areas(...middle: string[]): string {
+  const row = (line: string): string => {
+    const parts = line.split(" ");
+    const cells = parts.flatMap((name, k) => (k % 2 ? [] : Array<string>(Number(parts[k + 1])).fill(name)));
+    return `"${cells.join(" ")}"`;
+  };
+  return ["alert 24", "top 24", "scenes 24", ...middle, "foot 24"].map(row).join(" ");
+}
+
 const LAYOUT = `
 .mmkn .explorer { display: grid; gap: 1px; background: var(--line); overflow: clip; grid-template-columns: minmax(0, 1fr);
   grid-template-areas: "alert" "top" "scenes" "picture" "without" "caption" "plane" "layers" "table" "foot"; }
@@ -196,24 +221,10 @@ const LAYOUT = `
 }
 @container (min-width: 620px) {
   .mmkn .explorer { grid-template-columns: repeat(24, minmax(0, 1fr)); }
-  .mmkn .explorer { grid-template-areas:
-    "alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert"
-    "top top top top top top top top top top top top top top top top top top top top top top top top"
-    "scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes"
-    "picture picture picture picture picture picture picture picture picture picture picture picture without without without without without without without without without without without without"
-    "caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption caption"
-    "plane plane plane plane plane plane plane plane plane plane plane plane plane plane plane plane layers layers layers layers layers layers layers layers"
-    "table table table table table table table table table table table table table table table table table table table table table table table table"
-    "foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot"; }
+  .mmkn .explorer { grid-template-areas: ${areas("picture 12 without 12", "caption 24", "plane 16 layers 8", "table 24")}; }
 }
 @container (min-width: 940px) {
-  .mmkn .explorer { grid-template-areas:
-    "alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert alert"
-    "top top top top top top top top top top top top top top top top top top top top top top top top"
-    "scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes scenes"
-    "picture picture picture picture picture picture picture without without without without without without without caption caption caption caption caption caption caption caption caption caption"
-    "plane plane plane plane plane plane plane plane plane plane layers layers layers layers table table table table table table table table table table"
-    "foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot foot"; }
+  .mmkn .explorer { grid-template-areas: ${areas("picture 7 without 7 caption 10", "plane 11 layers 4 table 9")}; }
 }
 .mmkn .explorer[data-preset="compact"] :is(.a-without, .a-layers, .extra) { display: none; }
 @container (min-width: 520px) {

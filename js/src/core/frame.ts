@@ -1,12 +1,11 @@
 // What every widget has around it: theme, errors, read-only notice, a live region, a check that the kernel is there.
 
 import { button, fill, h, setText } from "./dom";
+import { watchKernel, type KernelState } from "./kernel_watch";
 import type { RenderProps } from "./model";
 import { Session } from "./session";
 import { applyTheme } from "./theme";
 import { WIDGETS, type TraitName } from "./traits";
-
-const HELLO_AFTER = 6000;
 
 export interface Module {
   render(props: RenderProps): () => void;
@@ -50,7 +49,7 @@ function notice(session: Session): HTMLElement {
   }, { class: "btn quiet" });
   const el = h("div", { class: "alert", role: "alert", hidden: true }, title, words, close);
   let local: { message: string; remedy: string } | null = null;
-  let silent = false;
+  let kernel: KernelState = "there";
   let dismissed = "";
 
   const show = (info: boolean, head: string, body: string, closable: boolean): void => {
@@ -62,12 +61,13 @@ function notice(session: Session): HTMLElement {
   };
   const update = (): void => {
     const status = session.store.get("status");
-    const kernel = status?.state === "error" && status.message !== dismissed ? status : null;
-    const error = local ?? kernel;
+    const failed = status?.state === "error" && status.message !== dismissed ? status : null;
+    const error = local ?? failed;
     if (error) show(false, "Not done.", [error.message, error.remedy].filter(Boolean).join(" "), true);
     else if (session.store.get("read_only")) show(true, "", "Saved view, read-only: thresholds, overlays and tables work; the model is not here.", false);
     else if (status?.state === "closed") show(true, "", "This widget was closed in the kernel.", false);
-    else if (silent) show(true, "", "The kernel does not answer: it is busy, was restarted or is not connected. What you see is the last state; run the cell again for a live view.", false);
+    else if (kernel === "restarted") show(true, "Read-only.", "The kernel was restarted, so this is the last state: thresholds, overlays and tables still work. For a live view run the notebook's cells again, down to this one.", false);
+    else if (kernel === "silent") show(true, "Read-only for now.", "The kernel does not answer: it is busy, was restarted or is not connected. What you see is the last state. Wait for a running cell; after a restart run the cells again.", false);
     else el.hidden = true;
     if (status?.state !== "error") dismissed = "";
   };
@@ -78,18 +78,11 @@ function notice(session: Session): HTMLElement {
   });
   session.store.watch(["status", "read_only"], update);
 
-  const timer = setTimeout(() => {
-    silent = true;
-    update();
-  }, HELLO_AFTER);
-  session.off.signal.addEventListener("abort", () => clearTimeout(timer));
-  if (session.blocked()) clearTimeout(timer);
-  else {
-    void session.requests.send("hello").then(() => {
-      clearTimeout(timer);
-      silent = false;
+  if (!session.blocked()) {
+    watchKernel(session, (state) => {
+      kernel = state;
       update();
-    }, () => undefined);
+    });
   }
   return el;
 }

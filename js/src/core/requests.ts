@@ -28,6 +28,8 @@ export class Requests {
   private readonly pending = new Map<string, Pending>();
   private readonly origin = Math.random().toString(36).slice(2, 10);
   private count = 0;
+  private quiet: { after: number; run: () => void } | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly listener = (message: unknown, buffers: unknown): void => {
     this.receive(message as Record<string, unknown>, (buffers ?? []) as DataView[]);
   };
@@ -47,8 +49,27 @@ export class Requests {
     const id = `${this.origin}-${++this.count}`;
     return new Promise((resolve, reject) => {
       this.pending.set(id, { name, resolve, reject, ontoken });
+      if (name !== "hello") this.listen();
       this.model.send({ kind: "request", id, name, args }, undefined, buffers);
     });
+  }
+
+  /** Call when requests have waited so long without a word from the kernel. */
+  onquiet(after: number, run: () => void): void {
+    this.quiet = { after, run };
+  }
+
+  private listen(): void {
+    const quiet = this.quiet;
+    if (!quiet) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (this.pending.size) quiet.run();
+    }, quiet.after);
+  }
+
+  private heard(): void {
+    clearTimeout(this.timer);
   }
 
   /** Forget what was asked under this name; its late reply is dropped. */
@@ -67,10 +88,12 @@ export class Requests {
   dispose(): void {
     this.model.off("msg:custom", this.listener as (...args: unknown[]) => void);
     this.pending.clear();
+    this.heard();
   }
 
   private receive(message: Record<string, unknown>, buffers: DataView[]): void {
     const entry = this.pending.get(String(message?.["id"]));
+    this.heard();
     if (!entry) return;
     if (message["kind"] === "token") {
       entry.ontoken?.(String(message["text"]));

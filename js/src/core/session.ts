@@ -30,6 +30,11 @@ export class Session {
       this.store.touch("view");
     }
   });
+  /** cells of the token grid that are chosen on the picture */
+  patches: ReadonlySet<number> = new Set();
+  patchVersion = 0;
+  /** why the kernel is gone, empty while it is there */
+  private gone = "";
   private failed: (message: string, remedy: string) => void = () => undefined;
 
   readonly evidence: () => Evidence;
@@ -131,6 +136,26 @@ export class Session {
     this.live.textContent = message;
   }
 
+  /** Choose patches of the picture. */
+  choosePatches(next: ReadonlySet<number>): void {
+    if (!next.size && !this.patches.size) return;
+    this.patches = next;
+    this.patchVersion++;
+    this.store.touch("view");
+  }
+
+  /** Show inside the widget that something could not be done. */
+  fail(message: string, remedy = ""): void {
+    this.failed(message, remedy);
+  }
+
+  /** Note that the kernel of this widget is gone (why), or that it is there (empty). */
+  setGone(why: string): void {
+    if (this.gone === why) return;
+    this.gone = why;
+    this.store.touch("read_only");
+  }
+
   onfail(show: (message: string, remedy: string) => void): void {
     this.failed = show;
   }
@@ -138,7 +163,7 @@ export class Session {
   /** Why the kernel cannot be asked now, or null when it can. */
   blocked(): string | null {
     if (this.store.get("read_only")) return "needs a running kernel: this is a saved view";
-    return null;
+    return this.gone || null;
   }
 
   /** Ask the kernel; a failure is shown inside the widget. Undefined when it failed or was superseded. */

@@ -48,6 +48,8 @@ export interface Labels {
   gradcam: string;
   activation: string;
   score: string;
+  difference_map?: string;
+  gradcam_map?: string;
 }
 
 export interface Grid {
@@ -76,8 +78,24 @@ export interface AblationState {
   active: ActiveAblation[];
   can_undo: boolean;
   can_redo: boolean;
+  /** to first order, mean over the study's scenes */
   predicted: number | null;
+  /** to first order, on the shown scene */
+  predicted_here: number | null;
+  /** on the shown scene, with everything that is active */
   measured: number | null;
+  unit: string;
+  /** why nothing could be measured */
+  why: string;
+}
+
+export interface Transplanted {
+  object: string;
+  word: string;
+  index: number;
+  said: string;
+  success: boolean | null;
+  layers: number[];
 }
 
 export interface StripToken {
@@ -146,6 +164,8 @@ export const CAPTION = {
   caption_before: text,
   caption_after: text,
   references: json<string[]>(),
+  transplanted: json<Transplanted | null>(),
+  transplants: bool,
   effect: json<Effect | null>(),
 };
 
@@ -155,11 +175,15 @@ export const TOKENS = {
   token_label: text,
 };
 
-export const MASK = {
-  mask: bytes,
+export const OBJECTS = {
   mask_shape: json<[number, number]>(),
   objects: json<MaskObject[]>(),
   object_masks: json<DataView[]>(),
+};
+
+export const MASK = {
+  ...OBJECTS,
+  mask: bytes,
 };
 
 export const ABLATION = {
@@ -172,6 +196,9 @@ export const SCENES = {
   scene: int,
   scenes: json<SceneLine[]>(),
   thumbnails: json<DataView[]>(),
+  /** scenes whose mask was painted anew since the scores were computed */
+  stale: json<number[]>(),
+  uploads: bool,
 };
 
 export const EXPLORER_ONLY = {
@@ -192,7 +219,7 @@ export type TraitName = keyof ExplorerTraits & string;
 /** The traits of each widget. */
 export const WIDGETS = {
   Explorer: EXPLORER,
-  PatchHeatmap: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...SCENES },
+  PatchHeatmap: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...OBJECTS, ...SCENES },
   ThresholdPlane: { ...STATUS, ...EVIDENCE },
   NeuronTable: { ...STATUS, ...EVIDENCE, ...WORDS },
   TokenStrip: { ...STATUS, ...TOKENS },
@@ -204,7 +231,7 @@ export const WIDGETS = {
 /** Every request that the kernel answers. */
 export const REQUESTS = [
   "hello", "cancel", "compute", "ablate", "restore", "undo", "redo", "maps", "mean_map", "words", "tokens",
-  "neuron", "evaluate", "propose", "inpaint", "export_html",
+  "neuron", "evaluate", "propose", "inpaint", "export_html", "transplant", "upload", "patch_scores", "lens",
 ] as const;
 export type RequestName = (typeof REQUESTS)[number];
 

@@ -1,12 +1,13 @@
 // Ablate the kept set, restore, undo, redo; what is active is always visible.
 
 import { button, fill, h, setAttr, setText } from "../core/dom";
-import { plural } from "../core/format";
+import { change, plural } from "../core/format";
+import { rewriter, type Rewrite } from "../core/rewrite";
 import type { Session } from "../core/session";
 
 export interface AblationOptions {
-  /** the caption as it streams in; null at the end */
-  onstream?: (text: string | null) => void;
+  /** how the caption is written anew; by default nobody sees it stream in */
+  rewrite?: Rewrite;
 }
 
 const MODES: readonly (readonly [string, string])[] = [
@@ -16,18 +17,7 @@ const MODES: readonly (readonly [string, string])[] = [
 
 export function mountAblationPanel(session: Session, host: HTMLElement, options: AblationOptions = {}): void {
   const { store } = session;
-  const run = (name: "ablate" | "restore" | "undo" | "redo", args: Record<string, unknown> = {}, buffers: ArrayBuffer[] = []): void => {
-    let text = "";
-    const stream = (piece: string): void => {
-      text += piece;
-      options.onstream?.(text);
-    };
-    for (const other of ["ablate", "restore", "undo", "redo"] as const) session.requests.drop(other);
-    options.onstream?.("");
-    void session.ask(name, args, buffers, stream).finally(() => {
-      if (!(["ablate", "restore", "undo", "redo"] as const).some((other) => session.requests.waiting(other))) options.onstream?.(null);
-    });
-  };
+  const run = options.rewrite ?? rewriter(session);
   const ablate = button("Ablate", () => {
     const ids = session.survivors();
     if (!ids.length) return;
@@ -42,7 +32,8 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
   const redo = button("redo", () => run("redo"));
   const restore = button("restore all", () => run("restore"), { title: "take back every ablation made here" });
   const active = h("span", { class: "row", role: "status", "aria-label": "active interventions" });
-  host.append(ablate, mode, scale, undo, redo, restore, active);
+  const effect = h("span", { class: "effect", role: "status", "aria-label": "predicted and measured change" });
+  host.append(ablate, mode, scale, undo, redo, restore, active, effect);
 
   store.watch(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off", "difference", "gradcam", "shape", "status", "read_only"], () => {
     const { checked } = session.kept();
@@ -56,6 +47,28 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
     scale.hidden = mode.value !== "scale";
     if (document.activeElement !== scale) scale.value = String(store.get("ablate_scale") ?? 0);
     mode.disabled = session.blocked() !== null;
+  });
+  const figure = (label: string, value: number, title: string): HTMLElement => h("span", { title }, `${label} `, h("b", {}, change(value)));
+  const FIRST = "minus the sum of activation × gradient over the neurons and positions: what zeroing them should do, to first order";
+  store.watch(["ablation", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off", "gradient_sum", "difference", "gradcam",
+    "ablate_mode", "ablate_scale", "concept", "labels"], () => {
+    const state = store.get("ablation");
+    const score = `${store.get("labels")?.score || "score"}${store.get("concept") ? ` of “${store.get("concept")}”` : ""}`;
+    const unit = state?.unit || (store.get("labels")?.score === "logit" ? "logits" : "nats");
+    const changed = (state?.active ?? []).some((item) => item.mode !== "transplant");
+    const parts: (Node | string)[] = [];
+    if (changed && state.measured !== null && state.measured !== undefined) {
+      parts.push(h("span", { class: "note" }, `${score}, this picture: `));
+      if (state.predicted_here !== null) parts.push(figure("predicted", state.predicted_here, `${FIRST}; on this picture`), " · ");
+      parts.push(figure("measured", state.measured, "where the unchanged caption predicts the word (teacher-forced): with all that is active, minus without"), ` ${unit}`);
+      if (state.predicted !== null) parts.push(h("span", { class: "note", title: `${FIRST}; mean over the study's scenes` }, ` · predicted over all scenes ${change(state.predicted)}`));
+    } else if (changed && state.why) {
+      parts.push(h("span", { class: "note", title: state.why }, `change of the ${score} not measured: this caption does not name it`));
+    } else {
+      const predicted = session.predicted();
+      if (predicted !== null) parts.push(h("span", { class: "note" }, `${score}: `), figure("predicted", predicted, `${FIRST}; mean over the study's scenes`), ` ${unit}`);
+    }
+    fill(effect, ...parts);
   });
   store.watch(["ablation", "read_only"], () => {
     const state = store.get("ablation");

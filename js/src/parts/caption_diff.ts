@@ -1,14 +1,17 @@
 // The caption before and after, with what changed; a click on a word makes it the concept.
 
 import { diffWords, isForm, words } from "../core/diff";
-import { fill, h, setAttr, setText } from "../core/dom";
-import { change, plural, short } from "../core/format";
+import { fill, h, setText } from "../core/dom";
+import { takeCargo } from "../core/carry";
+import { plural, short } from "../core/format";
+import { rewriter, type Rewrite } from "../core/rewrite";
 import type { Session } from "../core/session";
+import { mountTransplantRow } from "./transplant_row";
 
 export interface CaptionOptions {
   onword?: (word: string) => void;
-  /** a patch of the picture was dropped on a word */
-  ondrop?: (patch: string, word: string) => void;
+  /** how the caption is written anew; by default this part asks and streams by itself */
+  rewrite?: Rewrite;
 }
 
 /** Text that streams in while the model writes; null when it does not write. */
@@ -31,34 +34,35 @@ export function mountCaptionDiff(session: Session, host: HTMLElement, options: C
   const note = h("span", { class: "note" }, options.onword ? "greedy · click a word to make it the concept" : "greedy");
   const measures = h("div", { class: "measures" });
   const legend = h("div", { class: "note" });
-  const logit = h("div");
   let streaming: string | null = null;
   let all = false;
   host.append(
     h("div", { class: "head" }, h("h3", {}, "caption"), note),
     h("dl", { class: "captions", style: { margin: "0" } }, h("dt", {}, "before"), before, h("dt", {}, "after"), after, refsHead, refs),
-    measures, legend, logit,
   );
+  const below = h("div");
+  host.append(below, measures, legend);
+  const part: CaptionPart = {
+    stream(text) {
+      streaming = text;
+      paint();
+    },
+  };
 
-  const word = (text: string): Node => {
+  const word = (text: string, index: number): Node => {
     const concept = isForm(text, store.get("concept_forms") ?? []);
-    if (!options.onword) return h("span", { class: concept ? "word concept" : "word" }, text);
-    const el = h("button", { type: "button", class: concept ? "word concept" : "word", title: concept ? "the concept" : `make “${text}” the concept` }, text);
-    el.addEventListener("click", () => options.onword?.(text));
-    if (options.ondrop) {
-      el.addEventListener("dragover", (event) => {
-        event.preventDefault();
-        el.classList.add("drop");
-      });
-      el.addEventListener("dragleave", () => el.classList.remove("drop"));
-      el.addEventListener("drop", (event) => {
-        event.preventDefault();
-        el.classList.remove("drop");
-        options.ondrop?.(event.dataTransfer?.getData("text/x-mmkn-patch") ?? "", text);
-      });
+    const name = concept ? "word concept" : "word";
+    if (!options.onword) {
+      const el = h("span", { class: name }, text);
+      if (store.get("transplants")) takeCargo(el, (cargo) => transplants.put(index, cargo.object, cargo.cells));
+      return el;
     }
+    const el = h("button", { type: "button", class: name, title: concept ? "the concept" : `make “${text}” the concept` }, text);
+    el.addEventListener("click", () => options.onword?.(text));
+    if (store.get("transplants")) takeCargo(el, (cargo) => transplants.put(index, cargo.object, cargo.cells));
     return el;
   };
+  const transplants = mountTransplantRow(session, below, options.rewrite ?? rewriter(session, (text) => part.stream(text)));
   const spaced = (nodes: Node[]): (Node | string)[] => nodes.flatMap((node) => [node, " "]);
 
   const paint = (): void => {
@@ -66,7 +70,7 @@ export function mountCaptionDiff(session: Session, host: HTMLElement, options: C
     const second = store.get("caption_after") ?? "";
     fill(before, ...(first ? spaced(words(first).map(word)) : [h("span", { class: "note" }, "not written yet")]));
     if (streaming !== null) fill(after, streaming, h("span", { class: "note" }, " …"));
-    else if (!second) fill(after, h("span", { class: "note" }, "ablate to see what changes"));
+    else if (!second) fill(after, h("span", { class: "note" }, store.get("transplants") ? "ablate, or drag an object of the picture onto a word" : "ablate to see what changes"));
     else {
       const pieces = diffWords(first, second);
       const parts = pieces.map((piece) => {
@@ -105,23 +109,8 @@ export function mountCaptionDiff(session: Session, host: HTMLElement, options: C
       setText(legend, `${plural(effect.scenes, "scene")}${effect.held_out ? ", held out" : ", the ones the neurons were chosen on"}`
         + (control ? ` · grey mark: ${effect.neurons} random neurons from the same layers` : ""));
     } else setText(legend, "");
-    const state = store.get("ablation");
-    const predicted = session.predicted?.() ?? null;
-    const parts: (string | Node)[] = [];
-    if (predicted !== null && store.get("concept")) {
-      parts.push(h("span", { class: "note" }, `${store.get("labels")?.score || "score"} of “${store.get("concept")}”  `), "predicted ", h("b", {}, change(predicted)));
-      if (state?.measured !== null && state?.measured !== undefined) parts.push("  measured ", h("b", {}, change(state.measured)));
-    }
-    fill(logit, ...parts);
-    setAttr(logit, "title", "predicted: minus the sum of activation × gradient over the kept neurons, linear; mean over the scenes");
   };
-  store.watch(["caption_before", "caption_after", "references", "concept_forms", "concept"], paint);
-  store.watch(["effect", "ablation", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off", "gradient_sum", "difference",
-    "gradcam", "ablate_mode", "ablate_scale", "concept", "labels"], paintMeasures);
-  return {
-    stream(text) {
-      streaming = text;
-      paint();
-    },
-  };
+  store.watch(["caption_before", "caption_after", "references", "concept_forms", "concept", "transplants"], paint);
+  store.watch(["effect"], paintMeasures);
+  return part;
 }

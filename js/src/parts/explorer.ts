@@ -2,6 +2,7 @@
 
 import { h, setAttr } from "../core/dom";
 import { words } from "../core/diff";
+import { rewriter } from "../core/rewrite";
 import type { Session } from "../core/session";
 import { mountAblationPanel } from "./ablation_panel";
 import { mountCaptionDiff } from "./caption_diff";
@@ -25,11 +26,12 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   };
   const top = mountTopBar(session, area("top"));
   mountSceneStrip(session, area("scenes"));
-  mountPatchHeatmap(session, area("picture"));
+  mountPatchHeatmap(session, area("picture"), { asks: true });
   mountMaskPainter(session, area("without"), { title: () => `without the ${store.get("concept") || "object"}` });
   const captionArea = area("caption");
   const bare = (word: string): string => words(word.toLowerCase().replace(/[^\p{L}\p{N}\s-]/gu, ""))[0] ?? "";
-  const caption = mountCaptionDiff(session, captionArea, { onword: (word) => top.compute(bare(word)) });
+  const rewrite = rewriter(session, (text) => caption.stream(text));
+  const caption = mountCaptionDiff(session, captionArea, { onword: (word) => top.compute(bare(word)), rewrite });
   const tokens = h("div", { class: "extra", style: { "margin-top": "auto", "padding-top": "8px", display: "grid", gap: "6px" } });
   captionArea.append(tokens);
   mountTokenStrip(session, tokens);
@@ -37,7 +39,7 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   mountLayerBars(session, area("layers"));
   mountNeuronTable(session, area("table"));
   const foot = area("foot");
-  mountAblationPanel(session, foot, { onstream: (text) => caption.stream(text) });
+  mountAblationPanel(session, foot, { rewrite });
   mountFootTools(session, foot);
   store.watch(["preset"], () => setAttr(card, "data-preset", store.get("preset") || "full"));
 

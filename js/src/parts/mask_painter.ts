@@ -32,7 +32,8 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
   const note = h("span", { class: "note" });
   const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "picture without the object; paint here to change the mask; arrow keys move the brush, space paints" });
   const empty = h("div", { class: "empty note" });
-  const stage = h("div", { class: "stage" }, canvas, empty);
+  const hint = h("div", { class: "hint" });
+  const stage = h("div", { class: "stage" }, canvas, empty, hint);
   const tools = segments<Tool>("mask tool", [["brush", "brush"], ["erase", "erase"], ["box", "box"], ["lasso", "lasso"]], (next) => {
     tool = next;
     tools.set(next);
@@ -79,11 +80,12 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     return mask.length ? n / mask.length : 0;
   };
 
+  const stale = (): boolean => (store.get("stale") ?? []).includes(store.get("scene") ?? 0);
   const small = document.createElement("canvas");
   const paint = (): void => {
     const { width } = session.size(stage);
     if (!width) return;
-    const base = editing ? (original ?? bitmap) : bitmap;
+    const base = editing ? (original ?? bitmap) : (bitmap ?? original);
     const aspect = base ? base.height / base.width : 1;
     stage.style.aspectRatio = String(1 / aspect);
     const height = width * aspect;
@@ -120,10 +122,12 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
       ctx.stroke();
     }
     empty.hidden = base !== null;
-    setText(empty, base ? "" : byteLength(store.get("inpainted")) ? "the picture cannot be read" : "nothing is inpainted yet");
+    setText(empty, base ? "" : byteLength(store.get("inpainted")) ? "the picture cannot be read" : "no picture");
+    hint.hidden = bitmap !== null || editing || !original;
+    setText(hint, "No mask here yet: paint over the object, then inpaint.");
     setText(title, options.title?.() ?? "without the object");
     const share = `mask ${(area() * 100).toFixed(1)}%`;
-    setText(note, [editing ? "mask not yet inpainted" : store.get("facts")?.inpainter, mask.length ? share : ""].filter(Boolean).join(", "));
+    setText(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap ? store.get("facts")?.inpainter : "", mask.length ? share : ""].filter(Boolean).join(", "));
     const blocked = session.blocked();
     undo.disabled = past.length === 0;
     inpaint.disabled = blocked !== null || !editing || area() === 0;
@@ -226,7 +230,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
       edit();
     }, { title: `use the data set's mask of “${object.name}” (${(object.area * 100).toFixed(1)}%)` })));
   });
-  session.paint(["read_only", "concept", "facts"], paint);
+  session.paint(["read_only", "concept", "facts", "stale", "scene"], paint);
 }
 
 function corners(path: readonly [number, number][]): [number, number][] {

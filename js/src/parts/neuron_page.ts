@@ -1,9 +1,38 @@
 // What is known of the chosen neuron: its words, where it looks across the scenes, its share in other concepts.
 
 import { button, fill, h } from "../core/dom";
-import { short } from "../core/format";
+import { change, integer, plural, short } from "../core/format";
 import type { Session } from "../core/session";
 import { pictureUrl } from "../core/pictures";
+
+interface Share {
+  name: string;
+  contribution: number;
+  activation: number;
+  rank: number;
+  captions: number;
+}
+
+const SHOWN = 6;
+
+/** What the neuron adds to the words of captions: the largest shares, and the concept's own. */
+function shareBars(shares: Share[], concept: string, captions: number, neurons: number): HTMLElement[] {
+  const first = shares.slice(0, SHOWN);
+  const own = shares.find((share) => share.name === concept);
+  if (own && !first.includes(own)) first.push(own);
+  if (!first.length) return [];
+  const edge = Math.max(...first.map((share) => Math.abs(share.contribution)), 1e-9);
+  const rows = first.flatMap((share) => {
+    const width = `${(Math.abs(share.contribution) / edge) * 100}%`;
+    const title = `mean of ${plural(share.captions, "caption")} that name “${share.name}”; activation there ${short(share.activation)}`;
+    return [h("span", { class: share.name === concept ? "own" : null, title }, share.name),
+      h("span", { class: "bar", title }, h("i", { class: share.contribution < 0 ? "less" : null, style: { width } })),
+      h("span", { class: "num" }, change(share.contribution)), h("span", { class: "note" }, `#${integer(share.rank)}`),
+      h("span", { class: "note" }, plural(share.captions, "caption"))];
+  });
+  return [h("div", { class: "note" }, `What it adds to a word's logit where captions predict that word: activation × (unembedding · output column), mean, before the final norm. `
+    + `#: its rank among ${plural(neurons, "neuron")}. From ${plural(captions, "greedy caption")}.`), h("div", { class: "shares" }, ...rows)];
+}
 
 export function neuronPage(session: Session): HTMLElement {
   const { store } = session;
@@ -11,8 +40,9 @@ export function neuronPage(session: Session): HTMLElement {
   const words = h("span", { class: "note" });
   const strip = h("div", { class: "strip", role: "group", "aria-label": "scenes that excite this neuron most" });
   const more = h("div", { class: "note" });
-  const open = button("where else?", () => void load(), { class: "btn quiet", title: "the scenes that excite this neuron most" });
-  const el = h("div", { class: "page", hidden: true }, h("div", { class: "row" }, title, words, h("span", { class: "grow" }), open), strip, more);
+  const elsewhere = h("div");
+  const open = button("where else?", () => void load(), { class: "btn quiet", title: "the scenes that excite this neuron most, and what it adds to other words" });
+  const el = h("div", { class: "page", hidden: true }, h("div", { class: "row" }, title, words, h("span", { class: "grow" }), open), strip, more, elsewhere);
   let shown = -1;
 
   const load = async (): Promise<void> => {
@@ -32,8 +62,8 @@ export function neuronPage(session: Session): HTMLElement {
       if (thumbnails[scene]) item.append(h("img", { src: pictureUrl(thumbnails[scene], session.off.signal), alt: "" }));
       return item;
     }));
-    const shares = Object.entries((reply.result["concepts"] ?? {}) as Record<string, number>);
-    fill(more, shares.length ? `also writes: ${shares.map(([name, share]) => `${name} ${short(share)}`).join(" · ")}` : "most excited on the left");
+    fill(more, scenes.length ? "scenes that excite it most, the first most of all" : "its patches have no place on the picture");
+    fill(elsewhere, ...shareBars(reply.result["concepts"] as Share[], store.get("concept") ?? "", Number(reply.result["captions"]), Number(reply.result["neurons"])));
   };
 
   session.store.watch(["selected", "difference", "words", "map_ids"], () => {
@@ -44,6 +74,7 @@ export function neuronPage(session: Session): HTMLElement {
     if (id !== shown) {
       fill(strip);
       fill(more);
+      fill(elsewhere);
       shown = id;
     }
     fill(title, session.name(id));

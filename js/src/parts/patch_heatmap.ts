@@ -1,33 +1,33 @@
 // The picture with a map over its patches: one neuron, the mean of the survivors, difference, GradCAM.
 
-import { asFloat32, byteLength } from "../core/binary";
+import { byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut, SEQUENTIAL } from "../core/colormap";
 import { clamp, h, segments, setText } from "../core/dom";
-import { integer, short } from "../core/format";
-import { meanMap, neuronMap, percentile, range, shade, upsample } from "../core/heat";
+import { short } from "../core/format";
+import { percentile, range, shade, upsample } from "../core/heat";
 import { decodePicture } from "../core/pictures";
 import type { Session } from "../core/session";
 import { fit } from "../core/theme";
-import type { TraitName } from "../core/traits";
+import { heatSource, SETS, type Heat, type Overlay } from "./heat_source";
+import { mountOwnPicture } from "./own_picture";
+import { cellBox, pictureHand } from "./picture_hand";
 
-type Overlay = "kept" | "neuron" | "difference" | "gradcam" | "none";
 const SIZE = 176;
-const SETS: readonly TraitName[] = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "unchecked", "rows_off"];
 
-interface Heat {
-  map: Float32Array;
-  what: string;
-  unit: string;
+export interface HeatmapOptions {
+  swipe?: boolean;
+  /** the kernel behind this widget has a model: it can be asked for both stages and the logit lens */
+  asks?: boolean;
 }
 
-export function mountPatchHeatmap(session: Session, host: HTMLElement, options: { swipe?: boolean } = {}): void {
+export function mountPatchHeatmap(session: Session, host: HTMLElement, options: HeatmapOptions = {}): void {
   const { store } = session;
-  let exact: { key: string; map: Float32Array } | null = null;
+  const source = heatSource(session, options.asks ?? false);
   let bitmap: ImageBitmap | null = null;
   let other: ImageBitmap | null = null;
 
   const note = h("span", { class: "note" });
-  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "picture with heatmap; arrow keys move over the patches" });
+  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "picture with heatmap; arrow keys move over the patches, space chooses one; objects and chosen patches can be dragged onto a word of the caption" });
   const empty = h("div", { class: "empty note" });
   const stage = h("div", { class: "stage" }, canvas, empty);
   const choice = segments<Overlay>("heatmap of", [["kept", "kept"], ["neuron", "neuron"], ["difference", "difference"], ["gradcam", "GradCAM"], ["none", "off"]],
@@ -57,7 +57,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   const unit = h("span");
   const hover = h("div", { class: "note hover" });
   host.append(
-    h("div", { class: "head" }, h("h3", {}, "picture"), note),
+    h("div", { class: "head" }, h("h3", {}, "picture"), note, h("span", { class: "grow" }), mountOwnPicture(session, stage)),
     stage,
     h("div", { class: "row" }, choice.el),
     h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), ...(options.swipe ? [h("label", { class: "grow" }, "swipe", swipe)] : [])),
@@ -65,32 +65,6 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     h("div", { class: "legend" }, low, bar, high, unit),
     hover,
   );
-
-  const heat = (): Heat | null => {
-    const overlay = (store.get("overlay") || "kept") as Overlay;
-    const grid = session.grid();
-    const sign = Boolean(store.get("signed"));
-    const labels = store.get("labels");
-    const unitName = `${labels?.activation ?? "activation"}${sign ? " × sign" : ""}`;
-    if (overlay === "none" || !grid.rows) return null;
-    if (overlay === "difference" || overlay === "gradcam") {
-      const map = asFloat32(store.get(overlay === "difference" ? "difference_map" : "gradcam_map"));
-      if (map.length !== grid.rows * grid.cols) return null;
-      return overlay === "difference" ? { map, what: "activation difference", unit: labels?.difference ?? "" } : { map, what: "GradCAM", unit: labels?.gradcam ?? "" };
-    }
-    const all = session.maps();
-    if (overlay === "neuron") {
-      const id = store.get("selected") ?? -1;
-      const map = neuronMap(all, id, sign) ?? (exact?.key === `n${id}${sign}${store.get("scene")}` ? exact.map : undefined);
-      return map ? { map, what: session.name(id), unit: unitName } : null;
-    }
-    const { map, used } = meanMap(all, session.predicate(), sign);
-    const kept = session.kept().checked;
-    if (exact && exact.key === keptKey()) return { map: exact.map, what: `mean of ${integer(kept)} kept neurons`, unit: unitName };
-    if (!used) return null;
-    return { map, what: used < kept ? `mean of ${integer(used)} of ${integer(kept)} kept neurons` : `mean of ${integer(kept)} kept neuron${kept === 1 ? "" : "s"}`, unit: unitName };
-  };
-  const keptKey = (): string => [...SETS.map((name) => store.version(name)), store.get("signed"), store.get("scene")].join();
 
   const small = document.createElement("canvas");
   const paint = (): void => {
@@ -104,10 +78,9 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     ctx.imageSmoothingQuality = "high";
     ctx.imageSmoothingEnabled = !bitmap || bitmap.width > 64;
     if (bitmap) ctx.drawImage(bitmap, 0, 0, width, height);
-    const shown = heat();
-    const overlay = (store.get("overlay") || "kept") as Overlay;
+    const shown = source.heat();
     const grid = session.grid();
-    setText(note, shown ? shown.what : overlay === "none" ? "" : why(overlay));
+    setText(note, shown ? shown.what : source.why());
     const [lowest, highest] = shown ? range(shown.map) : [0, 0];
     const both = shown !== null && lowest < 0 && (Boolean(store.get("signed")) || -lowest > 0.25 * highest);
     const table = lut(both ? DIVERGING : store.get("colormap"));
@@ -143,7 +116,8 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
       ctx.fillStyle = session.colors().accent;
       ctx.fillRect(x - 1, 0, 2, height);
     }
-    if (cell >= 0 && grid.rows) outline(ctx, grid, cell, width, height, session.colors());
+    hand.paint(ctx, width, height);
+    if (cell >= 0 && grid.rows) outline(ctx, cellBox(session, cell, width, height), session.colors());
     empty.hidden = bitmap !== null;
     setText(empty, bitmap ? "" : byteLength(store.get("picture")) ? "the picture cannot be read" : "no picture");
     bar.style.background = gradient(both ? DIVERGING : store.get("colormap"));
@@ -153,14 +127,6 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     setText(unit, shown ? `${shown.unit}${grid.approximate ? " · approximate places" : ""}` : "");
     describe(shown);
   };
-  const why = (overlay: Overlay): string => {
-    const grid = session.grid();
-    if (!grid.rows) return grid.reason || "no map of the tokens";
-    if (overlay === "neuron") return (store.get("selected") ?? -1) < 0 ? "choose a neuron in the table" : "map not loaded";
-    if (overlay === "kept") return session.kept().checked ? "maps not loaded" : "no neuron is kept";
-    return "not computed";
-  };
-
   let cell = -1;
   const describe = (shown: Heat | null): void => {
     const grid = session.grid();
@@ -172,18 +138,27 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     const value = shown ? ` · ${short(shown.map[cell])}` : "";
     setText(hover, `patch ${Math.floor(cell / grid.cols) + 1}, ${(cell % grid.cols) + 1}${value}${reads?.length ? ` · reads ${reads.join(", ")}` : ""}`);
   };
-  canvas.addEventListener("pointermove", (event) => {
+  const cellAt = (event: PointerEvent): number => {
     const bounds = canvas.getBoundingClientRect();
     const grid = session.grid();
     const [x0, y0, x1, y1] = grid.extent;
     const col = Math.floor((((event.clientX - bounds.left) / bounds.width - x0) / (x1 - x0)) * grid.cols);
     const row = Math.floor((((event.clientY - bounds.top) / bounds.height - y0) / (y1 - y0)) * grid.rows);
-    point(col >= 0 && col < grid.cols && row >= 0 && row < grid.rows ? row * grid.cols + col : -1);
-  });
+    return col >= 0 && col < grid.cols && row >= 0 && row < grid.rows ? row * grid.cols + col : -1;
+  };
+  const hand = pictureHand(session, canvas, () => bitmap, cellAt);
+  canvas.addEventListener("pointermove", (event) => point(cellAt(event)));
   canvas.addEventListener("pointerleave", () => point(-1));
   canvas.addEventListener("blur", () => point(-1));
   canvas.addEventListener("keydown", (event) => {
     const { rows, cols } = session.grid();
+    if ((event.key === " " || event.key === "Enter") && cell >= 0) {
+      event.preventDefault();
+      hand.toggle(cell);
+      session.announce(session.patches.has(cell) ? "patch chosen" : "patch let go");
+      return;
+    }
+    if (event.key === "Escape" && session.patches.size) session.choosePatches(new Set());
     const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
     if (!step || !rows) return;
     event.preventDefault();
@@ -192,45 +167,19 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     store.flush();
     session.announce(hover.textContent ?? "");
   });
+  let asked = -1;
+  const wantWords = (): void => {
+    const scene = store.get("scene") ?? 0;
+    if (!options.asks || asked === scene || session.blocked() || store.get("patch_words")?.length) return;
+    asked = scene;
+    void session.ask("lens", { scene });
+  };
   const point = (next: number): void => {
     if (next === cell) return;
     cell = next;
+    if (cell >= 0) wantWords();
     store.touch("view");
   };
-
-  // What lies beyond the prefetched maps is one request, made when the hand rests.
-  let timer = 0;
-  const wantExact = (): void => {
-    clearTimeout(timer);
-    timer = setTimeout(() => void fetchExact(), 250) as unknown as number;
-  };
-  const fetchExact = async (): Promise<void> => {
-    if (session.blocked() || !session.hasMaps()) return;
-    if (store.previewing) {
-      wantExact();
-      return;
-    }
-    const overlay = store.get("overlay") || "kept";
-    const sign = Boolean(store.get("signed"));
-    const id = store.get("selected") ?? -1;
-    if (overlay === "neuron" && id >= 0 && !session.maps().at.has(id)) {
-      const key = `n${id}${sign}${store.get("scene")}`;
-      if (exact?.key === key) return;
-      const reply = await session.ask("maps", { ids: [id], scene: store.get("scene") ?? 0, signed: sign });
-      if (reply?.buffers[0]) take(key, reply.buffers[0]);
-    } else if (overlay === "kept") {
-      const key = keptKey();
-      const ids = session.survivors();
-      if (exact?.key === key || !ids.length || ids.every((i) => session.maps().at.has(i))) return;
-      const reply = await session.ask("mean_map", { scene: store.get("scene") ?? 0, signed: sign }, [ids.slice().buffer as ArrayBuffer]);
-      if (reply?.buffers[0]) take(key, reply.buffers[0]);
-    }
-  };
-  const take = (key: string, data: DataView): void => {
-    exact = { key, map: asFloat32(data) };
-    store.touch("view");
-  };
-  session.off.signal.addEventListener("abort", () => clearTimeout(timer));
 
   const load = (name: "picture" | "inpainted", put: (b: ImageBitmap | null) => void): void => {
     let turn = 0;
@@ -245,33 +194,27 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   };
   load("picture", (b) => (bitmap = b));
   if (options.swipe) load("inpainted", (b) => (other = b));
-  store.watch(["overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "difference_map", "gradcam_map", "grid"], () => {
-    choice.set((store.get("overlay") || "kept") as Overlay);
+  store.watch(["overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "difference_map", "gradcam_map", "grid", "read_only"], () => {
+    choice.set(source.overlay());
     opacity.value = String(Math.round((store.get("opacity") ?? 0.6) * 100));
     opacity.style.setProperty("--fill", `${opacity.value}%`);
     maps.value = store.get("colormap") || "inferno";
     smooth.box.checked = Boolean(store.get("smooth"));
     signed.box.checked = Boolean(store.get("signed"));
     mask.box.checked = Boolean(store.get("above_percentile"));
-    choice.offer("difference", byteLength(store.get("difference_map")) > 0);
-    choice.offer("gradcam", byteLength(store.get("gradcam_map")) > 0);
+    choice.offer("difference", source.stages());
+    choice.offer("gradcam", source.stages());
   });
-  store.watch([...SETS, "overlay", "signed", "selected", "scene", "maps"], wantExact);
+  store.watch(["scene"], () => session.choosePatches(new Set()));
   session.paint([...SETS, "overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "selected", "maps", "map_ids", "map_sign", "grid", "patch_words",
-    "difference_map", "gradcam_map", "labels"], paint);
+    "difference_map", "gradcam_map", "labels", "objects", "object_masks", "stale"], paint);
 }
 
-function outline(ctx: CanvasRenderingContext2D, grid: { rows: number; cols: number; extent: [number, number, number, number] }, cell: number,
-  width: number, height: number, tone: { bg: string; accent: string }): void {
-  const [x0, y0, x1, y1] = grid.extent;
-  const w = ((x1 - x0) * width) / grid.cols;
-  const hh = ((y1 - y0) * height) / grid.rows;
-  const x = x0 * width + (cell % grid.cols) * w;
-  const y = y0 * height + Math.floor(cell / grid.cols) * hh;
+function outline(ctx: CanvasRenderingContext2D, box: [number, number, number, number], tone: { bg: string; accent: string }): void {
   ctx.lineWidth = 3;
   ctx.strokeStyle = tone.bg;
-  ctx.strokeRect(x, y, w, hh);
+  ctx.strokeRect(...box);
   ctx.lineWidth = 1.5;
   ctx.strokeStyle = tone.accent;
-  ctx.strokeRect(x, y, w, hh);
+  ctx.strokeRect(...box);
 }

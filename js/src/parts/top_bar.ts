@@ -20,8 +20,9 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
   const bar = h("span", { class: "bar", role: "progressbar", "aria-label": "progress", style: { width: "120px" } }, fill_);
   const stage = h("span", { class: "note" });
   const run = button("compute", () => compute(input.value));
+  const stale = h("span", { class: "chip", role: "status" });
   const cancel = button("cancel", () => void session.ask("cancel"));
-  host.append(h("label", {}, h("span", { class: "note" }, "concept"), input), options, tokens, h("span", { class: "grow" }), facts, stage, bar, run, cancel);
+  host.append(h("label", {}, h("span", { class: "note" }, "concept"), input), options, tokens, h("span", { class: "grow" }), facts, stage, bar, stale, run, cancel);
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") compute(input.value);
   });
@@ -41,6 +42,13 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
   store.watch(["facts"], () => {
     const f = store.get("facts");
     if (f) setText(facts, `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device} · ${plural(f.scenes, "scene")}${f.seconds ? ` · ${seconds(f.seconds)}` : ""}`);
+  });
+  store.watch(["stale"], () => {
+    const scenes = store.get("stale") ?? [];
+    stale.hidden = scenes.length === 0;
+    setText(stale, scenes.length ? `${plural(scenes.length, "mask")} painted since: scores are of the old ${scenes.length === 1 ? "one" : "ones"}` : "");
+    run.classList.toggle("primary", scenes.length > 0);
+    setText(run, scenes.length ? "compute again" : "compute");
   });
   let said = "";
   store.watch(["status", "read_only"], () => {
