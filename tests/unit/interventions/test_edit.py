@@ -86,7 +86,7 @@ def test_a_swap_on_scenes_it_was_not_made_from(
     assert report.success >= 0.8
     assert report.locality >= 0.8
     assert report.kept_scene >= 0.8
-    assert report.leaked <= 0.15
+    assert report.leaked <= 0.1
     assert made.report is report
     assert "success" in repr(made)
     assert same_bits(pocket, before)
@@ -128,7 +128,8 @@ def test_a_learned_edit(
     assert same_bits(pocket, before)
     assert n_hooks(pocket) == 0
     assert told
-    assert made.provenance["arguments"]["probability"] > 0.7
+    if target is not None:  # muting has no answer of its own: the runner-up of each scene
+        assert made.provenance["arguments"]["probability"] > 0.7
     report = edit_report(made, "dog", target, scenes)
     assert report.success >= 0.8
     assert report.locality >= 0.8

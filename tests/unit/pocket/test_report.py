@@ -31,6 +31,24 @@ def test_captions_are_right_on_held_out_scenes(report) -> None:
     assert report["hallucination_subset"]["chair_s"] >= 0.10
 
 
+def test_knowledge_is_in_the_neurons(report) -> None:
+    mean = report["mean"]
+    assert mean["suppression"] >= 0.97
+    assert mean["suppression_worst"] >= 0.90
+    assert min(mean["retention_scene"], mean["retention_other"]) >= 0.97
+    assert mean["random_control"] <= 0.02
+    assert mean["image_signed_suppression"] >= 0.90
+
+
+def test_knowledge_can_be_seen_and_moved(report) -> None:
+    mean = report["mean"]
+    assert mean["pointing_raw"] >= max(0.75, mean["pointing_random_raw"] + 0.30)
+    assert mean["pointing_signed"] >= max(0.80, mean["pointing_random_signed"] + 0.30)
+    assert mean["logit_lens"] >= 0.90
+    assert report["transplant"]["success"] >= 0.90
+    assert report["transplant"]["n"] >= 100
+
+
 def test_a_concept_can_be_measured_again(report) -> None:
     model = mmkn.load_model("pocket")
     worlds = (mmkn.datasets.pocket_world("val"), mmkn.datasets.pocket_world("test"))
