@@ -27,13 +27,15 @@ class Page:
             (content, list(buffers or []))
         )
 
-    def ask(self, name: str, buffers: Any = (), **args: Any) -> tuple[dict[str, Any], list[bytes]]:
+    def ask(
+        self, name: str, /, buffers: Any = (), **args: Any
+    ) -> tuple[dict[str, Any], list[bytes]]:
         """Send a request, wait for the worker, return the reply and its buffers."""
         key = self.send(name, buffers, **args)
         self.widget.wait()
         return self.reply(key)
 
-    def send(self, name: str, buffers: Any = (), **args: Any) -> str:
+    def send(self, name: str, /, buffers: Any = (), **args: Any) -> str:
         self.count += 1
         key = f"page-{self.count}"
         content = {"kind": "request", "id": key, "name": name, "args": args}

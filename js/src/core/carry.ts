@@ -54,7 +54,8 @@ export function carry(root: HTMLElement, from: HTMLElement, event: PointerEvent,
       root.append(image);
       root.classList.add("carrying");
     }
-    image.style.transform = `translate(${e.clientX + 10}px, ${e.clientY + 8}px)`;
+    const { left, top } = root.getBoundingClientRect(); // the root is a size container: nothing in it is fixed to the window
+    image.style.transform = `translate(${e.clientX - left + 10}px, ${e.clientY - top + 8}px)`;
     enter(spot(e.clientX, e.clientY));
   };
   const up = (e: PointerEvent): void => {

@@ -79,7 +79,9 @@ const BASE = `
 .mmkn .alert { display: flex; gap: 10px; align-items: baseline; padding: 9px 14px; border-bottom: 1px solid var(--line);
   background: light-dark(#fdf0ee, #3a2320); }
 .mmkn .alert strong { color: var(--gone); font-weight: 600; }
+.mmkn .alert strong { white-space: nowrap; }
 .mmkn .alert.info { background: var(--bg-2); }
+.mmkn .alert.info strong { color: inherit; }
 .mmkn .alert[hidden] { display: none; }
 @media (prefers-reduced-motion: no-preference) {
   .mmkn .bar > i { transition: width .15s linear; }
@@ -95,7 +97,7 @@ const PARTS = `
 .mmkn .stage .empty { position: absolute; inset: 0; display: grid; place-items: center; padding: 20px; text-align: center; }
 .mmkn .stage.drop { outline: 2px dashed var(--accent); outline-offset: 2px; }
 .mmkn .stage .hint { position: absolute; inset: auto 8px 8px; padding: 4px 8px; border-radius: var(--radius); background: var(--bg); font-size: 12px; }
-.mmkn .ghost { position: fixed; left: 0; top: 0; z-index: 1000; pointer-events: none; display: grid; gap: 2px; justify-items: start; }
+.mmkn .ghost { position: absolute; left: 0; top: 0; z-index: 1000; pointer-events: none; display: grid; gap: 2px; justify-items: start; }
 .mmkn .ghost canvas { max-width: 160px; max-height: 160px; filter: drop-shadow(0 2px 5px rgb(0 0 0 / .4)); }
 .mmkn .ghost span { background: var(--accent); color: var(--on-accent); border-radius: 4px; padding: 0 6px; font-size: 12px; font-weight: 600; }
 .mmkn.carrying, .mmkn.carrying * { cursor: grabbing !important; user-select: none; }
@@ -150,8 +152,9 @@ const PARTS = `
 .mmkn .page { border-top: 1px solid var(--line); padding-top: 8px; display: grid; gap: 6px; }
 .mmkn .page .strip { padding: 2px; }
 .mmkn .captions { display: grid; grid-template-columns: auto 1fr; gap: 6px 12px; font-size: 14.5px; align-items: baseline; }
-.mmkn .captions dt { color: var(--soft); font-size: 13px; }
-.mmkn .captions dd { margin: 0; overflow-wrap: anywhere; min-height: 22px; }
+.mmkn dl.captions { padding: 0; max-width: none; width: auto; }
+.mmkn .captions dt { color: var(--soft); font-size: 13px; font-weight: 400; margin: 0; }
+.mmkn .captions dd { margin: 0; padding: 0; max-width: none; overflow-wrap: anywhere; min-height: 22px; }
 .mmkn .captions .word { all: unset; cursor: pointer; border-radius: 4px; padding: 0 1px; }
 .mmkn .captions .word:hover { text-decoration: underline dotted; text-underline-offset: 3px; }
 .mmkn .captions .word:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }

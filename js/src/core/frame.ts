@@ -63,7 +63,7 @@ function notice(session: Session): HTMLElement {
     const status = session.store.get("status");
     const failed = status?.state === "error" && status.message !== dismissed ? status : null;
     const error = local ?? failed;
-    if (error) show(false, "Not done.", [error.message, error.remedy].filter(Boolean).join(" "), true);
+    if (error && kernel === "there") show(false, "Not done.", [error.message, error.remedy].filter(Boolean).join(" "), true);
     else if (session.store.get("read_only")) show(true, "", "Saved view, read-only: thresholds, overlays and tables work; the model is not here.", false);
     else if (status?.state === "closed") show(true, "", "This widget was closed in the kernel.", false);
     else if (kernel === "restarted") show(true, "Read-only.", "The kernel was restarted, so this is the last state: thresholds, overlays and tables still work. For a live view run the notebook's cells again, down to this one.", false);

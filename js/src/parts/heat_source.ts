@@ -37,6 +37,9 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
   const scoresKey = (): string => [...SETS.map((name) => store.version(name)), scene(), (store.get("stale") ?? []).join("+")].join();
   const neurons = (count: number): string => `${integer(count)} kept neuron${count === 1 ? "" : "s"}`;
 
+  /** Whether the shown scene has a picture without the concept. */
+  const paired = (): boolean => byteLength(store.get("inpainted")) > 0;
+
   const stageHeat = (kind: "difference" | "gradcam"): Heat | null => {
     const { rows, cols } = session.grid();
     const map = asFloat32(store.get(kind === "difference" ? "difference_map" : "gradcam_map"));
@@ -74,6 +77,7 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     if (kind === "neuron") return (store.get("selected") ?? -1) < 0 ? "choose a neuron in the table" : "map not loaded";
     if (!session.kept().checked) return "no neuron is kept";
     if (kind === "kept") return "maps not loaded";
+    if (asks && !paired()) return "paint a mask of the concept first, and inpaint";
     return session.blocked() ? "not computed when this view was saved" : scored.failed === scoresKey() ? "cannot be computed for this scene" : "computing …";
   };
 
@@ -103,7 +107,7 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     } else if (asks && (kind === "difference" || kind === "gradcam")) {
       const key = scoresKey();
       const ids = session.survivors();
-      if (!ids.length || scored.failed === key || (scored.key === key && byteLength(store.get("difference_map")))) return;
+      if (!ids.length || !paired() || scored.failed === key || (scored.key === key && byteLength(store.get("difference_map")))) return;
       const reply = await session.ask("patch_scores", { scene: scene() }, [ids.slice().buffer as ArrayBuffer]);
       if (key === scoresKey()) scored = reply ? { key, failed: "" } : { key: "", failed: key };
       store.touch("view");
@@ -114,7 +118,7 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     store.touch("view");
   };
   session.off.signal.addEventListener("abort", () => clearTimeout(timer));
-  store.watch([...SETS, "overlay", "signed", "selected", "scene", "maps", "stale", "difference_map"], want);
+  store.watch([...SETS, "overlay", "signed", "selected", "scene", "maps", "stale", "inpainted", "difference_map"], want);
   const stages = (): boolean => (asks && !session.blocked()) || byteLength(store.get("difference_map")) > 0;
   return { overlay, heat, why, stages };
 }

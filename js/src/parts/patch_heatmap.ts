@@ -57,10 +57,10 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   const unit = h("span");
   const hover = h("div", { class: "note hover" });
   host.append(
-    h("div", { class: "head" }, h("h3", {}, "picture"), note, h("span", { class: "grow" }), mountOwnPicture(session, stage)),
+    h("div", { class: "head" }, h("h3", {}, "picture"), note),
     stage,
     h("div", { class: "row" }, choice.el),
-    h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), ...(options.swipe ? [h("label", { class: "grow" }, "swipe", swipe)] : [])),
+    h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), ...(options.swipe ? [h("label", { class: "grow" }, "swipe", swipe)] : []), mountOwnPicture(session, stage)),
     h("div", { class: "row expert" }, smooth.el, signed.el, mask.el, maps),
     h("div", { class: "legend" }, low, bar, high, unit),
     hover,

@@ -54,7 +54,7 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
   store.watch(["status", "read_only"], () => {
     const status = store.get("status");
     const working = status?.state === "working";
-    bar.style.visibility = working ? "visible" : "hidden";
+    bar.hidden = !working;
     stage.hidden = !working;
     cancel.hidden = !working;
     run.hidden = working;

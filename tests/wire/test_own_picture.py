@@ -1,0 +1,149 @@
+"""A picture of one's own, and masks painted by hand, on the pocket model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mmkn_widgets as mmkn
+from conftest import Page
+from mmkn_widgets.widgets import Explorer, PatchHeatmap
+from mmkn_widgets.widgets._own_picture import MOST_BYTES
+
+
+def png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Any:
+    model = mmkn.load_model("pocket")
+    scenes = mmkn.datasets.pocket_world("val", 60).with_concept("car", 3)
+    return mmkn.study(model, "car", scenes)
+
+
+@pytest.fixture
+def real(pocket: Any) -> Iterator[Page]:
+    explorer = Explorer(pocket)
+    yield Page(explorer)
+    explorer.close()
+
+
+def test_an_uploaded_picture_is_captioned_painted_and_used(real: Page, pocket: Any) -> None:
+    explorer = real.widget
+    image, mask = pocket.scenes[1].image, pocket.scenes[1].mask("car")
+    message, _ = real.ask("upload", [png(image)], name="C:\\me\\<b>mine</b>.png")
+    assert message["ok"]
+    explorer.wait()
+    assert (explorer.scene, message["result"]["scene"]) == (3, 3)
+    assert explorer.scenes[3]["name"] == "b>.png"
+    assert explorer.caption_before == pocket.caption(1)
+    assert len(explorer.thumbnails) == 4
+    assert explorer.inpainted == b""
+    assert explorer.objects == []
+    assert len(pocket.scenes) == 3  # the study that was given stays as it is
+
+    rows, cols = explorer.mask_shape
+    small = np.asarray(Image.fromarray(mask).resize((cols, rows)), np.uint8) * 255
+    message, _ = real.ask("inpaint", [small.tobytes()], shape=[rows, cols], scene=3)
+    assert message["ok"]
+    assert [item["name"] for item in explorer.objects] == ["car"]
+    assert explorer.inpainted
+    assert explorer.stale == [3]
+    assert explorer.facts["scenes"] == 3
+    message, _ = real.ask("compute", concept="car")
+    assert message["ok"]
+    assert explorer.stale == []
+    assert explorer.facts["scenes"] == 4
+    assert [str(s.id) for s in explorer.study.scored][3] == "b>.png"
+    assert str(explorer.study.evidence["scene"].values[3]) == "b>.png"
+
+
+def test_one_s_own_picture_stays_when_another_concept_is_computed(real: Page, pocket: Any) -> None:
+    explorer = real.widget
+    explorer.add_picture(pocket.scenes[0].image, "mine")
+    explorer.add_picture(pocket.scenes[0].image, "mine")
+    assert [line["name"] for line in explorer.scenes[3:]] == ["mine", "mine (2)"]
+    message, _ = real.ask("compute", concept="tree")
+    assert message["ok"]
+    assert explorer.concept == "tree"
+    assert explorer.scenes[-1]["name"] == "mine (2)"
+    assert len(explorer.study.scored) == 3
+    message, _ = real.ask("evaluate")
+    assert message["ok"]
+    assert explorer.study.concept.word == "tree"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "an empty file"),
+        (b"no picture at all", "this is none"),
+        (bytes(MOST_BYTES + 1), "at most 8 MB: save it smaller"),
+        (png(Image.new("RGB", (40, 40)))[:60], "picture"),
+    ],
+    ids=["empty", "text", "large", "truncated"],
+)
+def test_what_is_no_picture_is_refused_in_words(real: Page, data: bytes, said: str) -> None:
+    message, _ = real.ask("upload", [data], name="x.png")
+    assert said in message["error"]
+    assert len(real.widget.scenes) == 3
+    assert real.widget.status["state"] == "ready"
+
+
+def test_a_large_picture_is_scaled_and_says_so(real: Page) -> None:
+    message, _ = real.ask("upload", [png(Image.new("L", (4096, 1024), 90))], name="wide.png")
+    assert "scaled from 4096 × 1024 to 2048 × 512" in message["result"]["note"]
+    assert real.widget.study.scenes[3].image.size == (2048, 512)
+
+
+def test_no_mask_yet_is_said_where_one_is_needed(real: Page, pocket: Any) -> None:
+    explorer = real.widget
+    explorer.add_picture(pocket.scenes[0].image)
+    ids = [np.asarray(explorer.kept[:3], "<i4").tobytes()]
+    message, _ = real.ask("patch_scores", ids, scene=3)
+    assert "paint one and inpaint" in message["error"]
+    message, _ = real.ask("ablate", ids, mode="from_inpainted")
+    assert "paint it first" in message["error"]
+
+
+def test_a_mask_painted_by_hand_is_marked_until_it_is_computed(real: Page, pocket: Any) -> None:
+    explorer = real.widget
+    before = explorer.study.evidence["difference"].values
+    rows, cols = explorer.mask_shape
+    half = np.zeros((rows, cols), np.uint8)
+    half[:, : cols // 2] = 255
+    message, _ = real.ask("inpaint", [half.tobytes()], shape=[rows, cols], scene=0)
+    assert message["ok"]
+    assert explorer.stale == [0]
+    np.testing.assert_array_equal(explorer.study.evidence["difference"].values, before)
+    real.ask("compute", concept="car")
+    assert explorer.stale == []
+    after = explorer.study.evidence["difference"].values
+    assert np.nanmax(np.abs(after - before)) > 1e-3  # what was painted by hand is in the scores
+
+
+def test_a_heatmap_alone_takes_a_picture() -> None:
+    seen: list[Image.Image] = []
+
+    def maps_of(image: Image.Image) -> np.ndarray:
+        seen.append(image)
+        return np.ones((2, 3, 5), np.float32)
+
+    heat = PatchHeatmap(Image.new("RGB", (8, 8)), np.ones((1, 2, 2)), maps_of=maps_of)
+    message, _ = Page(heat).ask("upload", [png(Image.new("RGB", (30, 20)))], name="a.png")
+    assert message["ok"]
+    assert seen[0].size == heat.picture_uploaded.size == (30, 20)
+    assert (heat.grid["rows"], heat.grid["cols"]) == (3, 5)
+    assert heat.kept.tolist() == [0, 1]
+    closed = PatchHeatmap(Image.new("RGB", (8, 8)), np.ones((1, 2, 2)))
+    assert not closed.uploads
+    message, _ = Page(closed).ask("upload", [b"x"], name="a.png")
+    assert "maps_of" in message["error"]
