@@ -147,7 +147,7 @@ def collect(
             if cancel is not None:
                 cancel.raise_if_cancelled()
             here = [chosen[p.scene] for p in batch]
-            gone = [painter(s.image, masks[p.scene], s) for s, p in zip(here, batch, strict=True)]
+            gone = painter.batch([s.image for s in here], [masks[p.scene] for p in batch], here)
             run_batch(model, batch, [scene.image for scene in here], gone, options, sums)
             if progress is not None:
                 progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))

@@ -77,6 +77,11 @@ def test_maps_words_and_tokens_are_of_the_same_neuron(study) -> None:
     assert len(study.words([row], [index], k=3)[0]) == 3
 
 
+def test_provenance_names_the_inpainter_that_painted(study) -> None:
+    assert study.evidence.attrs["inpainter"] == "telea"
+    assert "radius" in str(study.evidence.attrs)
+
+
 def test_the_search_proposes_a_measured_pair(study, val) -> None:
     found = search_thresholds(
         study, val.without_concept("car", 6), quantiles_d=(0.9, 0.95), kept=(20, 60)
