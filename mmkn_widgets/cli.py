@@ -132,11 +132,14 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     _model_options(parser)
     parser.add_argument("--dataset", default="pocket:test", help="figures: pocket:test, coco:DIR")
     parser.add_argument("--choose", help="data set that chooses neurons (default: the val split)")
-    parser.add_argument("--concepts", nargs="+", help="words (default: every category)")
+    parser.add_argument("--concepts", nargs="+", help="words (default: every common category)")
     parser.add_argument("--methods", nargs="+", help="attribution methods (default: all)")
+    parser.add_argument("--scenes", type=int, default=100, help="measured with, and without")
     parser.add_argument("--neurons", type=int, default=60, help="neurons per method and concept")
     parser.add_argument("--n-random", type=int, default=20, help="draws of the random control")
-    parser.add_argument("--bertscore", metavar="ENCODER", help="name or folder of an encoder")
+    parser.add_argument(
+        "--bertscore", metavar="ENCODER", help="name or folder; 'packaged' needs no hub"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, metavar="DIR", help="tables, figures, provenance")
     parser.set_defaults(run=_study)
@@ -149,8 +152,9 @@ def _study(arguments: argparse.Namespace) -> None:
         _load(arguments),
         arguments.dataset,
         choose=arguments.choose,
-        concepts=arguments.concepts,
-        methods=arguments.methods,
+        concepts=_listed(arguments.concepts),
+        methods=_listed(arguments.methods),
+        n_scenes=arguments.scenes,
         n_neurons=arguments.neurons,
         n_random=arguments.n_random,
         bertscore=arguments.bertscore,
@@ -159,6 +163,13 @@ def _study(arguments: argparse.Namespace) -> None:
         progress=_progress_line(arguments.json),
     )
     print(json.dumps(result) if arguments.json else _read(f"{arguments.out}/table.md"))
+
+
+def _listed(given: list[str] | None) -> list[str] | None:
+    """Return the words of ``a b`` and of ``a,b`` alike."""
+    if given is None:
+        return None
+    return [word.strip() for part in given for word in part.split(",") if word.strip()]
 
 
 def _read(path: str) -> str:

@@ -11,8 +11,9 @@ import torch
 import xarray as xr
 
 from .._errors import BadArgument, NotSupported, bad_argument
-from .picture import ROLES, reductions
-from .places import geometry_from_text
+from ..models.geometry_several import one_picture
+from .picture import FILLS, ROLES, reductions
+from .places import geometries_from_text, geometry_from_text
 
 if TYPE_CHECKING:
     from ..attribution import NeuronSet
@@ -40,15 +41,7 @@ class ArrayAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
-    @property
-    def geometry(self) -> Geometry:
-        """The places of the image tokens on the picture; select one image first.
-
-        Raises
-        ------
-        BadArgument
-            If there are several images, or none is known.
-        """
+    def _places(self) -> str:
         if "geometry" not in self._array.coords or self._array["geometry"].ndim:
             raise BadArgument(
                 "image: this array holds "
@@ -58,7 +51,23 @@ class ArrayAccessor:
         text = str(self._array["geometry"].item())
         if not text:
             raise BadArgument("geometry: the store was made by hand and knows no places of tokens")
-        return geometry_from_text(text)
+        return text
+
+    @property
+    def geometry(self) -> Geometry:
+        """The places of the image tokens on the picture; select one image first.
+
+        Raises
+        ------
+        BadArgument
+            If there are several images, or none is known.
+        """
+        return geometry_from_text(self._places())
+
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """One geometry for each picture of the prompt; select one image first."""
+        return geometries_from_text(self._places())
 
     def one(
         self,
@@ -94,6 +103,7 @@ class ArrayAccessor:
         *,
         expert: int | None = None,
         image: Any = None,
+        picture: int | None = None,
         size: tuple[int, int] | None = None,
         smooth: bool = True,
     ) -> xr.DataArray:
@@ -103,6 +113,8 @@ class ArrayAccessor:
         ----------
         neuron, layer, expert, image
             What to select first, by label, where it is not selected yet.
+        picture : int, optional
+            Which picture of the prompt, where it holds several.
         size : tuple of int, optional
             (height, width) of the map; the original picture's by default.
         smooth : bool
@@ -122,14 +134,16 @@ class ArrayAccessor:
         if values.dims != ("token",):
             left = [dim for dim in values.dims if dim != "token"]
             raise BadArgument(f"patch_map: {left or ['token']} are left; select one of each")
-        geometry = values.mmkn.geometry
+        geometries = values.mmkn.geometries
+        geometry, own = one_picture(geometries, picture)
+        n_tokens = sum(one.n_tokens for one in geometries)
         at_image = values.values[np.asarray(values["role"].values) == "image"]
-        if len(at_image) != geometry.n_tokens:
+        if len(at_image) != n_tokens:
             raise NotSupported(
-                f"patch_map: the store keeps {len(at_image)} of {geometry.n_tokens} image tokens; "
+                f"patch_map: the store keeps {len(at_image)} of {n_tokens} image tokens; "
                 "capture with roles=('image',) or all roles"
             )
-        painted = geometry.paint(np.asarray(at_image, np.float64), size, smooth=smooth)
+        painted = geometry.paint(np.asarray(at_image[own], np.float64), size, smooth=smooth)
         height, width = geometry.picture_size
         y = (np.arange(painted.shape[0]) + 0.5) * height / painted.shape[0]
         x = (np.arange(painted.shape[1]) + 0.5) * width / painted.shape[1]
@@ -183,7 +197,7 @@ class ArrayAccessor:
         like = ordered.isel(token=0, drop=True)
         kept = {k: v for k, v in like.coords.items() if set(v.dims) <= {"image", "layer", "neuron"}}
         values = np.stack(parts) if many else parts[0]
-        dropped = ("token_id", "token_text", "role", "step", "patch_row", "patch_col", "valid")
+        dropped = set(FILLS)
         coords = {k: v for k, v in kept.items() if k not in dropped}
         return xr.DataArray(values, coords, like.dims, name=ordered.name, attrs=ordered.attrs)
 

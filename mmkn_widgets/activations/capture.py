@@ -48,7 +48,9 @@ def capture(
     ----------
     model : MultimodalModel
     images : picture or list of pictures
-        As in ``model.caption``. One picture: the store has no ``image`` dim.
+        As in ``model.caption``. One picture: the store has no ``image`` dim. A list in the list
+        is several pictures of one prompt, see ``picture`` over tokens and
+        ``patch_map(picture=...)``.
     prompt : str, optional
         By default the model's own captioning prompt.
     continuation : str or sequence of int, optional
@@ -84,9 +86,9 @@ def capture(
     xarray.Dataset
         Variable ``activation`` (and ``gradient``) of dims ([image,] layer, token, neuron), in the
         model's dtype (bfloat16 as float32, exactly); coords ``token_id``, ``token_text``,
-        ``role``, ``step``, ``patch_row``, ``patch_col``, ``valid`` over ([image,] token),
-        ``expert`` over layer, ``geometry`` over image; attrs with model, weights hash, prompt,
-        site, dtype and provenance. Narrow layers are padded with 0.
+        ``role``, ``step``, ``patch_row``, ``patch_col``, ``picture``, ``valid`` over
+        ([image,] token), ``expert`` over layer, ``geometry`` over image; attrs with model,
+        weights hash, prompt, site, dtype and provenance. Narrow layers are padded with 0.
 
     Raises
     ------

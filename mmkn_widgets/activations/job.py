@@ -50,7 +50,7 @@ class Job:
 
     def check(self, picture: Any, n: int, folder: Path | None) -> str:
         """Refuse what does not fit; return the store's size for people."""
-        prepared = self.model.prepare(picture, self.prompt, continuation=self._forced())
+        prepared = self.model.prepare(_row(picture), self.prompt, continuation=self._forced())
         self._ready = (picture, prepared)
         self.shown_prompt = prepared.prompts[0] if prepared.prompts else self.prompt
         steps = (self.max_new_tokens or 64) if self.generate else 0
@@ -104,7 +104,7 @@ class Job:
             coords,
             [site.layer for site in sites],
             [site.expert for site in sites],
-            geometry_to_text(tokens.geometry),
+            geometry_to_text(tokens.geometries),
         )
         if self.reduced:
             made.reduce()
@@ -136,7 +136,7 @@ class Job:
             model, self.gradients, written, whole=self.generate or self.continuation is not None
         )
         if list(prepared.continuation[0] if prepared.continuation else []) != wanted.continuation:
-            prepared = model.prepare(picture, self.prompt, continuation=[wanted.continuation])
+            prepared = model.prepare(_row(picture), self.prompt, continuation=[wanted.continuation])
         keep = None if wanted.function is not None else wanted.back
         with record(model, rows=self.rows, site=self.site, gradients=True) as seen:
             output = model.forward(prepared, logits_to_keep=keep, grad=True)
@@ -155,7 +155,7 @@ class Job:
         self._ready = (None, None)
         if first is picture:
             return prepared
-        return self.model.prepare(picture, self.prompt, continuation=self._forced())
+        return self.model.prepare(_row(picture), self.prompt, continuation=self._forced())
 
     def _caption(self, prepared: Any) -> list[int]:
         made = self.model.generate(prepared, max_new_tokens=self.max_new_tokens)
@@ -166,6 +166,11 @@ class Job:
             return None
         text = self.continuation
         return [text] if isinstance(text, str) else [list(text)]
+
+
+def _row(picture: Any) -> Any:
+    """Return what `prepare` takes as one row: several pictures belong to one prompt."""
+    return [picture] if isinstance(picture, list | tuple) else picture
 
 
 def _named(gradients: Any) -> Any:

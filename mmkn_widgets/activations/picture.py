@@ -43,6 +43,7 @@ FILLS: dict[str, Any] = {
     "step": -1,
     "patch_row": -1,
     "patch_col": -1,
+    "picture": -1,
     "valid": False,
 }
 
@@ -109,6 +110,7 @@ def token_coords(tokens: TokenMap, n: int, roles: Sequence[str] | None) -> dict[
         "step": np.asarray(tokens.step)[keep],
         "patch_row": np.asarray(tokens.patch_row)[keep],
         "patch_col": np.asarray(tokens.patch_col)[keep],
+        "picture": np.asarray(tokens.picture)[keep],
         "valid": np.asarray(tokens.valid, bool)[keep],
     }
 
@@ -225,6 +227,8 @@ def label(
     if arrays:
         coords["token"] = np.arange(longest)
         for name, fill in FILLS.items():
+            if any(name not in held for held in tokens):  # a store of an earlier release
+                continue
             padded = [_pad(held[name], longest, fill) for held in tokens]
             coords[name] = (("image", "token"), np.stack(padded))
     if reduced:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .._errors import bad_argument
 from ..models.geometry import Geometry
+from ..models.geometry_several import several
 
-__all__ = ["geometry_from_text", "geometry_to_text"]
+__all__ = ["geometries_from_text", "geometry_from_text", "geometry_to_text"]
 
 
-def geometry_to_text(geometry: Geometry) -> str:
-    """Return a geometry as JSON.
+def geometry_to_text(geometry: Geometry | Sequence[Geometry]) -> str:
+    """Return a geometry, or those of a prompt's pictures, as JSON.
 
     The cross-attention of learned queries is measured now, since it needs the model.
 
@@ -25,6 +27,10 @@ def geometry_to_text(geometry: Geometry) -> str:
     >>> geometry_from_text(geometry_to_text(grid)).boxes.tolist() == grid.boxes.tolist()
     True
     """
+    if not isinstance(geometry, Geometry):
+        if len(geometry) == 1:
+            return geometry_to_text(geometry[0])
+        return json.dumps({"pictures": [json.loads(geometry_to_text(one)) for one in geometry]})
     described: dict[str, Any] = {
         "kind": geometry.kind,
         "shape": list(geometry.shape),
@@ -40,8 +46,27 @@ def geometry_to_text(geometry: Geometry) -> str:
     return json.dumps(described)
 
 
+def geometries_from_text(text: str) -> tuple[Geometry, ...]:
+    """Read what `geometry_to_text` wrote of a prompt's pictures, one geometry for each.
+
+    Examples
+    --------
+    >>> from mmkn_widgets.models.geometry import Geometry
+    >>> grids = [Geometry.grid(1, 2, picture_size=(4, 8)), Geometry.grid(2, 2, picture_size=(4, 4))]
+    >>> [grid.shape for grid in geometries_from_text(geometry_to_text(grids))]
+    [(1, 2), (2, 2)]
+    """
+    try:
+        held = json.loads(text)
+        if "pictures" in held:
+            return tuple(geometry_from_text(json.dumps(one)) for one in held["pictures"])
+    except (ValueError, TypeError) as error:
+        raise bad_argument("geometry", text[:60], "the geometry of a captured picture") from error
+    return (geometry_from_text(text),)
+
+
 def geometry_from_text(text: str) -> Geometry:
-    """Read what `geometry_to_text` wrote.
+    """Read what `geometry_to_text` wrote; of several pictures what stands for all.
 
     Raises
     ------
@@ -50,6 +75,8 @@ def geometry_from_text(text: str) -> Geometry:
     """
     try:
         held = json.loads(text)
+        if "pictures" in held:
+            return several(geometries_from_text(text))
         attention = None
         if "attention" in held:
             weights = _array(held["attention"]["weights"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from .._errors import bad_argument
@@ -83,38 +82,32 @@ class StoreAccessor:
         """See `ArrayAccessor.tensor`."""
         return self._array(variable).tensor()
 
-    def explore(self, picture: Any = None, *, n: int = 20) -> Any:
-        """Show the store's most active neurons in a widget.
+    def explore(self, pictures: Any = None, **options: Any) -> Any:
+        """Open the Explorer on this store: activations alone, no pairs, no concept.
 
         Parameters
         ----------
-        picture : picture, optional
-            The one that was captured: the maps of the `n` neurons most active at its image tokens
-            are laid over it. Without it the most active neuron is shown over all tokens.
-        n : int
+        pictures : picture or sequence of pictures, optional
+            Those that were captured, in their order; without them the maps lie on an empty plate.
+        **options
+            Of `mmkn_widgets.widgets.StoreExplorer`: ``threshold_d``, ``threshold_g``.
 
         Returns
         -------
-        PatchHeatmap or TokenStrip
+        StoreExplorer
+            Sliders over the neurons' largest activations, maps on the picture, words, the chosen
+            neuron along the tokens. `mmkn_widgets.Explorer` needs a study.
+
+        Examples
+        --------
+        >>> import mmkn_widgets as mmkn
+        >>> model = mmkn.load_model("pocket")
+        >>> picture = mmkn.datasets.pocket_world("val", 1)[0].image
+        >>> explorer = mmkn.capture(model, picture).mmkn.explore(picture)
+        >>> explorer.threshold_d = 2.0
+        >>> explorer.to_neurons() == explorer.to_neurons().top(len(explorer.neurons))
+        True
         """
-        store = self._store.isel(image=0) if "image" in self._store.dims else self._store
-        array = store["activation"]
-        if picture is None:
-            best = next(iter(store.mmkn.top(1)))
-            values = array.mmkn.one(best.layer, best.index, best.expert)
-            names = ("token_text", "role", "step")
-            tokens = [np.asarray(values[name].values).tolist() for name in names]
-            from ..widgets import TokenStrip
+        from ..widgets import StoreExplorer
 
-            return TokenStrip(
-                list(zip(*tokens, strict=True)), values.values, f"L{best.layer}·{best.index}"
-            )
-        from ..datasets import read_image
-        from ..widgets import PatchHeatmap
-
-        shape = store.mmkn.geometry.shape
-        maps = [
-            array.mmkn.patch_map(one.index, one.layer, expert=one.expert, size=shape).values
-            for one in store.mmkn.top(n, role="image")
-        ]
-        return PatchHeatmap(read_image(picture), np.asarray(maps, np.float32))
+        return StoreExplorer(self._store, pictures, **options)

@@ -46,8 +46,9 @@ class Prepared:
     ----------
     inputs : dict of str to torch.Tensor
         Keyword arguments of the model's forward, on its device.
-    images : tuple of PIL.Image.Image or None
-        The original pictures, one per row; None where they are not known.
+    images : tuple of PIL.Image.Image, tuple of these, or None
+        The original pictures, one per row; a tuple in a row whose prompt holds several; None where
+        they are not known.
     prompts : tuple of str or None
         The text of each row, as the processor got it.
     prompt_lengths : tuple of int
@@ -61,7 +62,7 @@ class Prepared:
     """
 
     inputs: dict[str, torch.Tensor]
-    images: tuple[Image | None, ...]
+    images: tuple[Image | tuple[Image, ...] | None, ...]
     prompts: tuple[str | None, ...]
     prompt_lengths: tuple[int, ...]
     lengths: tuple[int, ...]

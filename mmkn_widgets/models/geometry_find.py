@@ -2,31 +2,96 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._errors import MmknError
 from .geometry import Geometry, GeometryKind
 from .geometry_families import FAMILIES, Refused, Scene
 from .geometry_frames import Origins, identity_origins, trace_origins
 from .geometry_panels import Panel, merge_tiles
 from .geometry_queries import attend
-from .prepare import call_processor
+from .image_positions import image_mask
+from .prepare import call_processor, pictures_of, prepare
+from .prompts import image_token
 
 if TYPE_CHECKING:
     from .batch import Prepared
     from .model import MultimodalModel
 
-__all__ = ["find_geometry"]
+__all__ = ["find_geometries", "find_geometry"]
 
 #: measured origins by model, then by what shapes them
 _measured: WeakKeyDictionary[Any, dict[Any, Origins | None]] = WeakKeyDictionary()
 
 
+def find_geometries(
+    model: MultimodalModel, prepared: Prepared, row: int, is_image: NDArray[np.bool_]
+) -> tuple[Geometry, ...]:
+    """Return the geometry of every picture of one row, in the order of its image tokens."""
+    n_tokens = int(is_image.sum())
+    pictures = pictures_of(prepared.images[row]) if row < len(prepared.images) else ()
+    if len(pictures) < 2:
+        return (find_geometry(model, prepared, row, n_tokens),)
+    if not n_tokens:
+        reason = find_geometry(model, prepared, row, 0).reason
+        return tuple(
+            Geometry.none(0, (picture.height, picture.width), reason) for picture in pictures
+        )
+    counts, singles = None, []
+    with suppress(MmknError):  # a prompt that makes no sense with one picture
+        singles = [_alone(model, prepared, row, picture) for picture in pictures]
+        alone = [int(image_mask(model, single.inputs).sum()) for single in singles]
+        counts = split_by_picture(is_image, alone)
+    if counts is None:
+        reason = f"which of {n_tokens} image tokens belong to which picture is not known"
+        sizes = [n_tokens] + [0] * (len(pictures) - 1)
+        return tuple(
+            Geometry.none(n, (picture.height, picture.width), reason)
+            for n, picture in zip(sizes, pictures, strict=True)
+        )
+    return tuple(
+        find_geometry(model, single, 0, n) for single, n in zip(singles, counts, strict=True)
+    )
+
+
+def split_by_picture(is_image: NDArray[np.bool_], alone: list[int]) -> list[int] | None:
+    """Return how many of a row's image tokens each picture has, in order; None: not known.
+
+    Parameters
+    ----------
+    is_image : array of bool, (token,)
+        Where the row's image tokens are.
+    alone : list of int
+        How many each picture has in a prompt of its own.
+
+    Examples
+    --------
+    >>> row = np.array([1, 1, 1, 0, 1, 1, 1], bool)
+    >>> split_by_picture(row, [2, 4]), split_by_picture(row, [3, 3]), split_by_picture(row, [9, 9])
+    ([2, 4], [3, 3], [3, 3])
+    """
+    if sum(alone) == is_image.sum():
+        return alone
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_image.astype(np.int8), [0]])))
+    runs = (edges[1::2] - edges[::2]).tolist()
+    return runs if len(runs) == len(alone) else None
+
+
+def _alone(model: MultimodalModel, prepared: Prepared, row: int, picture: Any) -> Prepared:
+    """Return one of a row's pictures in a prompt of its own, the row's with one placeholder."""
+    token, text = image_token(model.processor), prepared.prompts[row] or ""
+    if token and (more := text.count(token) - 1) > 0:
+        text = text.replace(token, "", more)
+    return prepare(model, picture, text)
+
+
 def find_geometry(model: MultimodalModel, prepared: Prepared, row: int, n_tokens: int) -> Geometry:
-    """Return the geometry of the `n_tokens` image tokens in one row of a prepared batch."""
+    """Return the geometry of the `n_tokens` image tokens in one row with one picture."""
     origins = _origins(model, prepared, row) if n_tokens else None
     size = origins.picture_size if origins is not None else _size(prepared, row)
     if n_tokens == 0:
@@ -72,9 +137,14 @@ def _assemble(
     return Geometry(kind, shape, boxes, size, rasters)
 
 
+def _picture(prepared: Prepared, row: int) -> Any:
+    pictures = pictures_of(prepared.images[row]) if row < len(prepared.images) else ()
+    return pictures[0] if pictures else None
+
+
 def _size(prepared: Prepared, row: int) -> tuple[int, int]:
     """Return (height, width) of the row's picture, else of its processed pixels."""
-    picture = prepared.images[row] if row < len(prepared.images) else None
+    picture = _picture(prepared, row)
     if picture is not None:
         return int(picture.height), int(picture.width)
     pixels = prepared.inputs.get("pixel_values")
@@ -84,7 +154,7 @@ def _size(prepared: Prepared, row: int) -> tuple[int, int]:
 
 
 def _origins(model: MultimodalModel, prepared: Prepared, row: int) -> Origins | None:
-    picture = prepared.images[row] if row < len(prepared.images) else None
+    picture = _picture(prepared, row)
     text = prepared.prompts[row] if row < len(prepared.prompts) else None
     if picture is None or model.processor is None:
         return identity_origins(prepared.inputs) if len(prepared) == 1 else None

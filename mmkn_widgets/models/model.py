@@ -105,8 +105,9 @@ class MultimodalModel(ModelParts):
         Parameters
         ----------
         images : picture, list of pictures, or dict of tensors
-            Whatever `mmkn_widgets.datasets.read_image` reads; a dict of the model's own input
-            tensors is taken as it is.
+            Whatever `mmkn_widgets.datasets.read_image` reads. A list is a batch, one prompt each;
+            a list in it is several pictures of one prompt: ``[[before, after]]``. A dict of the
+            model's own input tensors is taken as it is.
         prompt : str or list of str, optional
             A question, or a whole prompt that holds the model's image placeholder; by default
             the model's own captioning prompt.

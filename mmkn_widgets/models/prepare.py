@@ -12,13 +12,14 @@ from .._errors import BadArgument, NotSupported, bad_argument
 from .batch import Prepared, collate, place, valid_lengths, with_decoder_start
 from .families import as_read, one_at_a_time
 from .prompts import image_token, prompt_text
+from .source import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .model import MultimodalModel
 
-__all__ = ["call_processor", "prepare"]
+__all__ = ["call_processor", "pictures_of", "prepare"]
 
 
 def prepare(
@@ -40,7 +41,10 @@ def prepare(
     if len(pictures) > 1 and (reason := one_at_a_time(model)):
         raise NotSupported(f"images: {reason}; give one picture at a time")
     prompts = _per_row("prompt", prompt, len(pictures))
-    texts = [prompt_text(model.hf, model.processor, text) for text in prompts]
+    texts = [
+        prompt_text(model.hf, model.processor, text, len(pictures_of(row)))
+        for row, text in zip(pictures, prompts, strict=True)
+    ]
     rows, extras = [], []
     for picture, text in zip(pictures, texts, strict=True):
         inputs, extra = _process(model, picture, text)
@@ -55,8 +59,18 @@ def _pictures(images: Any) -> list[Any]:
     if isinstance(images, list | tuple):
         if not images:
             raise bad_argument("images", images, "at least one picture")
-        return [read_image(image) for image in images]
+        return [
+            tuple(_pictures(image)) if isinstance(image, list | tuple) else read_image(image)
+            for image in images
+        ]
     return [read_image(images)]
+
+
+def pictures_of(row: Any) -> tuple[Any, ...]:
+    """Return the pictures of one row: a picture, several, or None where they are not known."""
+    if row is None:
+        return ()
+    return row if isinstance(row, tuple) else (row,)
 
 
 def _per_row(name: str, value: Any, n: int) -> list[Any]:
@@ -69,16 +83,16 @@ def _per_row(name: str, value: Any, n: int) -> list[Any]:
 
 
 def _process(
-    model: MultimodalModel, picture: Image, text: str
+    model: MultimodalModel, picture: Image | tuple[Image, ...], text: str
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Run the processor on one picture; split what the model takes from what it does not."""
+    """Run the processor on one row; split what the model takes from what it does not."""
     processor = model.processor
     try:
         made = call_processor(processor, picture, text)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise BadArgument(
-            f"prompt: the processor of {model.name} cannot read the prompt {text!r} with one "
-            f"picture: {error}"
+            f"prompt: the processor of {model.name} cannot read the prompt {text!r} with "
+            f"{_count(len(pictures_of(picture)))}: {one_line(error)}"
         ) from error
     accepted = model.input_names
     inputs: dict[str, torch.Tensor] = {}
@@ -101,16 +115,26 @@ def _process(
     return inputs, extra
 
 
-def call_processor(processor: Any, picture: Image, text: str) -> Mapping[str, Any]:
-    """Return what a processor makes of one picture and its prompt."""
+def _count(n: int) -> str:
+    return "one picture" if n == 1 else f"{n} pictures"
+
+
+def call_processor(
+    processor: Any, picture: Image | tuple[Image, ...], text: str
+) -> Mapping[str, Any]:
+    """Return what a processor makes of one prompt and its picture or pictures."""
+    pictures = list(pictures_of(picture))
     parameters = inspect.signature(type(processor).__call__).parameters
     if "text" in parameters or any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
         if getattr(processor, "tokenizer", None) is None:  # an image processor alone
             return processor(images=picture, return_tensors="pt")
         if not text and not image_token(processor):
-            return processor(images=[picture], return_tensors="pt")
-        return processor(images=[picture], text=[text], return_tensors="pt", padding=False)
-    return processor(images=[picture], return_tensors="pt")
+            return processor(images=pictures, return_tensors="pt")
+        if len(pictures) == 1:
+            return processor(images=pictures, text=[text], return_tensors="pt", padding=False)
+        # a list in a list: all of them belong to the one text
+        return processor(images=[pictures], text=[text], return_tensors="pt", padding=False)
+    return processor(images=pictures, return_tensors="pt")
 
 
 def _ready_made(model: MultimodalModel, given: Mapping[str, Any], continuation: Any) -> Prepared:

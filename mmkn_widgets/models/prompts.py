@@ -71,8 +71,8 @@ def chat_template(processor: Any) -> bool:
     return getattr(processor, "chat_template", None) is not None
 
 
-def prompt_text(hf: Any, processor: Any, question: str | None) -> str:
-    """Return the text to give the processor together with one picture.
+def prompt_text(hf: Any, processor: Any, question: str | None, n_pictures: int = 1) -> str:
+    """Return the text to give the processor together with one picture, or several.
 
     Parameters
     ----------
@@ -83,6 +83,8 @@ def prompt_text(hf: Any, processor: Any, question: str | None) -> str:
     question : str or None
         What to ask. A text that holds the model's image placeholder is taken as the whole prompt.
         None asks for a caption, in the model's own words where it has some.
+    n_pictures : int
+        Pictures of this one prompt, all in front of the question.
 
     Returns
     -------
@@ -92,12 +94,13 @@ def prompt_text(hf: Any, processor: Any, question: str | None) -> str:
     """
     token = image_token(processor)
     if question is None and (own := own_prompt(getattr(hf, "generation_config", None))) is not None:
-        return own
+        return own.replace(token, token * n_pictures) if token else own
     if question is not None and token and token in question:
         return question
     asked = DEFAULT_QUESTION if question is None else question
     if chat_template(processor):
-        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": asked}]}
+        pictures = [{"type": "image"}] * n_pictures
+        message = {"role": "user", "content": [*pictures, {"type": "text", "text": asked}]}
         return str(
             processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
         )
@@ -105,5 +108,5 @@ def prompt_text(hf: Any, processor: Any, question: str | None) -> str:
     if family is not None:
         bare, asking = family
         text = bare if question is None and bare is not None else asking
-        return text.replace("{image}", token).replace("{question}", asked)
-    return f"{token}\n{asked}" if token else asked
+        return text.replace("{image}", token * n_pictures).replace("{question}", asked)
+    return f"{token * n_pictures}\n{asked}" if token else asked

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import Geometry
-from .geometry_find import find_geometry
+from .geometry_find import find_geometries
+from .geometry_several import one_picture, several
 from .image_positions import image_mask, inserted
 
 if TYPE_CHECKING:
@@ -37,9 +38,14 @@ class TokenMap:
     patch_row, patch_col : int array, (token,)
         Place in the token grid of `geometry`; -1 for what has no place.
     geometry : Geometry
-        The image tokens' places on the original picture.
+        The image tokens' places on the original picture. Of a prompt with several pictures one
+        that refuses: take one of `geometries`.
     valid : bool array, (token,)
         False on padding.
+    picture : int array, (token,)
+        Which of the prompt's pictures an image token belongs to, from 0; -1 for other tokens.
+    geometries : tuple of Geometry
+        One for each picture of the prompt.
 
     Examples
     --------
@@ -66,6 +72,8 @@ class TokenMap:
     patch_col: NDArray[np.int64]
     geometry: Geometry
     valid: NDArray[np.bool_] = field(repr=False)
+    picture: NDArray[np.int64] = field(repr=False)
+    geometries: tuple[Geometry, ...] = field(repr=False)
 
     @classmethod
     def build(
@@ -75,10 +83,14 @@ class TokenMap:
         is_image: Sequence[bool],
         is_special: Sequence[bool],
         n_prompt: int,
-        geometry: Geometry,
+        geometry: Geometry | Sequence[Geometry],
         valid: Sequence[bool] | None = None,
     ) -> TokenMap:
-        """Lay one sequence out; what is valid and comes after `n_prompt` tokens is generated."""
+        """Lay one sequence out; what is valid and comes after `n_prompt` tokens is generated.
+
+        `geometry` is that of the picture, or one for each picture in the order of their tokens.
+        """
+        geometries = (geometry,) if isinstance(geometry, Geometry) else tuple(geometry)
         n = len(ids)
         known = np.ones(n, bool) if valid is None else np.asarray(valid, bool)
         image = np.asarray(is_image, bool)
@@ -89,10 +101,15 @@ class TokenMap:
         roles[image] = "image"
         step = np.where(made, np.cumsum(made) - 1, -1)
         row, col = np.full(n, -1), np.full(n, -1)
-        row[image], col[image] = geometry.rows, geometry.cols
+        row[image] = np.concatenate([one.rows for one in geometries])
+        col[image] = np.concatenate([one.cols for one in geometries])
+        picture = np.full(n, -1)
+        picture[image] = np.repeat(np.arange(len(geometries)), [g.n_tokens for g in geometries])
+        whole = geometries[0] if len(geometries) == 1 else several(geometries)
         return cls(
-            np.asarray(ids, np.int64), list(text), roles.tolist(), step, row, col, geometry, known
-        )
+            np.asarray(ids, np.int64), list(text), roles.tolist(), step, row, col, whole, known,
+            picture, geometries,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,7 +117,8 @@ class TokenMap:
     def __repr__(self) -> str:
         counts = {role: self.role.count(role) for role in dict.fromkeys(self.role)}
         shown = ", ".join(f"{count} {role}" for role, count in counts.items())
-        return f"<TokenMap {len(self)} tokens ({shown}), {self.geometry!r}>"
+        places = ", ".join(repr(geometry) for geometry in self.geometries)
+        return f"<TokenMap {len(self)} tokens ({shown}), {places}>"
 
     @property
     def image_positions(self) -> NDArray[np.int64]:
@@ -108,18 +126,33 @@ class TokenMap:
         return np.flatnonzero(np.asarray(self.role) == "image")
 
     def paint(
-        self, values: Any, size: tuple[int, int] | None = None, **options: Any
+        self,
+        values: Any,
+        size: tuple[int, int] | None = None,
+        *,
+        picture: int | None = None,
+        **options: Any,
     ) -> NDArray[np.float64]:
         """Paint one value per position (or per image token) onto the picture.
 
-        See Also
-        --------
-        Geometry.paint : what is done, and its options.
+        Parameters
+        ----------
+        values : array-like
+            (token,) of the whole prompt, or (image token,) of all its pictures.
+        size : tuple of int, optional
+            (height, width); the picture's own by default.
+        picture : int, optional
+            Which picture, where the prompt holds several.
+        **options
+            Of `Geometry.paint`.
         """
         flat = np.asarray(values, dtype=np.float64)
         if flat.shape == (len(self),) and len(self) != self.geometry.n_tokens:
             flat = flat[self.image_positions]
-        return self.geometry.paint(flat, size, **options)
+        geometry, own = one_picture(self.geometries, picture)
+        if flat.shape == (self.geometry.n_tokens,):
+            flat = flat[own]
+        return geometry.paint(flat, size, **options)
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
@@ -200,7 +233,7 @@ def token_maps(
                 is_image=is_image + [False] * len(extra),
                 is_special=[i in special for i in row_ids],
                 n_prompt=n_prompt,
-                geometry=find_geometry(model, prepared, row, sum(is_image)),
+                geometry=find_geometries(model, prepared, row, np.asarray(is_image, bool)),
                 valid=ok,
             )
         )

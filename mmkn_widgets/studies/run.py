@@ -5,40 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._errors import bad_argument
 from .._provenance import provenance
-from ..datasets import Scene
 from ..datasets.spec import open_dataset
-from .study import Study, study
+from .selecting import METHODS, select_neurons
+from .study import study
 from .summary import summarize
 from .tables import write_figures, write_tables
 
 if TYPE_CHECKING:
     from .._jobs import CancelToken, Progress
-    from ..attribution import NeuronSet
+    from ..datasets import Scene, SceneDataset
     from ..models import MultimodalModel
 
-__all__ = ["METHODS", "run_study"]
+__all__ = ["METHODS", "PACKAGED", "run_study", "vocabulary_of"]
 
-#: what ``--methods`` accepts; ``two_stage_auto`` is two_stage at the proposed thresholds
-METHODS = (
-    "two_stage",
-    "two_stage_auto",
-    "two_stage_image_signed",
-    "activation_difference",
-    "gradcam",
-    "contribution",
-    "gradient",
-    "integrated_gradients",
-    "activation",
-    "random_like",
-    "random",
-)
+#: BERTScore with the encoder that needs no hub
+PACKAGED = "packaged"
+
 _CHOOSING, _MEASURING = 48, 100
+#: a category with fewer scenes is left out unless it is named
+_ENOUGH = 20
 
 
 def run_study(
@@ -48,6 +41,7 @@ def run_study(
     choose: str | None = None,
     concepts: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
+    n_scenes: int = _MEASURING,
     n_neurons: int = 60,
     n_random: int = 20,
     bertscore: str | None = None,
@@ -62,20 +56,23 @@ def run_study(
     ----------
     model : MultimodalModel
     dataset : str
-        The scenes that are measured, 100 with and 100 without each concept.
+        The scenes that are measured.
     choose : str, optional
         The scenes that choose neurons (48 a concept); by default the ``val`` split of the pocket
         world, for other data sets the scenes of `dataset` behind those that are measured.
     concepts : sequence of str, optional
-        By default every category with enough scenes.
+        By default every category of at least 20 scenes.
     methods : sequence of str, optional
         From `METHODS`; by default all.
+    n_scenes : int
+        Scenes with each concept that are measured, and as many without it.
     n_neurons : int
         Neurons a method may choose (``two_stage_auto`` chooses its own number).
     n_random : int
         Draws of the random control.
     bertscore : str, optional
-        Encoder name or folder; without it BERTScore is left out.
+        Encoder name or folder, or ``"packaged"`` for the one that the extra
+        ``mmkn_widgets[bertscore]`` installs; without it BERTScore is left out.
     seed : int
     out : str or pathlib.Path
         The folder; finished (concept, method) parts in it are not computed again.
@@ -97,7 +94,9 @@ def run_study(
         if name not in METHODS:
             raise bad_argument("methods", name, "one of " + ", ".join(METHODS))
     data = open_dataset(dataset)
-    words = tuple(concepts or data.categories)
+    source = choose or _default_choice(dataset)
+    choosing = data if source == dataset else open_dataset(source)
+    words = tuple(concepts or _common(data))
     for word in words:
         if word not in data.categories:
             raise bad_argument("concepts", word, "one of " + ", ".join(data.categories))
@@ -106,7 +105,8 @@ def run_study(
         model=model.name,
         weights=model.weights_hash,
         dataset=dataset,
-        choose=choose or _default_choice(dataset),
+        choose=source,
+        n_scenes=n_scenes,
         n_neurons=n_neurons,
         n_random=n_random,
         bertscore=bertscore,
@@ -114,37 +114,42 @@ def run_study(
     )
     folder = Path(out)
     _claim(folder, described)
-    total, done = len(words) * len(chosen_methods), 0
-    before: dict[int | str, str] = {}
-    for word in words:
-        parts = {name: folder / "parts" / word / f"{name}.json" for name in chosen_methods}
-        missing = [name for name, path in parts.items() if not path.is_file()]
-        if missing:
-            present = list(data.with_concept(word, _MEASURING))
-            absent = list(data.without_concept(word, _MEASURING))
-            made = study(
-                model, word, _choosing(choose or _default_choice(dataset), word), cancel=cancel
-            )
-            for name in missing:
-                if cancel is not None:
-                    cancel.raise_if_cancelled()
-                if progress is not None:
-                    progress(f"{word}: {name}", done + list(parts).index(name), total)
-                neurons = _neurons(name, made, n_neurons, seed)
-                effect = made.evaluate(
-                    neurons,
-                    present,
-                    absent,
-                    n_random=n_random,
-                    seed=seed,
-                    bertscore=bertscore,
-                    before=before,
-                )
-                _write(parts[name], {"neurons": len(neurons), **effect.to_dict()})
-                neurons.save(parts[name].with_suffix(".mmkn.json"))
-        done += len(chosen_methods)
+    parts = {
+        (word, name): folder / "parts" / word / f"{name}.json"
+        for word in words
+        for name in chosen_methods
+    }
+    missing = [place for place, path in parts.items() if not path.is_file()]
+    metrics = ["bleu", "rougeL"] + (["bertscore"] if bertscore == PACKAGED else [])
+    before: dict[Any, str] = {}
+    made, split = None, None
+    for done, (word, name) in enumerate(missing):
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+        if progress is not None:
+            progress("study", done, len(missing))
+        if split is None or made is None or made.concept.word != word:
+            split = _split(data, choosing, word, n_scenes)
+            made = study(model, word, split.choosing, cancel=cancel)
+        neurons = select_neurons(
+            name, made, n_neurons, without_concept=split.choosing_absent, seed=seed
+        )
+        effect = made.evaluate(
+            neurons,
+            split.present,
+            split.absent,
+            n_random=n_random,
+            seed=seed,
+            metrics=metrics,
+            bertscore=None if bertscore == PACKAGED else bertscore,
+            vocabulary=vocabulary_of(data),
+            before=before,
+            cancel=cancel,
+        )
+        neurons.save(parts[word, name].with_suffix(".mmkn.json"))
+        _write(parts[word, name], {"neurons": len(neurons), **effect.to_dict()})
     if progress is not None:
-        progress("study", total, total)
+        progress("study", len(missing), len(missing))
     result = summarize(folder, words, chosen_methods, seed=seed)
     _write(folder / "study.json", result)
     write_tables(result, folder)
@@ -152,49 +157,58 @@ def run_study(
     return result
 
 
+def _common(data: SceneDataset) -> list[str]:
+    """Return the categories with enough scenes."""
+    counts = Counter(category for scene in data for category in set(scene.categories))
+    return [word for word in data.categories if counts[word] >= _ENOUGH]
+
+
+def vocabulary_of(data: SceneDataset) -> Any:
+    """Return the categories that retention looks for: the data set's, COCO's with synonyms."""
+    from ..evaluation import coco_vocabulary
+
+    return coco_vocabulary(data.categories) if data.name.startswith("coco:") else data.categories
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Scenes that choose neurons, and others that measure them."""
+
+    choosing: list[Scene]
+    choosing_absent: list[Scene]
+    present: list[Scene]
+    absent: list[Scene]
+
+
+def _split(data: SceneDataset, choosing: SceneDataset, word: str, n_scenes: int) -> _Split:
+    """Take scenes apart; when both come from one data set, those behind the measured ones choose.
+
+    Of fewer scenes a third chooses.
+    """
+    if choosing is not data:
+        return _Split(
+            list(choosing.with_concept(word, _CHOOSING)),
+            list(choosing.without_concept(word, _CHOOSING)),
+            list(data.with_concept(word, n_scenes)),
+            list(data.without_concept(word, n_scenes)),
+        )
+    wanted = n_scenes + _CHOOSING
+    shown, rest = data.with_concept(word, wanted), data.without_concept(word, wanted)
+    if len(shown) < 2:
+        raise bad_argument("concepts", word, "a category of at least 2 scenes, or choose= beside")
+    n_choose = max(1, min(_CHOOSING, len(shown) // 3))
+    n_absent = min(_CHOOSING, len(rest) // 3)
+    present, absent = len(shown) - n_choose, len(rest) - n_absent
+    return _Split(
+        list(shown)[present:],
+        list(rest)[absent:],
+        list(shown)[: min(present, n_scenes)],
+        list(rest)[: min(absent, n_scenes)],
+    )
+
+
 def _default_choice(dataset: str) -> str:
     return "pocket:val" if dataset.startswith("pocket:") else dataset
-
-
-def _choosing(choose: str, word: str) -> list[Scene]:
-    scenes = open_dataset(choose).with_concept(
-        word, None if choose.startswith("coco") else _CHOOSING
-    )
-    return list(scenes)[-_CHOOSING:]
-
-
-def _neurons(method: str, made: Study, n_neurons: int, seed: int) -> NeuronSet:
-    """Return the neurons that a method chooses for one study."""
-    from ..attribution import random_like, random_uniform, score, top_neurons
-
-    if method == "two_stage":
-        return made.neurons(quantile_d=0.95, top=n_neurons)
-    if method == "two_stage_image_signed":
-        other = study(
-            made.model,
-            made.concept,
-            made.scenes,
-            positions="image",
-            difference="signed",
-            inpainter=made._pairs.inpainter,
-        )
-        # Stage 1 where the paper looks, stage 2 where the word is predicted.
-        mixed = made.evidence.assign(difference=other.evidence["difference"])
-        return Study(
-            made.model, made.concept, made.scenes, mixed, pairs=made._pairs, options=made.options
-        ).neurons(quantile_d=0.95, top=n_neurons)
-    if method == "two_stage_auto":
-        absent = open_dataset("pocket:val") if made.scenes[0].source.startswith("pocket") else None
-        rest = list(absent.without_concept(made.concept.word, 48)) if absent is not None else []
-        found = made.propose_thresholds(without_concept=rest)
-        return made.neurons(found.threshold_d, found.threshold_g)
-    if method == "random":
-        return random_uniform(n_neurons, made.model, seed)
-    if method == "random_like":
-        return random_like(made.neurons(quantile_d=0.95, top=n_neurons), made.model, seed)
-    return top_neurons(
-        score(method, made.model, made.concept, made.scenes, evidence=made.evidence), n_neurons
-    )
 
 
 def _claim(folder: Path, described: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from ..evaluation import bootstrap_ci
 
 __all__ = ["summarize"]
 
+_NOTHING = {"mean": None, "low": None, "high": None}
 _PLAIN = ("suppression", "identical", "substitution")
 
 
@@ -46,19 +47,23 @@ def summarize(
         row: dict[str, Any] = {
             name: _mean([part[name] for part in by_word.values()], seed) for name in _PLAIN
         }
-        row["retention"] = {
+        kept = {
             field: _mean([part["retention"][field] for part in by_word.values()], seed)
-            for field in ("scene", "other")
+            for field in ("scene", "other", "headline")
         }
+        headline = kept.pop("headline")
+        row["retention"] = {**(headline or _NOTHING), **kept}
+        controls = [part["random_control"] for part in by_word.values()]
+        drawn = [float(one["max"]) for one in controls if one["max"] is not None]
         row["random_control"] = {
-            "mean": _mean([part["random_control"]["mean"] for part in by_word.values()], seed),
-            "max": max(part["random_control"]["max"] for part in by_word.values()),
+            **(_mean([one["mean"] for one in controls], seed) or _NOTHING),
+            "max": max(drawn, default=None),
         }
         for name in ("bleu", "rougeL", "bertscore"):
             row[name] = {
                 side: {
                     when: _mean([_get(part, name, side, when) for part in by_word.values()], seed)
-                    for when in ("before", "after")
+                    for when in ("before", "after", "between")
                 }
                 for side in ("with", "without")
             }
@@ -67,7 +72,7 @@ def summarize(
     any_method = parts[methods[0]] if methods else {}
     return {
         "concepts": list(concepts),
-        "n_scenes": {word: part["n_scenes"] for word, part in any_method.items()},
+        "n_scenes": {word: part["n_scenes"]["with"] for word, part in any_method.items()},
         "methods": table,
         "per_concept": {
             method: {

@@ -21,8 +21,10 @@ _COLUMNS = (
     "BLEU without",
     "ROUGE-L with",
     "ROUGE-L without",
+    "BERTScore with",
     "BERTScore without",
 )
+_TEXT = ("bleu", "rougeL", "bertscore")
 
 
 def _cells(name: str, row: dict[str, Any]) -> list[dict[str, float] | str | None]:
@@ -34,12 +36,27 @@ def _cells(name: str, row: dict[str, Any]) -> list[dict[str, float] | str | None
         row["retention"]["other"],
         row["identical"],
         row["substitution"],
-        row["random_control"]["mean"],
+        row["random_control"],
         row["bleu"]["with"]["after"],
         row["bleu"]["without"]["after"],
         row["rougeL"]["with"]["after"],
         row["rougeL"]["without"]["after"],
+        row["bertscore"]["with"]["after"],
         row["bertscore"]["without"]["after"],
+    ]
+
+
+def _unchanged(row: dict[str, Any]) -> list[dict[str, float] | str | None]:
+    """Return the text metrics of the unchanged model, as a line of the table."""
+    metrics = [row[name][side]["before"] for name in _TEXT for side in ("with", "without")]
+    return ["unchanged model", *[None] * (len(_COLUMNS) - 1 - len(metrics)), *metrics]
+
+
+def _lines(result: dict[str, Any]) -> list[list[dict[str, float] | str | None]]:
+    rows = result["methods"]
+    return [
+        _unchanged(next(iter(rows.values()))),
+        *(_cells(name, row) for name, row in rows.items()),
     ]
 
 
@@ -58,9 +75,9 @@ def write_tables(result: dict[str, Any], folder: Path) -> None:
         for column in _COLUMNS[1:]:
             head += [column, f"{column} low", f"{column} high"]
         writer.writerow(head)
-        for name, row in result["methods"].items():
-            line: list[Any] = [name]
-            for cell in _cells(name, row)[1:]:
+        for cells in _lines(result):
+            line: list[Any] = [cells[0]]
+            for cell in cells[1:]:
                 assert not isinstance(cell, str)
                 line += [cell["mean"], cell["low"], cell["high"]] if cell else ["", "", ""]
             writer.writerow(line)
@@ -68,14 +85,15 @@ def write_tables(result: dict[str, Any], folder: Path) -> None:
         "| " + " | ".join(_COLUMNS) + " |",
         "|" + "---|" * len(_COLUMNS),
     ]
-    for name, row in result["methods"].items():
-        lines.append("| " + " | ".join(_markdown(cell) for cell in _cells(name, row)) + " |")
+    for cells in _lines(result):
+        lines.append("| " + " | ".join(_markdown(cell) for cell in cells) + " |")
     n_scenes = sorted(set(result["n_scenes"].values()))
     lines += [
         "",
         f"Mean over {len(result['concepts'])} concepts, 95 % bootstrap interval over concepts; "
-        f"{n_scenes[0]} to {n_scenes[-1]} held-out scenes with each concept and as many as 100 "
-        "without. Random control: mean suppression by equally many neurons of the same layers.",
+        f"{n_scenes[0]} to {n_scenes[-1]} held-out scenes with each concept and as many without. "
+        "Random control: mean suppression by equally many neurons of the same layers. BLEU, "
+        "ROUGE-L and BERTScore against the reference captions, on scenes with and without.",
     ]
     (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -83,7 +101,7 @@ def write_tables(result: dict[str, Any], folder: Path) -> None:
 def _markdown(cell: dict[str, float] | str | None) -> str:
     if isinstance(cell, str):
         return cell
-    if cell is None:
+    if cell is None or cell["mean"] is None:
         return "-"
     if cell["mean"] > 5:
         return f"{cell['mean']:.0f}"

@@ -11,6 +11,7 @@ _MODULE_OF = {
     "MaskPainter": "mask_painter",
     "NeuronTable": "neuron_table",
     "PatchHeatmap": "patch_heatmap",
+    "StoreExplorer": "store_explorer",
     "ThresholdPlane": "threshold_plane",
     "TokenStrip": "token_strip",
     "Explorer": "explorer",

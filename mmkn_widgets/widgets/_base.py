@@ -246,6 +246,11 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             token.cancel()
         return {}
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        from ._fallback import with_fallback
+
+        return with_fallback(self, super()._repr_mimebundle_(**kwargs))
+
     def __del__(self) -> None:
         if not sys.is_finalizing():
             super().__del__()

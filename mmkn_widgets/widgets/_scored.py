@@ -10,41 +10,52 @@ from .._errors import bad_argument
 from ._base import Widget
 from ._choice import default_thresholds, kept_ids, quantile
 from ._encode import float32_bytes
+from ._labelled import is_store, rows_of, score_array, store_scores
 from .traits import EvidenceTraits
 
 __all__ = ["Scored"]
 
+_LABELS = {
+    "difference": "activation difference",
+    "gradcam": "GradCAM",
+    "activation": "activation",
+    "score": "score",
+}
+
 
 def _scores(scores: Any) -> tuple[np.ndarray, np.ndarray, list[list[int]], dict[str, Any]]:
-    """Return difference, gradcam, rows and extra traits of a Study, a Dataset or two arrays."""
+    """Return difference, gradcam, rows and extra traits of whatever holds scores."""
     evidence = getattr(scores, "evidence", scores)
-    if isinstance(evidence, tuple) and len(evidence) == 2:
-        d, g = (np.asarray(part, np.float32) for part in evidence)
+    more: dict[str, Any] = {}
+    if is_store(evidence):
+        d, g, more["labels"] = store_scores(evidence)
+    elif isinstance(evidence, tuple) and len(evidence) == 2:
+        d, g = (score_array(part) for part in evidence)
+        evidence = evidence[0]
     elif hasattr(evidence, "data_vars") and {"difference", "gradcam"} <= set(evidence.data_vars):
-        d, g = (np.asarray(evidence[name].values, np.float32) for name in ("difference", "gradcam"))
+        d, g = (score_array(evidence[name]) for name in ("difference", "gradcam"))
+    elif hasattr(evidence, "dims") and not hasattr(evidence, "data_vars"):
+        d = g = score_array(evidence)
+        name = str(evidence.name or "score")
+        one = {"difference": name, "gradcam": name}
+        more["labels"] = {**one, **{f"short_{axis}": name[:12] for axis in one}}
     else:
         raise bad_argument(
             "scores",
             type(scores).__name__,
-            "a Study, a Dataset with 'difference' and 'gradcam', or a pair of arrays",
+            "a Study, a store, a Dataset with 'difference' and 'gradcam', a DataArray, "
+            "or a pair of arrays",
         )
     if d.ndim != 2 or d.shape != g.shape:
         raise bad_argument("scores", f"shapes {d.shape} and {g.shape}", "two (layer, neuron)")
     model = getattr(scores, "model", None)
-    if model is not None:
+    if model is not None and hasattr(model, "sites"):
         rows = [[int(s.layer), int(getattr(s, "expert", -1))] for s in model.sites]
     else:
-        names = np.asarray(evidence["layer"].values) if _has_layers(evidence) else None
-        whole = names is not None and np.issubdtype(names.dtype, np.integer)
-        rows = [[int(names[r]) if whole else r, -1] for r in range(len(d))]  # type: ignore[index]
-    more = {}
+        rows = rows_of(evidence, len(d))
     if hasattr(evidence, "data_vars") and "gradient_sum" in evidence:
         more["gradient_sum"] = float32_bytes(evidence["gradient_sum"].values)
     return d, g, rows, more
-
-
-def _has_layers(evidence: Any) -> bool:
-    return hasattr(evidence, "coords") and "layer" in evidence.coords
 
 
 class Scored(EvidenceTraits, Widget):
@@ -65,12 +76,7 @@ class Scored(EvidenceTraits, Widget):
             rows=rows,
             difference=float32_bytes(d),
             gradcam=float32_bytes(g),
-            labels={
-                "difference": "activation difference",
-                "gradcam": "GradCAM",
-                "activation": "activation",
-                "score": "score",
-            },
+            labels={**_LABELS, **more.pop("labels", {})},
             threshold_d=cut_d if threshold_d is None else float(threshold_d),
             threshold_g=cut_g if threshold_g is None else float(threshold_g),
             **more,

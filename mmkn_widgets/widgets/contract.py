@@ -17,6 +17,7 @@ _WIDGETS = (
     "MaskPainter",
     "NeuronTable",
     "PatchHeatmap",
+    "StoreExplorer",
     "ThresholdPlane",
     "TokenStrip",
 )

@@ -230,11 +230,6 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
 
     open: ClassVar[Any] = OpenSaved()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from ._fallback import with_fallback
-
-        return with_fallback(self, super()._repr_mimebundle_(**kwargs))
-
     def close(self) -> None:
         """Take back the own ablation, cancel what runs, free the arrays."""
         if self._closed or not hasattr(self, "_ablations"):

@@ -27,7 +27,7 @@ class NeuronTable(WordTraits, Scored):
 
     Parameters
     ----------
-    scores : Study, xarray.Dataset or pair of arrays (layer, neuron)
+    scores : Study, store, xarray.Dataset, DataArray or pair of arrays (layer, neuron)
     threshold_d, threshold_g : float, optional
     words : callable, optional
         ``words(rows, indices) -> list of lists of str``; a Study brings its own.

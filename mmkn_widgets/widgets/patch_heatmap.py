@@ -11,6 +11,7 @@ import traitlets as t
 from .._errors import bad_argument
 from ._base import Answer, Call, bundle, request
 from ._encode import encode_grids, encode_picture, float32_bytes, int32_bytes
+from ._labelled import maps_of
 from ._scored import Scored
 from .traits import ObjectTraits, PictureTraits, SceneTraits, WordTraits
 
@@ -23,8 +24,9 @@ class PatchHeatmap(WordTraits, PictureTraits, ObjectTraits, SceneTraits, Scored)
     Parameters
     ----------
     image : PIL.Image.Image
-    maps : array or DataArray (neuron, row, column)
-        Activations over the token grid in picture coordinates.
+    maps : array or DataArray (neuron, row, column), or DataArray of a store (token, neuron)
+        Activations over the token grid in picture coordinates; those of a store, such as
+        ``store.activation.sel(layer=4, neuron=[7, 9])``, know their places.
     inpainted : PIL.Image.Image, optional
         Adds a swipe between the two pictures.
     objects : mapping of str to bool arrays (height, width)
@@ -101,6 +103,8 @@ class PatchHeatmap(WordTraits, PictureTraits, ObjectTraits, SceneTraits, Scored)
 
 def _map_traits(maps: Any) -> dict[str, Any]:
     """Return the traits of maps (neuron, row, column), and how many there are."""
+    if "token" in getattr(maps, "dims", ()):
+        maps = maps_of(maps)
     values = np.asarray(getattr(maps, "values", maps), np.float32)
     if values.ndim == 2:
         values = values[None]

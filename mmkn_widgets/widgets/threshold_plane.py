@@ -15,8 +15,9 @@ class ThresholdPlane(Scored):
 
     Parameters
     ----------
-    scores : Study, xarray.Dataset or pair of arrays (layer, neuron)
-        ``difference`` and ``gradcam``.
+    scores : Study, store, xarray.Dataset, DataArray or pair of arrays (layer, neuron)
+        ``difference`` and ``gradcam``; of a captured store its largest activations at image and
+        at text tokens; one score DataArray serves both axes.
     threshold_d, threshold_g : float, optional
         Start values; traits afterwards.
 

@@ -10,6 +10,7 @@ import numpy as np
 from .._errors import bad_argument
 from ._base import Widget, bundle
 from ._encode import float32_bytes
+from ._labelled import tokens_of
 from .traits import TokenTraits
 
 __all__ = ["TokenStrip"]
@@ -20,17 +21,29 @@ class TokenStrip(TokenTraits, Widget):
 
     Parameters
     ----------
-    tokens : sequence of (text, role, step)
-        Roles ``text``, ``image``, ``special``, ``generated``; step -1 in the prompt.
+    tokens : sequence of (text, role, step) or DataArray of dim (token)
+        Roles ``text``, ``image``, ``special``, ``generated``; step -1 in the prompt. An array of
+        a store brings its own values.
     values : sequence of float, optional
     label : str
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> model = mmkn.load_model("pocket")
+    >>> store = mmkn.capture(model, mmkn.datasets.pocket_world("val", 1)[0].image)
+    >>> strip = TokenStrip(store.activation.sel(layer=4, neuron=7))
+    >>> len(strip.tokens) == store.sizes["token"]
+    True
     """
 
     _esm: ClassVar[Any] = bundle("token_strip")
 
     def __init__(
-        self, tokens: Sequence[tuple[str, str, int]], values: Any = None, label: str = ""
+        self, tokens: Sequence[tuple[str, str, int]] | Any, values: Any = None, label: str = ""
     ) -> None:
+        if hasattr(tokens, "dims"):
+            tokens, values = tokens_of(tokens)
         given = np.zeros(0) if values is None else np.asarray(values, np.float32)
         if given.size and given.size != len(tokens):
             raise bad_argument("values", f"{given.size} values", f"{len(tokens)}, one per token")

@@ -80,6 +80,6 @@ def test_ablate_in_marimo(page: Page, marimo_url: str) -> None:
     kept = re.sub(r"\D", "", button.text_content() or "")
     button.click()
     expect(root.locator(".captions ins")).to_have_text("bus", timeout=20_000)
-    expect(root.locator(".chip")).to_contain_text(f"{kept} car neurons ablated")
+    expect(root.locator(".chip:not([hidden])")).to_contain_text(f"{kept} car neurons ablated")
     root.get_by_role("button", name="restore all").click()
-    expect(root.locator(".chip")).to_have_count(0)
+    expect(root.locator(".chip:not([hidden])")).to_have_count(0)

@@ -30,7 +30,8 @@ export function integer(value: number): string {
 
 /** "1 neuron", "61 neurons". */
 export function plural(count: number, noun: string): string {
-  return `${integer(count)} ${noun}${count === 1 ? "" : "s"}`;
+  const ending = count === 1 ? "" : /(ch|sh|s|x)$/.test(noun) ? "es" : "s";
+  return `${integer(count)} ${noun}${ending}`;
 }
 
 /** A share as "top 5%". */

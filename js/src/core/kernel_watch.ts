@@ -35,7 +35,7 @@ export function watchKernel(session: Session, show: (state: KernelState) => void
     later(() => {
       const busy = session.store.get("status")?.state === "working" && !cut;
       if (!busy) set(cut ? "restarted" : "silent");
-      later(ping, AGAIN);
+      if (!cut) later(ping, AGAIN); // a restarted kernel knows nothing of this widget
     }, cut ? 1500 : PATIENCE);
     session.requests.send("hello").then(() => {
       clearTimeout(timer);

@@ -109,6 +109,12 @@ export class Session {
     return this.evidence().list(td, tg, this.rowsOff(), "gradcam", false, limit).filter((id) => !out.has(id));
   }
 
+  /** What the two scores are called on sliders and in the table. */
+  scoreName(key: "difference" | "gradcam"): string {
+    const labels = this.store.get("labels");
+    return key === "difference" ? labels?.short_difference ?? "difference" : labels?.short_gradcam ?? "GradCAM";
+  }
+
   /** "L4", or "L4·E1" in a mixture of experts. */
   rowName(row: number): string {
     const [layer, expert] = this.store.get("rows")?.[row] ?? [row, -1];

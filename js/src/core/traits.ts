@@ -48,6 +48,9 @@ export interface Labels {
   gradcam: string;
   activation: string;
   score: string;
+  /** names for sliders and columns */
+  short_difference?: string;
+  short_gradcam?: string;
   difference_map?: string;
   gradcam_map?: string;
 }
@@ -220,6 +223,7 @@ export type TraitName = keyof ExplorerTraits & string;
 export const WIDGETS = {
   Explorer: EXPLORER,
   PatchHeatmap: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...OBJECTS, ...SCENES },
+  StoreExplorer: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...TOKENS, ...SCENES, facts: EXPLORER_ONLY.facts },
   ThresholdPlane: { ...STATUS, ...EVIDENCE },
   NeuronTable: { ...STATUS, ...EVIDENCE, ...WORDS },
   TokenStrip: { ...STATUS, ...TOKENS },

@@ -78,7 +78,7 @@ export function neuronPage(session: Session): HTMLElement {
       shown = id;
     }
     fill(title, session.name(id));
-    fill(words, `difference ${short(e.difference[id])} · GradCAM ${short(e.gradcam[id])} · writes ${(session.words(id) ?? []).map((w) => w.trim()).join(", ") || "…"}`);
+    fill(words, `${session.scoreName("difference")} ${short(e.difference[id])} · ${session.scoreName("gradcam")} ${short(e.gradcam[id])} · writes ${(session.words(id) ?? []).map((w) => w.trim()).join(", ") || "…"}`);
     open.hidden = session.blocked() !== null || store.get("thumbnails") === undefined;
   });
   return el;

@@ -39,7 +39,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
   const search = h("input", { type: "search", placeholder: "filter: word or layer", "aria-label": "filter neurons by word or layer", size: 16 });
   const heads = HEADS.map(([sort, label, title]) => {
     const cell = h("span", { role: "columnheader", class: sort === "difference" || sort === "gradcam" ? "num" : null });
-    if (sort) cell.append(h("button", { type: "button", title, onclick: () => order(sort) }, label));
+    const own = sort === "difference" || sort === "gradcam" ? store.get("labels")?.[`short_${sort}`] : undefined;
+    if (sort) cell.append(h("button", { type: "button", title: own ? `sort by ${store.get("labels")?.[sort as "gradcam"] ?? own}` : title, onclick: () => order(sort) }, own ?? label));
     else cell.append(label);
     return cell;
   });
@@ -148,7 +149,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
       pool[used].el.hidden = true;
     }
     setAttr(table, "aria-rowcount", String(total + 1));
-    const sorted = key === "position" ? "layer" : key === "gradcam" ? "GradCAM" : "difference";
+    const sorted = key === "position" ? "layer" : session.scoreName(key);
     const shown = query ? `${integer(total)} of ${integer(kept.count)} match` : `${integer(kept.checked)} kept`;
     setText(note, `${shown} · sorted by ${sorted}${kept.count - kept.checked ? ` · ${kept.count - kept.checked} unchecked` : ""}`);
     heads.forEach((head, k) => setAttr(head, "aria-sort", HEADS[k][0] === key ? (ascending ? "ascending" : "descending") : null));

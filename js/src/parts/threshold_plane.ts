@@ -94,7 +94,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement): void {
     const kept = session.kept();
     setText(note, `${integer(session.evidence().neurons)} neurons · ${integer(kept.checked)} kept · drag the corner`);
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
-    corner.setAttribute("aria-valuetext", `difference above ${short(td)}, GradCAM above ${short(tg)}, ${plural(kept.checked, "neuron")} kept`);
+    corner.setAttribute("aria-valuetext", `${session.scoreName("difference")} above ${short(td)}, ${session.scoreName("gradcam")} above ${short(tg)}, ${plural(kept.checked, "neuron")} kept`);
   };
 
   const setCuts = (td: number | null, tg: number | null): void => {

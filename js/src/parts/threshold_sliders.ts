@@ -24,7 +24,7 @@ export function thresholdSliders(session: Session, axes: () => { d: Axis; g: Axi
 
 function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): HTMLElement[] {
   const { store } = session;
-  const name = key === "difference" ? "difference" : "GradCAM";
+  const name = session.scoreName(key);
   const axis = (): Axis => (key === "difference" ? axes().d : axes().g);
   const cut = (): number => session.thresholds()[key === "difference" ? 0 : 1];
   const quantile = (): boolean => store.get("mode") === "quantile";

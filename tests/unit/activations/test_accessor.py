@@ -164,12 +164,11 @@ def _spelt(model: Any, ids: list[int]) -> list[list[str]]:
 
 
 def test_a_store_opens_in_a_widget(store: Any, pictures: Any, tmp_path: Path) -> None:
-    strip = store.mmkn.explore()
-    assert len(strip.tokens) == store.sizes["token"]
-    heat = store.mmkn.explore(pictures[0], n=4)
-    assert heat.grid["rows"] == store.isel(image=0).mmkn.geometry.shape[0]
+    shown = store.mmkn.explore(pictures)
+    assert len(shown.tokens) == int(store["valid"].isel(image=0).sum())
+    assert shown.grid["rows"] == store.isel(image=0).mmkn.geometry.shape[0]
     held = open_store(mmkn.activations.save(store, tmp_path / "s"))
-    assert held.mmkn.explore(pictures[0], n=4).maps == heat.maps
+    assert held.mmkn.explore(pictures).maps == shown.maps
 
 
 def test_the_lens_reads_the_object_in_its_patches(pocket: Any) -> None:

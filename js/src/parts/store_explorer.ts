@@ -1,0 +1,69 @@
+// A captured store: pictures, maps, the plane of two activations, layers, table, tokens. No concept, no model.
+
+import { h, setText, button } from "../core/dom";
+import { integer, plural } from "../core/format";
+import { download } from "../core/pictures";
+import type { Session } from "../core/session";
+import { neuronsCsv } from "../core/table_csv";
+import { mountLayerBars } from "./layer_bars";
+import { mountNeuronTable } from "./neuron_table";
+import { mountPatchHeatmap } from "./patch_heatmap";
+import { mountSceneStrip } from "./scene_strip";
+import { mountThresholdPlane } from "./threshold_plane";
+import { mountTokenStrip } from "./token_strip";
+
+const STYLE = `
+.mmkn .of-store { display: grid; gap: 1px; background: var(--line); grid-template-columns: minmax(0, 1fr); }
+.mmkn .of-store > * { background: var(--bg); }
+.mmkn .of-store > .alert { grid-column: 1 / -1; }
+.mmkn .of-store > .bar-line { flex-direction: row; flex-wrap: wrap; align-items: center; padding-block: 9px; }
+@container (min-width: 620px) {
+  .mmkn .of-store { grid-template-columns: repeat(24, minmax(0, 1fr)); }
+  .mmkn .of-store > * { grid-column: 1 / -1; }
+  .mmkn .of-store > .w-picture { grid-column: span 12; } .mmkn .of-store > .w-plane { grid-column: span 12; }
+  .mmkn .of-store > .w-layers { grid-column: span 7; } .mmkn .of-store > .w-table { grid-column: span 17; }
+}
+@container (min-width: 940px) {
+  .mmkn .of-store > .w-picture { grid-column: span 7; } .mmkn .of-store > .w-plane { grid-column: span 12; }
+  .mmkn .of-store > .w-layers { grid-column: span 5; } .mmkn .of-store > .w-table { grid-column: 1 / -1; }
+}
+`;
+
+export function mountStoreExplorer(session: Session, card: HTMLElement): void {
+  const { store } = session;
+  card.classList.add("of-store");
+  card.append(h("style", {}, STYLE));
+  const area = (name: string): HTMLElement => {
+    const el = h("section", { class: `part ${name}` });
+    card.append(el);
+    return el;
+  };
+  const facts = h("span", { class: "note grow" });
+  const csv = button("neurons as CSV", () => download("neurons.csv", neuronsCsv(session), "text/csv"));
+  area("bar-line").append(h("strong", {}, "stored activations"), facts, csv);
+  store.watch(["facts"], () => {
+    const f = store.get("facts");
+    if (f) setText(facts, `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${plural(f.scenes, "picture")}`);
+  });
+  const scenes = area("w-scenes");
+  mountSceneStrip(session, scenes);
+  mountPatchHeatmap(session, area("w-picture"));
+  mountThresholdPlane(session, area("w-plane"));
+  mountLayerBars(session, area("w-layers"));
+  mountNeuronTable(session, area("w-table"));
+  mountTokenStrip(session, area("w-tokens"));
+
+  let timer = 0;
+  let first = true;
+  store.watch(["selected", "scene"], () => {
+    clearTimeout(timer);
+    const id = store.get("selected") ?? -1;
+    if (first) {
+      first = false;
+      return;
+    }
+    if (id < 0 || session.blocked()) return;
+    timer = setTimeout(() => void session.ask("tokens", { id, scene: store.get("scene") ?? 0 }), 200) as unknown as number;
+  });
+  session.off.signal.addEventListener("abort", () => clearTimeout(timer));
+}
