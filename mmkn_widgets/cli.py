@@ -192,6 +192,8 @@ def _inspect(arguments: argparse.Namespace) -> None:
         return
     width = max(len(key) for key in found)
     for key, value in found.items():
+        if isinstance(value, dict):
+            value = [f"{name.replace('_', ' ')}: {part}" for name, part in value.items() if part]
         if isinstance(value, list | tuple):
             value = ("\n" + " " * (width + 2)).join(map(str, value)) or "-"
         print(f"{key:<{width}}  {value}")

@@ -11,6 +11,7 @@ from .._errors import BadArgument, NotSupported, bad_argument
 from .families import reads_text
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement
+from .quiet import quiet_when_small
 from .sites import find_sites
 from .source import FOLDER, find_source, one_line, read_config
 
@@ -164,7 +165,10 @@ def _load_weights(
 
     auto = _auto_class(config, name, options["trust_remote_code"])
     try:
-        hf, info = auto.from_pretrained(source, config=config, output_loading_info=True, **options)
+        with quiet_when_small(source):
+            hf, info = auto.from_pretrained(
+                source, config=config, output_loading_info=True, **options
+            )
     except SafetensorError as error:
         raise BadArgument(
             f"model: the safetensors of {name} are damaged ({one_line(error)}); copy or download "

@@ -197,3 +197,13 @@ def test_weights_on_disk_can_be_read(
     assert torch.equal(spread.w_out(3), pocket.w_out(3))
     assert len(spread.checks) == 6
     assert spread.caption(pictures[0]) == pocket.caption(pictures[0])
+
+
+def test_small_weights_load_without_a_progress_bar(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mmkn.load_model("pocket")
+    assert "Loading weights" not in capfd.readouterr().err
+    monkeypatch.setattr("mmkn_widgets.models.quiet._SMALL", 0)
+    mmkn.load_model("pocket")
+    assert "Loading weights" in capfd.readouterr().err
