@@ -9,6 +9,7 @@ import { meanMap, neuronMap, percentile, upsample, type Maps } from "../src/core
 import { MESSAGES, REQUESTS, WIDGETS } from "../src/core/traits";
 import { fillPolygon } from "../src/parts/mask_painter";
 import { random } from "./fake";
+import quantiles from "./quantiles.json";
 
 describe("contract with Python", () => {
   it("has the same traits and encodings", () => {
@@ -81,6 +82,13 @@ describe("evidence", () => {
   it("compares in float32", () => {
     const one = new Evidence(Float32Array.of(0.1), Float32Array.of(1), 1, 1);
     expect(one.count(0.1, 0, new Set(), new Set()).count).toBe(0);
+  });
+  it("cuts at numpy's quantile, to the last bit", () => {
+    for (const { values, quantiles: points, cuts } of quantiles) {
+      const all = Float32Array.from(values);
+      const made = new Evidence(all, all, 1, all.length);
+      points.forEach((q, k) => expect(made.quantile("gradcam", q)).toBe(cuts[k]));
+    }
   });
   it("leaves padding out of ranks and quantiles", () => {
     expect(evidence.neurons).toBe(rows * width - 1);

@@ -168,7 +168,8 @@ def _limit(name: str, scores: np.ndarray, absolute: float | None, quantile: floa
     if quantile is not None:
         if not 0 <= quantile <= 1:
             raise bad_argument(f"quantile_{name}", quantile, "a number from 0 to 1")
-        return float(np.quantile(scores[np.isfinite(scores)], quantile).astype(np.float32))
+        finite = scores[np.isfinite(scores)].astype(np.float64)  # as the page computes it
+        return float(np.float32(np.quantile(finite, quantile)))
     if absolute is not None and np.isnan(absolute):
         raise bad_argument(f"threshold_{name}", absolute, "a number")
     return -np.inf if absolute is None else float(absolute)

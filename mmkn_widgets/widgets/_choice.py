@@ -12,8 +12,8 @@ __all__ = ["default_thresholds", "ids_to_mask", "kept_ids", "quantile"]
 
 
 def quantile(values: np.ndarray, q: float) -> float:
-    """Return a quantile over the finite values, as float32 (numpy's linear interpolation)."""
-    finite = values[np.isfinite(values)]
+    """Return a quantile over the finite values: numpy's linear one in float64, then as float32."""
+    finite = values[np.isfinite(values)].astype(np.float64)
     return float(np.float32(np.quantile(finite, q))) if finite.size else 0.0
 
 

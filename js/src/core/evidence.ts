@@ -150,14 +150,15 @@ export class Evidence {
     return values.length - low;
   }
 
-  /** The quantile by linear interpolation between order statistics (numpy's default), in float32. */
+  /** The quantile by linear interpolation between order statistics (numpy's default, in float64), as float32. */
   quantile(key: "gradcam" | "difference", q: number): number {
     const values = this.sorted(key);
     if (!values.length) return 0;
     const at = Math.min(Math.max(q, 0), 1) * (values.length - 1);
     const low = Math.floor(at);
     const high = Math.min(low + 1, values.length - 1);
-    return Math.fround(values[low] + (values[high] - values[low]) * (at - low));
+    const [a, b, part] = [values[low], values[high], at - low];
+    return Math.fround(part < 0.5 ? a + (b - a) * part : b - (b - a) * (1 - part)); // from the nearer end, as numpy
   }
 
   /** The share of values that are at or below the threshold. */
