@@ -131,7 +131,7 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
         scenes.append(scene)
         if record["caption"] is not None:
             captions[place] = record["caption"]
-    study = Study(
+    return Study(
         model,
         concept,
         scenes,
@@ -139,9 +139,8 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
         pairs=pairs,
         options=described["options"],
         captions=captions,
+        n_scored=min(int(described.get("scored", len(scenes))), len(scenes)),
     )
-    study._scored = min(int(described.get("scored", len(scenes))), len(scenes))
-    return study
 
 
 def _arrays(evidence: xr.Dataset) -> dict[str, np.ndarray]:

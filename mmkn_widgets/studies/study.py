@@ -141,6 +141,7 @@ class Study(Seen, Tried):
         pairs: PairCache,
         options: dict[str, Any],
         captions: dict[int, str] | None = None,
+        n_scored: int | None = None,
     ) -> None:
         self.model = model
         self.concept = concept
@@ -151,7 +152,7 @@ class Study(Seen, Tried):
         self._captions = dict(captions or {})
         self._captured: OrderedDict[int, Any] = OrderedDict()
         self._predicting: dict[int, Prediction] = {}
-        self._scored = len(self.scenes)
+        self._scored = len(self.scenes) if n_scored is None else n_scored
         self.search: ThresholdSearch | None = None
 
     def __repr__(self) -> str:
@@ -192,8 +193,9 @@ class Study(Seen, Tried):
             pairs=self._pairs,
             options=self.options,
             captions=captions,
+            n_scored=self._scored,
         )
-        made._scored, made.search = self._scored, self.search
+        made.search = self.search
         made._predicting = {k: v for k, v in self._predicting.items() if k != place}
         return made
 

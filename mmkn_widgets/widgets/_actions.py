@@ -125,6 +125,7 @@ class Actions(Changes):
 
     @request("evaluate", stage="measuring")
     def _ask_evaluate(self, call: Call) -> Answer:
+        self._need_scores()
         present, absent, held_out = self._test_scenes()
         found = self.study.evaluate(
             self.neurons, present, absent, progress=self._progress(), cancel=call.cancel
@@ -134,6 +135,7 @@ class Actions(Changes):
 
     @request("propose", stage="searching thresholds")
     def _ask_propose(self, call: Call) -> Answer:
+        self._need_scores()
         found = self.study.propose_thresholds(
             without_concept=self._test_scenes()[1], progress=self._progress(), cancel=call.cancel
         )
@@ -169,6 +171,12 @@ class Actions(Changes):
         if found.size and (found.min() < 0 or found.max() >= size):
             raise bad_argument("ids", int(found.max()), f"flat ids from 0 to {size - 1}")
         return found
+
+    def _need_scores(self) -> None:
+        if not getattr(self.study, "scored", self.study.scenes):
+            raise bad_argument(
+                "study", "a picture without scores", "the object painted on it, then “compute”"
+            )
 
     def _checked_scene(self, call: Call) -> int:
         scene = int(call.args.get("scene", self.scene) or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -42,10 +43,13 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
     ----------
     study : Study or MultimodalModel
         From `mmkn_widgets.study`; or a model, with `image` and `concept`.
-    image : Scene, optional
-        With a model: the scene to look at.
+    image : picture or Scene, optional
+        With a model: what to look at; whatever `mmkn_widgets.datasets.read_image` reads.
     concept : str, optional
         With a model: the word to look for.
+    mask : mask, optional
+        With a picture: where the object is, see `mmkn_widgets.datasets.read_mask`. Without it the
+        Explorer opens on the picture without scores; paint the object there, then compute.
     threshold_d, threshold_g : float, optional
         By default the pair that keeps the top 5 % by stage 1 and of these the 60 best.
     test_scenes : pair of sequences of Scene, optional
@@ -82,6 +86,7 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
         study: Any,
         image: Any = None,
         concept: str | None = None,
+        mask: Any = None,
         *,
         threshold_d: float | None = None,
         threshold_g: float | None = None,
@@ -91,7 +96,7 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
         restudy: Callable[..., Any] | None = None,
     ) -> None:
         if not hasattr(study, "evidence"):
-            study = _study_from(study, image, concept)
+            study = _study_from(study, image, concept, mask)
         if preset not in _PRESETS:
             raise bad_argument("preset", preset, "one of " + ", ".join(_PRESETS))
         self._given_test = test_scenes
@@ -127,6 +132,8 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
         first = kept_ids(self._d, self._g, cut_d, cut_g)[:PREFETCHED]
         rest = best_neurons(self._d, self._g)
         self._ids = np.concatenate([first, rest[~np.isin(rest, first)]])[:PREFETCHED]
+        if not getattr(study, "scored", study.scenes):
+            self._ids = self._ids[:0]  # no scores yet: no neuron is better than another
         before = [getattr(study, "_captions", {}).get(k, "") for k in range(len(study.scenes))]
         words = first_words(study, self._ids)
         values: dict[str, Any] = {
@@ -245,13 +252,20 @@ def _share_below(values: np.ndarray, cut: float) -> float:
     return float((finite <= np.float32(cut)).mean()) if finite.size else 0.0
 
 
-def _study_from(model: Any, image: Any, concept: str | None) -> Any:
+def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
+    """Return the study of one picture; where nobody says where the object is, a blank one."""
     if image is None or concept is None:
         raise bad_argument(
             "study", type(model).__name__, "a Study, or a model with image= and concept="
         )
-    if not hasattr(image, "objects"):
-        raise bad_argument("image", type(image).__name__, "a Scene with the concept's object mask")
-    from ..studies import study
+    from ..datasets import Scene, read_image, single_scene
+    from ..studies import blank_study, study
 
-    return study(model, concept, image)
+    if mask is not None:
+        if isinstance(image, Scene):
+            raise bad_argument("mask", type(mask).__name__, "no mask beside a Scene, or a picture")
+        return study(model, concept, single_scene(image, mask, concept))
+    if not isinstance(image, Scene):
+        name = Path(image).name if isinstance(image, str | Path) else "picture"
+        image = Scene(name, read_image(image, name="image"), source="own")
+    return study(model, concept, image) if image.objects else blank_study(model, concept, image)

@@ -60,7 +60,7 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
     >>> store = mmkn.capture(model, [scene.image for scene in scenes])
     >>> explorer = store.mmkn.explore([scene.image for scene in scenes])
     >>> len(explorer.neurons), explorer.grid["rows"]
-    (60, 12)
+    (60, 8)
     """
 
     _esm: ClassVar[Any] = bundle("store_explorer")

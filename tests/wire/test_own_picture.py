@@ -12,6 +12,7 @@ from PIL import Image
 
 import mmkn_widgets as mmkn
 from conftest import Page
+from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.widgets import Explorer, PatchHeatmap
 from mmkn_widgets.widgets._own_picture import MOST_BYTES
 
@@ -147,3 +148,33 @@ def test_a_heatmap_alone_takes_a_picture() -> None:
     assert not closed.uploads
     message, _ = Page(closed).ask("upload", [b"x"], name="a.png")
     assert "maps_of" in message["error"]
+
+
+def test_a_model_and_a_picture_start_without_scores(pocket: Any) -> None:
+    scene = pocket.scenes[0]
+    explorer = Explorer(pocket.model, scene.image, "car")
+    page = Page(explorer)
+    assert explorer.facts["scenes"] == 0
+    assert len(explorer.neurons) == 0
+    assert explorer.caption_before == pocket.caption(0)
+    for kind in ("evaluate", "propose"):
+        assert "then “compute”" in page.ask(kind)[0]["error"]
+    rows, cols = explorer.mask_shape
+    small = np.asarray(Image.fromarray(scene.mask("car")).resize((cols, rows)), np.uint8) * 255
+    assert page.ask("inpaint", [small.tobytes()], shape=[rows, cols], scene=0)[0]["ok"]
+    assert page.ask("compute", concept="car")[0]["ok"]
+    assert explorer.facts["scenes"] == 1
+    assert len(explorer.neurons) == 60
+    assert explorer.stale == []
+    explorer.close()
+
+
+def test_with_a_mask_the_scores_are_there_at_once(pocket: Any) -> None:
+    scene = pocket.scenes[0]
+    explorer = Explorer(pocket.model, scene.image, "car", scene.mask("car"))
+    alone = mmkn.study(pocket.model, "car", scene)
+    assert list(explorer.neurons) == list(Explorer(alone).neurons)
+    with pytest.raises(BadArgument, match="no mask beside a Scene"):
+        Explorer(pocket.model, scene, "car", scene.mask("car"))
+    with pytest.raises(BadArgument, match="tokenizer does not know"):
+        Explorer(pocket.model, scene.image, "carr")

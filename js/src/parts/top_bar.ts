@@ -43,12 +43,15 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     const f = store.get("facts");
     if (f) setText(facts, `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device} · ${plural(f.scenes, "scene")}${f.seconds ? ` · ${seconds(f.seconds)}` : ""}`);
   });
-  store.watch(["stale"], () => {
+  store.watch(["stale", "facts", "concept"], () => {
     const scenes = store.get("stale") ?? [];
-    stale.hidden = scenes.length === 0;
-    setText(stale, scenes.length ? `${plural(scenes.length, "mask")} painted since: scores are of the old ${scenes.length === 1 ? "one" : "ones"}` : "");
+    const blank = store.get("facts")?.scenes === 0;
+    const word = store.get("concept") || "object";
+    const old = `${plural(scenes.length, "mask")} painted since: scores are of the old ${scenes.length === 1 ? "one" : "ones"}`;
+    stale.hidden = !blank && scenes.length === 0;
+    setText(stale, !blank ? (scenes.length ? old : "") : scenes.length ? "painted: now compute" : `no scores yet: paint the ${word} below, press inpaint, then compute`);
     run.classList.toggle("primary", scenes.length > 0);
-    setText(run, scenes.length ? "compute again" : "compute");
+    setText(run, scenes.length && !blank ? "compute again" : "compute");
   });
   let said = "";
   store.watch(["status", "read_only"], () => {

@@ -1,0 +1,54 @@
+"""A model and a picture, no mask: paint the object in a real JupyterLab, then compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from .explorer import ExplorerOnPage
+from .notebook import NotebookPage, drag
+
+OpenNotebook = Callable[..., NotebookPage]
+
+
+@pytest.fixture
+def notebook(open_notebook: OpenNotebook, write_cells: Callable[..., None]) -> NotebookPage:
+    """Return a notebook with an Explorer of a picture without a mask."""
+    write_cells(
+        "blank.ipynb",
+        [
+            "import torch; torch.set_num_threads(1)\n"
+            "import mmkn_widgets as mmkn\n"
+            "model = mmkn.load_model('pocket')\n"
+            "scene = mmkn.datasets.pocket_world('val', 60).with_concept('car', 1)[0]",
+            "explorer = mmkn.Explorer(model, scene.image, 'car')\nexplorer",
+        ],
+    )
+    made = open_notebook("blank.ipynb")
+    made.run_all()
+    made.scroll_to(1)
+    return made
+
+
+def test_paint_then_compute(notebook: NotebookPage) -> None:
+    explorer = ExplorerOnPage(notebook.page)
+    root = explorer.root
+    expect(root.locator(".a-top .chip")).to_contain_text("no scores yet")
+    expect(explorer.ablate).to_be_disabled()
+    stage = root.locator(".a-without canvas")
+    x, y = notebook.python("[float(a.mean() / 96) for a in scene.mask('car').nonzero()[::-1]]")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    assert box is not None
+    at = (box["x"] + x * box["width"], box["y"] + y * box["height"])
+    drag(notebook.page, (at[0] - 12, at[1]), (at[0] + 12, at[1]))
+    explorer.button("inpaint").click()
+    expect(root.locator(".a-top .chip")).to_contain_text("now compute")
+    explorer.button("compute").click()
+    notebook.wait_for_python("explorer.facts['scenes'] == 1")
+    expect(root.locator(".a-top .chip")).to_be_hidden()
+    expect(explorer.ablate).to_be_enabled()
+    assert notebook.python("len(explorer.neurons)") > 0
+    assert notebook.errors == []
