@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def find_source(name: str) -> str:
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
     if looks_local or not name:
         raise BadArgument(f"model: there is no folder {name!r}; expected a folder with {FOLDER}")
+    if get_close_matches(name.lower(), ["pocket"], cutoff=0.8):  # before the hub is asked in vain
+        raise BadArgument(f"model: there is no folder {name!r}; did you mean 'pocket'?")
     return name
 
 

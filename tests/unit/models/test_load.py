@@ -207,3 +207,10 @@ def test_small_weights_load_without_a_progress_bar(
     monkeypatch.setattr("mmkn_widgets.models.quiet._SMALL", 0)
     mmkn.load_model("pocket")
     assert "Loading weights" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["poket", "Pocket", "pockets"])
+def test_a_slip_in_the_name_of_the_box_is_said_at_once(name: str) -> None:
+    with pytest.raises(BadArgument, match="did you mean 'pocket'") as error:
+        mmkn.load_model(name)
+    _message(error)
