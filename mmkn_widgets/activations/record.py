@@ -134,6 +134,7 @@ def _watch(model: MultimodalModel, seen: Recording, row: int, site: str, gradien
         if not seen.mine:
             return None
         seen.fired[row] = seen.fired.get(row, 0) + 1
+        seen.graph &= torch.is_grad_enabled()
         leaf = not activation.requires_grad
         value = activation.detach().requires_grad_(True) if leaf else activation
         folded = seen.fold(value)

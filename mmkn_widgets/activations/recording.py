@@ -29,6 +29,8 @@ class Recording:
         packed recording: views of the one buffer that `stack` returns.
     fired : dict of int to int
         Site row to the number of forwards seen.
+    graph : bool
+        Whether every forward seen recorded a graph; of no meaning without gradients.
     """
 
     def __init__(self, rows: Sequence[int], batch: int | None, pack: int | None) -> None:
@@ -43,6 +45,7 @@ class Recording:
         self._waiting: dict[int, list[torch.Tensor]] = {row: [] for row in rows}
         self.lengths: list[int] = []
         self._upto: dict[int, int] = {}
+        self.graph = True
         self._thread = get_ident()
 
     @property
@@ -101,7 +104,13 @@ class Recording:
         """
         if of.requires_grad and of.grad_fn is None:
             raise bad_argument("of", "a view that was taken without gradients", "a graph's output")
+        if not self.graph:
+            raise bad_argument(
+                "of", "the output of a forward without a graph", "one of model.forward(grad=True)"
+            )
         rows = sorted(self.values)
+        if not of.requires_grad:  # it depends on none of these sites
+            return {row: torch.zeros_like(self.values[row]) for row in rows}
         found = torch.autograd.grad(of.sum(), [self.values[row] for row in rows], allow_unused=True)
         return {
             row: torch.zeros_like(self.values[row]) if grad is None else grad

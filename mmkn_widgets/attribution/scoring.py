@@ -195,7 +195,7 @@ def _target(
 
 def in_encoder(model: MultimodalModel) -> bool:
     """Return whether the neurons are those of an encoder, which predicts no word itself."""
-    return model.is_encoder_decoder and model.stack == "encoder"
+    return model.stack == "encoder"
 
 
 def _valid(
@@ -205,8 +205,10 @@ def _valid(
     mask = prepared.inputs.get("attention_mask")
     if in_encoder(model) and mask is not None:
         valid = torch.ones(len(prepared), length, dtype=torch.bool)
-        before, _ = inserted(model, prepared.inputs)
+        before, behind = inserted(model, prepared.inputs)
         valid[:, before : before + mask.shape[1]] = mask[:, : length - before].cpu() > 0
+        if behind.size:
+            valid[:, length - behind.shape[1] :] = torch.from_numpy(behind)
         return valid, torch.zeros(len(prepared), dtype=torch.long)
     more = length - max(prepared.lengths)  # image embeddings that the model itself puts in front
     lengths = torch.tensor(prepared.lengths) + more
@@ -232,8 +234,8 @@ def _inside(
         known = torch.from_numpy(image_mask(model, prepared.inputs))
         inside[:, :before] = True
         inside[:, before : before + known.shape[1]] |= known[:, : length - before]
-        if behind:
-            inside[:, length - behind :] = True
+        if behind.size:
+            inside[:, length - behind.shape[1] :] = torch.from_numpy(behind)
     inside &= valid
     if not inside.any(1).all():
         raise BadArgument(

@@ -10,7 +10,15 @@ import torch
 if TYPE_CHECKING:
     from .model import MultimodalModel
 
-__all__ = ["as_read", "end_ids", "for_generate", "one_at_a_time", "placeholders", "reads_text"]
+__all__ = [
+    "as_read",
+    "end_ids",
+    "for_generate",
+    "one_at_a_time",
+    "placeholders",
+    "reads_text",
+    "reads_text_apart",
+]
 
 
 def _kind(model: MultimodalModel) -> str:
@@ -20,6 +28,17 @@ def _kind(model: MultimodalModel) -> str:
 def reads_text(encoder: Any) -> bool:
     """Return whether an encoder reads token ids; a vision tower does not."""
     return "input_ids" in inspect.signature(encoder.forward).parameters
+
+
+def reads_text_apart(hf: Any) -> bool:
+    """Return whether a stack of its own reads the prompt, and the decoder only looks at it."""
+    encoder = hf.get_encoder()
+    try:
+        decoder = hf.get_decoder()
+    except (AttributeError, NotImplementedError):
+        decoder = hf
+    apart = all(module is not decoder for module in encoder.modules())
+    return encoder is not hf and apart and reads_text(encoder)
 
 
 def one_at_a_time(model: MultimodalModel) -> str:

@@ -21,6 +21,7 @@ from .geometry_overview import local_and_global
 from .geometry_panels import Panel, raster
 from .geometry_queries import queries
 from .geometry_scene import Refused, Scene, ints, lattice_box
+from .image_positions import patches_without_words
 
 __all__ = ["FAMILIES", "Refused", "Scene"]
 
@@ -189,6 +190,19 @@ def native(scene: Scene) -> Found:
     return None
 
 
+def patches_beside_words(scene: Scene) -> Found:
+    """Patches behind the words; one that holds a word is added to that word's token (UDOP)."""
+    boxes = scene.inputs.get("bbox")
+    if boxes is None or "pixel_values" not in scene.inputs:
+        return None
+    side = int(scene.hf.config.image_size) // scene.patch_size
+    free = patches_without_words(boxes[scene.row], side)
+    if free.sum() != scene.n_tokens:
+        raise Refused(f"{scene.n_tokens} image tokens for {free.sum()} patches without a word")
+    tokens = np.where(free, np.cumsum(free).reshape(side, side) - 1, -1)
+    return "grid", [Panel(tokens, lattice_box(scene, side, side))]
+
+
 def tiles(scene: Scene) -> Found:
     """One fixed image, or several of one size, each a raster: LLaVA, InternVL, Idefics3."""
     frames = scene.frames("pixel_values") or scene.frames("pixel_values_images")
@@ -266,6 +280,7 @@ FAMILIES: tuple[Callable[[Scene], Found], ...] = (
     local_and_global,
     strips,
     queries,
+    patches_beside_words,
     native,
     tiles,
     patch_rows,

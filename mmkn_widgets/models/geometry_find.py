@@ -106,6 +106,7 @@ def find_geometry(model: MultimodalModel, prepared: Prepared, row: int, n_tokens
         origins,
         n_tokens,
         lambda count: attend(model, prepared.inputs, row, count),
+        row,
     )
     try:
         for family in FAMILIES:

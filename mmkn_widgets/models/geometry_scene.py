@@ -50,6 +50,8 @@ class Scene:
         Number of image tokens in the row.
     attend : callable, optional
         Number of learned queries to their cross-attention weights; runs the model once.
+    row : int
+        Which row of the batch.
     """
 
     hf: Any
@@ -58,6 +60,7 @@ class Scene:
     origins: Origins | None
     n_tokens: int
     attend: Callable[[int], list[NDArray[np.float64]]] | None = field(default=None, repr=False)
+    row: int = 0
 
     @cached_property
     def single(self) -> dict[str, Any]:

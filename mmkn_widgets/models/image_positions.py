@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from .model import MultimodalModel
 
-__all__ = ["image_mask", "image_token_ids", "inserted"]
+__all__ = ["image_mask", "image_token_ids", "inserted", "patches_without_words"]
 
 _CONFIG_NAMES = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
 _WRITTEN = ("<image>", "<|image_pad|>", "<|image|>", "<image_soft_token>", "[IMG]", "<IMG_CONTEXT>")
@@ -67,19 +67,51 @@ def image_mask(model: MultimodalModel, inputs: Mapping[str, Any]) -> NDArray[np.
     return np.zeros(ids.shape, bool)
 
 
-def inserted(model: MultimodalModel, inputs: Mapping[str, Any]) -> tuple[int, int]:
-    """Return how many image embeddings the model itself puts (before, behind) the ids.
+def inserted(model: MultimodalModel, inputs: Mapping[str, Any]) -> tuple[int, NDArray[np.bool_]]:
+    """Return which image embeddings the model itself puts around the ids.
 
-    GIT puts its picture (class token and patches) in front of the text; UDOP's encoder appends
-    the patches that hold no word behind the words.
+    GIT puts its picture (class token and patches) in front of the text; UDOP's encoder appends the
+    patches that hold no word behind the words, and padding behind these.
+
+    Returns
+    -------
+    before : int
+        Embeddings in front, of every row.
+    behind : array of bool, (row, token)
+        Those behind: True for a patch, False for padding.
     """
     kind = getattr(model.hf.config, "model_type", "")
     pixels = inputs.get("pixel_values")
+    none = np.zeros((len(inputs["input_ids"]), 0), bool)
     if kind == "git" and pixels is not None:
         vision = model.hf.config.vision_config
         return (
             (int(pixels.shape[-2]) // vision.patch_size)
             * (int(pixels.shape[-1]) // vision.patch_size)
             + 1
-        ) * (int(pixels.shape[1]) if pixels.ndim == 5 else 1), 0
-    return 0, 0
+        ) * (int(pixels.shape[1]) if pixels.ndim == 5 else 1), none
+    if kind == "udop" and pixels is not None and "bbox" in inputs:
+        side = int(model.hf.config.image_size) // int(model.hf.config.patch_size)
+        free = [patches_without_words(boxes, side).sum() for boxes in inputs["bbox"]]
+        return 0, np.arange(side * side)[None, :] < np.array(free)[:, None]
+    return 0, none
+
+
+def patches_without_words(boxes: Any, side: int) -> NDArray[np.bool_]:
+    """Return which patches of UDOP's `side` x `side` grid are tokens of their own, (row, column).
+
+    The others are added to the word whose box's centre they hold; tokens without a place (end,
+    padding) have the box 0, 0, 0, 0 and take the first patch.
+
+    Examples
+    --------
+    >>> patches_without_words([[0.6, 0.1, 0.8, 0.3]], 2).tolist()
+    [[True, False], [True, True]]
+    """
+    if hasattr(boxes, "detach"):
+        boxes = boxes.detach().cpu().double().numpy()
+    centres = np.asarray(boxes, np.float64).reshape(-1, 2, 2).mean(axis=1)
+    cells = np.clip(np.floor(centres * side).astype(int), 0, side - 1)
+    free = np.ones((side, side), bool)
+    free[cells[:, 1], cells[:, 0]] = False
+    return free

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import BadArgument, NotSupported, bad_argument
-from .families import reads_text
+from .families import reads_text_apart
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement
 from .quiet import quiet_when_small
@@ -141,10 +141,7 @@ def wrap(
 
 def choose_stack(hf: Any) -> str:
     """Return which stack holds the image tokens: the text encoder of an encoder-decoder, if any."""
-    config = hf.config
-    if not getattr(config, "is_encoder_decoder", False) or not hasattr(hf, "get_encoder"):
-        return "decoder"
-    if not reads_text(hf.get_encoder()):  # its encoder is the vision tower
+    if not hasattr(hf, "get_encoder") or not reads_text_apart(hf):
         return "decoder"
     try:
         found = find_sites(hf, "encoder")

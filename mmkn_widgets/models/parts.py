@@ -96,10 +96,13 @@ class ModelParts:
     def input_names(self) -> frozenset[str] | None:
         """Names of the inputs the model takes; None if it takes any."""
         names: set[str] = set()
-        for function in (
+        functions = [
             self.hf.forward,
             getattr(self.hf, "prepare_inputs_for_generation", self.hf.forward),
-        ):
+        ]
+        if self.stack == "encoder":  # some models hand its inputs on without naming them
+            functions.append(self.hf.get_encoder().forward)
+        for function in functions:
             parameters = inspect.signature(function).parameters.values()
             names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         return frozenset(names) if "input_ids" in names or "pixel_values" in names else None

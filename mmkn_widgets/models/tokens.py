@@ -215,7 +215,8 @@ def token_maps(
     ids = np.asarray(inputs[stream].detach().cpu())
     decoder = stream == "decoder_input_ids"
     images = np.zeros(ids.shape, bool) if decoder else image_mask(model, inputs)
-    before, behind = (0, 0) if decoder else inserted(model, inputs)
+    before, patches = (0, np.zeros((len(ids), 0), bool)) if decoder else inserted(model, inputs)
+    behind = patches.shape[1]
     valid = _valid(prepared, stream, ids.shape)
     special = _special_ids(model)
     written = not decoder and model.is_encoder_decoder
@@ -223,8 +224,9 @@ def token_maps(
     for row in range(len(ids)):
         extra = list(generated[row]) if generated is not None and not written else []
         row_ids = [-1] * before + ids[row].tolist() + [-1] * behind + extra
-        is_image = [True] * before + (images & valid)[row].tolist() + [True] * behind
-        ok = [True] * before + valid[row].tolist() + [True] * (behind + len(extra))
+        own = patches[row].tolist()
+        is_image = [True] * before + (images & valid)[row].tolist() + own
+        ok = [True] * before + valid[row].tolist() + own + [True] * len(extra)
         n_prompt = before + behind + (ids.shape[1] if written else _n_prompt(prepared, row, valid))
         maps.append(
             TokenMap.build(

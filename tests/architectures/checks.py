@@ -80,7 +80,8 @@ class _ExpertInputs(TorchFunctionMode):
         if func in _PRODUCTS and len(args) > 1 and self.where:
             row = self.where.get(args[1].data_ptr())
             if row is not None:
-                self.rows[row] = args[0].detach().clone()
+                # the first use: a decoder behind may share an encoder's weights
+                self.rows.setdefault(row, args[0].detach().clone())
         return func(*args, **(kwargs or {}))
 
     def agrees(self, site: Any, value: torch.Tensor) -> bool:
@@ -118,12 +119,10 @@ def gradient_agrees(model: Any, prepared: Any) -> bool:
         try:
             model.hf.double()
             inputs = {k: _double(v) for k, v in prepared.inputs.items()}
-            return all(_slope_agrees(model, inputs, site, 1e-2) for site in _spread(model.sites))
+            return _slopes_agree(model, inputs, 1e-2)
         except RuntimeError:  # layers that insist on float32
             model.hf.float()
-            return all(
-                _slope_agrees(model, prepared.inputs, site, 5e-2) for site in _spread(model.sites)
-            )
+            return _slopes_agree(model, prepared.inputs, 5e-2)
     finally:
         model.hf.float()
         for config, was in before:
@@ -135,13 +134,24 @@ def _double(value: torch.Tensor) -> torch.Tensor:
     return value.double() if value.is_floating_point() else value
 
 
-def _slope_agrees(model: Any, inputs: Any, site: Any, tolerance: float) -> bool:
+def _slopes_agree(model: Any, inputs: Any, tolerance: float) -> bool:
+    """Whether every site's slope agrees, and the output depends on one of them at least."""
+    slopes = [_slope(model, inputs, site, tolerance) for site in _spread(model.sites)]
+    return None not in slopes and any(slopes)
+
+
+def _slope(model: Any, inputs: Any, site: Any, tolerance: float) -> float | None:
+    """Return the slope along a random direction; None where the gradient says another.
+
+    It is 0 where no token was routed to an expert, and where only the keys and values of a stack
+    are read by what follows: its last FFN then writes for nobody.
+    """
     with record(model, rows=[site.row], gradients=True) as seen:
         output = model.forward(inputs, grad=True)
     gradient = seen.gradients(_objective(output))[site.row]
     value = seen.values[site.row].detach()
     if not bool((value != 0).any()):
-        return True  # no token was routed to this expert
+        return 0.0  # no token was routed to this expert
     generator = torch.Generator().manual_seed(site.row)
     noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.dtype)
     direction = (noise + torch.sign(gradient)) * (value != 0)
@@ -157,8 +167,8 @@ def _slope_agrees(model: Any, inputs: Any, site: Any, tolerance: float) -> bool:
             finally:
                 handle.remove()
         if abs((got[0] - got[1]) / (2 * scale) - wanted) <= tolerance * abs(wanted) + 1e-9:
-            return abs(wanted) > 0
-    return False
+            return wanted
+    return None
 
 
 def _spread(sites: Any) -> list[Any]:

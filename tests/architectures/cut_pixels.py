@@ -143,7 +143,7 @@ def _positions(hf: Any, patch: int, image: int) -> Maker:
     pool = int(getattr(vision, "pooling_kernel_size", 0) or 1)
     if hasattr(vision, "mm_posemb_size"):  # the unified model takes pooled blocks as its patches
         patch, pool = patch * pool, 1
-    rows, cols = 2 * pool, 4 * pool
+    rows, cols = 4 * pool, 8 * pool
     where = torch.tensor([[c, r] for r in range(rows) for c in range(cols)])
 
     def maker(picture: Image.Image) -> Pixels:

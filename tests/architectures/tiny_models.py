@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from special import NOT_BUILT, SETTINGS
 from tiny import FIRST_SPECIAL, IMAGE, LAYERS, tiny_dict
+from torch import nn
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
@@ -16,6 +17,7 @@ _FIRST = re.compile(
     r"patch_?embed(?!.*norm)|patchif|convs\.\d\.conv|patch_conv|patch_proj|patch_dense|\.conv1\."
 )
 _TOWER = re.compile(r"vision_(tower|model)|visual\.")
+_MIXED = re.compile(r"vision_tower\..*post_(attention|feedforward)_layernorm\.weight$")
 _CODES = re.compile(r"vq_?model\.")
 
 __all__ = ["ARCHITECTURES", "NOT_BUILT", "tiny_config", "tiny_model"]
@@ -85,14 +87,35 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
             if _FIRST.search(name) and parameter.dim() >= 2:
                 # what a patch shows must outweigh what attention mixes in from the others
                 parameter.normal_(0, parameter[0].numel() ** -0.5)
+            elif _MIXED.search(name):
+                parameter.mul_(0.1)  # a norm behind attention makes its mixing as large as the rest
             elif _TOWER.search(name) and parameter.dim() == 2 and float(parameter.std()) > 0.03:
                 parameter.normal_(0, 0.02)
-            elif _CODES.search(name) and re.search(r"attn.*(proj_out|out_proj)", name):
+            elif _CODES.search(name) and re.search(r"attn.*(proj_out|out_proj)|block.*conv2", name):
                 parameter.mul_(1e-3)
             elif _CODES.search(name) and parameter.dim() >= 2:
                 parameter.normal_(0, 1.0 if "quantize" in name else parameter[0].numel() ** -0.5)
-            if parameter.dim() in (4, 5) and parameter.shape[-1] == 3 and "high_res" not in name:
-                centre = parameter[..., 1, 1].clone()
-                parameter.mul_(0.2)  # a stack of wide kernels would smear a mark over its tokens
-                parameter[..., 1, 1] = centre
+        _keep_places(model)
     return model.eval()
+
+
+def _keep_places(model: nn.Module) -> None:
+    """Let 3 x 3 kernels see one pixel most: a stack of wide ones would smear a mark over tokens.
+
+    Kernels of stride 2 that are padded behind alone would always take the last pixel of a cell; all
+    but the last of them look at the first one instead, so that a code's pixel lies in the middle.
+    """
+    convolutions = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Conv3d)
+        and module.weight.shape[-1] == 3
+        and "high_res" not in name
+    ]
+    halving = [m for m in convolutions if m.stride[-1] == 2 and m.padding[-1] == 0]
+    for module in convolutions:
+        weight = module.weight
+        centre = weight[..., 1, 1].clone()
+        weight.mul_(0.05 if halving else 0.2)
+        place = 0 if module in halving[:-1] else 1
+        weight[..., place, place] = centre

@@ -8,7 +8,7 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradientXActivation
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import MmknError
+from mmkn_widgets._errors import BadArgument, MmknError
 from mmkn_widgets.activations import record
 
 
@@ -50,6 +50,16 @@ def test_hooks_are_gone_whatever_happens(model, inputs) -> None:
 def test_a_projection_that_is_bypassed_is_an_error(model) -> None:
     with pytest.raises(MmknError, match="did not run"), record(model):
         pass
+
+
+def test_what_hangs_on_no_neuron_has_no_gradient_and_no_graph_is_an_error(model, inputs) -> None:
+    with record(model, gradients=True) as seen:
+        logits = model.forward(inputs, logits_to_keep=1, grad=True).logits
+    assert not any(bool(g.any()) for g in seen.gradients(torch.ones(2)).values())
+    with record(model, gradients=True) as seen:
+        logits = model.forward(inputs, logits_to_keep=1).logits
+    with pytest.raises(BadArgument, match="grad=True"):
+        seen.gradients(logits[:, -1, 9])
 
 
 def test_gradient_x_activation_is_captums(model, inputs) -> None:

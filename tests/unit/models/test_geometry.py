@@ -14,6 +14,7 @@ from mmkn_widgets.models.geometry import Geometry
 from mmkn_widgets.models.geometry_anyres import _limited, _unpadded
 from mmkn_widgets.models.geometry_families import place_grid
 from mmkn_widgets.models.geometry_panels import Panel, merge_tiles, raster
+from mmkn_widgets.models.image_positions import patches_without_words
 
 sides = st.integers(1, 7)
 
@@ -141,3 +142,23 @@ def test_anyres_unpadding_is_transformers_own(size: tuple[int, int]) -> None:
 def test_onevision_shrinks_what_is_too_large() -> None:
     assert _limited(27 * 4, 27 * 4, 27, "anyres_max_9") == (81, 81)
     assert _limited(54, 54, 27, "anyres_max_9") == (54, 54)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_udop_appends_the_patches_that_transformers_appends(seed: int) -> None:
+    from transformers.models.udop.modeling_udop import combine_image_text_embeddings
+
+    side = 4
+    generator = torch.Generator().manual_seed(seed)
+    boxes = torch.rand(2, 6, 4, generator=generator).sort(dim=2).values
+    boxes[:, -1] = 0.0  # padding
+    patches = torch.arange(side * side, dtype=torch.float32).reshape(1, -1, 1).expand(2, -1, 1) + 1
+    together, _, mask = combine_image_text_embeddings(
+        patches.clone(), torch.zeros(2, 6, 1), boxes, None, torch.ones(2, 6),
+        num_patches=side, image_size=32, patch_size=8,
+    )  # fmt: skip
+    for row in range(2):
+        free = patches_without_words(boxes[row], side)
+        behind = together[row, 6:, 0]
+        assert behind[mask[row, 6:] > 0].tolist() == (np.flatnonzero(free) + 1).tolist()
+        assert not behind[mask[row, 6:] == 0].any()
