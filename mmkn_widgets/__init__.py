@@ -20,6 +20,7 @@ _ROOM_OF = {
     "open_study": "studies",
     "Study": "studies",
     "Explorer": "widgets",
+    "compare": "widgets",
 }
 _ROOMS = (
     "pocket",

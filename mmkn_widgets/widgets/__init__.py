@@ -8,6 +8,7 @@ from typing import Any
 _MODULE_OF = {
     "AblationPanel": "ablation_panel",
     "CaptionDiff": "caption_diff",
+    "ConceptPair": "concept_pair",
     "MaskPainter": "mask_painter",
     "NeuronTable": "neuron_table",
     "PatchHeatmap": "patch_heatmap",
@@ -19,6 +20,7 @@ _MODULE_OF = {
     "LayerChart": "charts",
     "MethodChart": "charts",
     "ScoreHistogram": "charts",
+    "compare": "concept_pair",
     "threshold_controls": "controls",
 }
 

@@ -246,6 +246,18 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             token.cancel()
         return {}
 
+    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """Return what another value of a trait brings, for a page without a kernel."""
+        return {}
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write one offline page: thresholds, overlays, tables and captions stay alive in it."""
+        from ._html import offline_page
+
+        target = Path(path)
+        target.write_text(offline_page(self), encoding="utf-8")
+        return target
+
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         from ._fallback import with_fallback
 

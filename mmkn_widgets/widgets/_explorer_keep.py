@@ -105,14 +105,10 @@ class Keeping(Choice):
             state["words"] = words[:known]
         return states
 
+    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """Return what another scene brings, by trait and value, for a page without a kernel."""
+        return {"scene": self.saved_scenes()}
+
     def _word_of(self, flat: int) -> list[str] | None:
         place = np.flatnonzero(self._ids[: len(self.words)] == flat)
         return self.words[int(place[0])] if len(place) else None
-
-    def save_html(self, path: str | Path) -> Path:
-        """Write one offline page: thresholds, overlays, tables and captions stay alive in it."""
-        from ._html import offline_page
-
-        target = Path(path)
-        target.write_text(offline_page(self), encoding="utf-8")
-        return target

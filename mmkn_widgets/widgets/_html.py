@@ -38,7 +38,7 @@ const unpack = (value) => {{
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, unpack(item)]));
 }};
 const state = unpack(read("mmkn-state"));
-const scenes = read("mmkn-scenes");
+const saved = read("mmkn-scenes");
 const listeners = new Map();
 const model = {{
   get: (name) => state[name],
@@ -46,8 +46,7 @@ const model = {{
     if (state[name] === value) return;
     state[name] = value;
     for (const listener of listeners.get("change:" + name) ?? []) listener();
-    if (name !== "scene" || !scenes[value]) return;
-    for (const [key, item] of Object.entries(unpack(scenes[value]))) model.set(key, item);
+    for (const [key, item] of Object.entries(unpack(saved[name]?.[value] ?? {{}}))) model.set(key, item);
   }},
   save_changes: () => undefined,
   on: (event, listener) => {{
@@ -104,10 +103,11 @@ def offline_page(widget: Any) -> str:
     if "render" not in module or "was installed without its page modules" in module:
         raise NotSupported("save_html: the page modules are not built; run `make` in the clone")
     state = {**wire_state(widget), "read_only": True}
-    others = widget.saved_scenes() if hasattr(widget, "saved_scenes") else {}
-    if others:
+    others = widget.saved_traits()
+    for trait, scenes in others.items():  # "scene", or "a_scene" beside "b_scene"
         for name in ("scenes", "thumbnails"):
-            state[name] = state[name][: max(others) + 1]
+            key = trait.removesuffix("scene") + name
+            state[key] = state[key][: max(scenes) + 1]
     title = f"{getattr(widget, 'concept', '') or type(widget).__name__} · mmkn_widgets"
     return _PAGE.format(
         title=html.escape(title),

@@ -14,6 +14,7 @@ _WIDGETS = (
     "Explorer",
     "AblationPanel",
     "CaptionDiff",
+    "ConceptPair",
     "MaskPainter",
     "NeuronTable",
     "PatchHeatmap",

@@ -36,8 +36,8 @@ def test_offline_page_holds_the_state(explorer: Explorer, tmp_path: Path) -> Non
 def test_every_scene_is_in_the_offline_page(explorer: Explorer) -> None:
     scenes = embedded(offline_page(explorer), "mmkn-scenes")
     assert isinstance(scenes, dict)
-    assert sorted(map(int, scenes)) == list(range(6))
-    for number, state in scenes.items():
+    assert sorted(map(int, scenes["scene"])) == list(range(6))
+    for number, state in scenes["scene"].items():
         ids = np.frombuffer(base64.b64decode(state["map_ids"]["$bytes"]), "<i4")
         assert set(explorer.kept.tolist()) <= set(ids.tolist())
         truth = explorer.study.maps(ids // 512, ids % 512, scene=int(number))

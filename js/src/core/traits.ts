@@ -2,6 +2,7 @@
 // contract.json, written from Python, is compared with this file by a test.
 
 import { bool, bytes, float, int, json, text, type Traits } from "./model";
+import { PAIR, type PairTraits } from "./pair_traits";
 
 export interface Status {
   state: "ready" | "working" | "error" | "closed";
@@ -216,7 +217,7 @@ export const EXPLORER = {
   ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...CAPTION, ...TOKENS, ...MASK, ...ABLATION, ...SCENES, ...EXPLORER_ONLY,
 };
 
-export type ExplorerTraits = Traits<typeof EXPLORER>;
+export type ExplorerTraits = Traits<typeof EXPLORER> & PairTraits;
 export type TraitName = keyof ExplorerTraits & string;
 
 /** The traits of each widget. */
@@ -227,6 +228,7 @@ export const WIDGETS = {
   ThresholdPlane: { ...STATUS, ...EVIDENCE },
   NeuronTable: { ...STATUS, ...EVIDENCE, ...WORDS },
   TokenStrip: { ...STATUS, ...TOKENS },
+  ConceptPair: { ...STATUS, ...ABLATION, ...PAIR },
   CaptionDiff: { ...STATUS, ...CAPTION, concept_forms: WORDS.concept_forms },
   MaskPainter: { ...STATUS, ...MASK, picture: PICTURE.picture, inpainted: PICTURE.inpainted },
   AblationPanel: { ...STATUS, ...EVIDENCE, ...ABLATION },
