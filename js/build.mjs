@@ -1,6 +1,6 @@
 // Builds every module of src/widgets into one self-contained ES module in mmkn_widgets/static.
 import { build, context } from "esbuild";
-import { readdirSync, statSync } from "node:fs";
+import { readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -9,7 +9,21 @@ const source = join(here, "src", "widgets");
 const target = join(here, "..", "mmkn_widgets", "static");
 const LIMIT = 100 * 1024;
 
+/** Style sheets are text to esbuild: take the white space out of them here. */
+const styles = {
+  name: "styles",
+  setup({ onLoad }) {
+    const squeeze = (css) => css.replace(/\s*\n\s*/g, " ").replace(/ ?([{};,]) ?/g, "$1").replace(/: (?=[^;{}]*[;}])/g, ":").replace(/;}/g, "}");
+    onLoad({ filter: /\.ts$/ }, ({ path }) => {
+      const text = readFileSync(path, "utf8");
+      if (!/^\.mmkn /m.test(text)) return undefined;
+      return { loader: "ts", contents: text.replace(/`\n[^`]*`/g, squeeze) };
+    });
+  },
+};
+
 const options = {
+  plugins: [styles],
   entryPoints: readdirSync(source)
     .filter((name) => name.endsWith(".ts"))
     .map((name) => join(source, name)),

@@ -178,7 +178,7 @@ describe("what is measured", () => {
     await Promise.resolve();
     await Promise.resolve();
     const text = host.textContent ?? "";
-    expect(text).toContain("What it adds to a word's logit");
+    expect(text).toContain("what it adds to a word's logit");
     expect(text).toContain("bus+2.00#14 captions");
     expect(host.querySelector(".own")?.textContent).toBe("car");
   });

@@ -106,6 +106,7 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
         self._forget_stack: Callable[[], None] = lambda: None
         super().__init__()
         self.preset = preset
+        self.signed = True  # raw means of neurons of both signs cancel
         self._show_study(study, threshold_d, threshold_g)
         self._loading = False
         if state is not None:

@@ -62,7 +62,7 @@ def test_drag_then_ablate_then_restore(notebook: NotebookPage) -> None:
     assert "car" not in after.split()
     assert "tree" in after.split()
     assert notebook.python("study.model.interventions.active[0].n_neurons") == kept
-    root.locator(".a-foot").get_by_role("button", name="undo").click()
+    root.locator(".a-act").get_by_role("button", name="undo").click()
     notebook.wait_for_python("study.model.interventions.active == ()")
     root.get_by_role("button", name="redo").click()
     notebook.wait_for_python("len(study.model.interventions.active) == 1")

@@ -75,7 +75,7 @@ def test_an_object_carried_onto_a_word_changes_the_caption(notebook: NotebookPag
     assert measured == pytest.approx(notebook.python("study.measured_change(0).measured"), abs=1e-6)
     expect(root.locator(".effect")).to_contain_text("measured")
     expect(root.locator(".effect")).to_contain_text("nats")
-    root.locator(".a-foot").get_by_role("button", name="undo").click()
+    root.locator(".a-act").get_by_role("button", name="undo").click()
     notebook.wait_for_python("explorer.transplanted is not None")
     explorer.button("restore all").click()
     notebook.wait_for_python("explorer.caption_after == ''")

@@ -38,7 +38,12 @@ const BASE = `
 .mmkn .part.line { flex-direction: row; flex-wrap: wrap; align-items: center; }
 .mmkn .part { display: flex; flex-direction: column; gap: 8px; padding: 12px 14px; min-width: 0; background: var(--bg); }
 .mmkn h3 { all: unset; display: block; font-weight: 600; }
-.mmkn .head { display: flex; gap: 8px; align-items: baseline; flex-wrap: wrap; min-width: 0; }
+.mmkn .head { display: flex; gap: 8px; align-items: baseline; min-width: 0; min-height: 20px; }
+.mmkn .head > h3 { flex: none; white-space: nowrap; }
+.mmkn .head > .note { flex: 0 1 auto; min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.mmkn .head > :not(h3, .note) { flex-shrink: 0; }
+.mmkn .head > .grow { flex-shrink: 1; }
+.mmkn .head:has(> .segments, > input, > .btn) { align-items: center; min-height: 28px; }
 .mmkn .note { color: var(--soft); font-size: 12px; overflow-wrap: anywhere; }
 .mmkn .row { display: flex; gap: 8px; align-items: center; flex-wrap: wrap; }
 .mmkn .grow { flex: 1 1 auto; }
@@ -56,8 +61,10 @@ const BASE = `
 .mmkn :disabled { opacity: .5; cursor: not-allowed; }
 .mmkn :is(button, input, select, canvas, [tabindex], summary):focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .mmkn .segments button[hidden] { display: none; }
-.mmkn .segments { display: inline-flex; max-width: 100%; border: 1px solid var(--line); border-radius: var(--radius); background: var(--bg); }
-.mmkn .segments button { all: unset; padding: 3px 10px; cursor: pointer; line-height: 20px; white-space: nowrap; }
+.mmkn .segments { display: inline-flex; flex-wrap: wrap; max-width: 100%; border: 1px solid var(--line); border-radius: var(--radius); background: var(--bg); }
+.mmkn .segments button { all: unset; padding: 3px 9px; cursor: pointer; line-height: 20px; white-space: nowrap; }
+.mmkn .segments.wide { display: flex; }
+.mmkn .segments.wide button { flex: 1 1 auto; text-align: center; padding-inline: 4px; font-size: 12px; }
 .mmkn .segments button:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 4px; }
 .mmkn .segments button + button { border-inline-start: 1px solid var(--line); }
 .mmkn .segments button[aria-checked="true"] { background: var(--tint); color: var(--accent); font-weight: 600; }
@@ -110,50 +117,59 @@ const PARTS = `
 .mmkn .shares .num { text-align: right; }
 .mmkn .shares .bar { height: 8px; min-width: 40px; }
 .mmkn .shares i.less { background: var(--gone); }
-.mmkn .legend { display: grid; grid-template-columns: auto minmax(60px, 150px) auto 1fr; gap: 6px; align-items: center; font-size: 12px;
+.mmkn .legend { display: grid; grid-template-columns: auto minmax(40px, 1fr) auto minmax(0, max-content); gap: 6px; align-items: center; font-size: 12px;
   color: var(--soft); }
 .mmkn .legend i { height: 8px; border-radius: 4px; }
-.mmkn .hover { min-height: 18px; }
+.mmkn .legend > :last-child { min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.mmkn .stage .hover { pointer-events: none; opacity: .92; }
+.mmkn .stage .hover.up { inset: 8px 8px auto; }
+.mmkn .hover { min-height: 18px; max-width: 100%; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .mmkn .plane { position: relative; }
 .mmkn .plane canvas { display: block; width: 100%; border-radius: 4px; touch-action: none; cursor: crosshair; }
 .mmkn .plane .corner { position: absolute; width: 14px; height: 14px; margin: -7px 0 0 -7px; border-radius: 50%; background: var(--bg);
   border: 2.5px solid var(--accent); cursor: move; touch-action: none; }
-.mmkn .sliders { display: grid; grid-template-columns: auto minmax(80px, 1fr) 88px 72px; gap: 4px 10px; align-items: center; }
+.mmkn .sliders { display: grid; grid-template-columns: auto minmax(40px, 1fr) 92px 66px; gap: 4px 10px; align-items: center; }
 .mmkn .sliders .note { white-space: nowrap; }
-.mmkn .sliders input[type="number"] { width: 88px; text-align: right; }
-.mmkn .layers { display: grid; gap: 2px; overflow: auto; max-height: 420px; align-content: start; }
-.mmkn .layers.dense { gap: 0; }
+.mmkn .sliders input[type="number"] { width: 92px; text-align: right; }
+.mmkn .layers { display: grid; gap: 2px; overflow: auto; max-height: 420px; flex: 1 1 auto; grid-auto-rows: minmax(22px, 34px); }
+.mmkn .layers.dense { gap: 0; grid-auto-rows: minmax(13px, 22px); }
 .mmkn .layers button { all: unset; display: grid; grid-template-columns: 34px 1fr 46px; gap: 8px; align-items: center; cursor: pointer;
-  font-size: 12px; min-height: 22px; border-radius: 4px; }
-.mmkn .layers.dense button { min-height: 13px; font-size: 10.5px; line-height: 13px; }
+  font-size: 12px; border-radius: 4px; }
+.mmkn .layers.dense button { font-size: 10.5px; line-height: 13px; }
 .mmkn .layers button:hover i.track { outline: 1px solid var(--line-2); }
 .mmkn .layers button:focus-visible { outline: 2px solid var(--accent); outline-offset: -1px; }
 .mmkn .layers button > span:first-child { text-align: right; color: var(--soft); }
-.mmkn .layers i.track { display: block; background: var(--track); height: 14px; border-radius: 2px; overflow: hidden; }
-.mmkn .layers.dense i.track { height: 9px; }
+.mmkn .layers i.track { display: block; background: var(--track); height: min(64%, 16px); border-radius: 2px; overflow: hidden; }
 .mmkn .layers i.track > i { display: block; height: 100%; background: var(--accent); }
 .mmkn .layers button[aria-pressed="false"] { opacity: .5; text-decoration: line-through; }
-.mmkn .table { position: relative; border: 0; min-height: 120px; }
-.mmkn .thead, .mmkn .trow { display: grid; grid-template-columns: 30px minmax(74px, 1.1fr) 58px 58px minmax(90px, 4fr); gap: 8px;
+.mmkn .table { position: relative; border: 0; min-height: 120px; flex: 1 1 auto; display: flex; flex-direction: column; }
+.mmkn .thead, .mmkn .trow { display: grid; grid-template-columns: 20px minmax(64px, 1.1fr) 50px 54px minmax(80px, 5fr); gap: 8px;
   align-items: center; padding: 0 6px; }
+.mmkn .trow > :first-child { display: flex; }
 .mmkn .thead { border-bottom: 1px solid var(--line); min-height: 28px; color: var(--soft); font-size: 12px; }
 .mmkn .thead button { all: unset; cursor: pointer; white-space: nowrap; }
 .mmkn .thead button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 2px; }
 .mmkn .thead [aria-sort="ascending"] button::after { content: " ↑"; } 
 .mmkn .thead [aria-sort="descending"] button::after { content: " ↓"; }
 .mmkn .thead .num, .mmkn .trow .num { text-align: right; }
-.mmkn .scroll { overflow-y: auto; overflow-x: hidden; height: 300px; position: relative; overscroll-behavior: contain; }
+.mmkn .scroll { overflow-y: auto; overflow-x: hidden; flex: 1 1 300px; position: relative; overscroll-behavior: contain; }
 .mmkn .scroll:focus-visible { outline-offset: -2px; }
 .mmkn .trow { position: absolute; left: 0; right: 0; height: 28px; border-bottom: 1px solid var(--line); cursor: default; }
 .mmkn .trow[aria-selected="true"] { background: var(--tint); }
 .mmkn .trow.unchecked > :not(:first-child) { opacity: .5; }
 .mmkn .trow .words { overflow: hidden; white-space: nowrap; text-overflow: ellipsis; color: var(--soft); }
 .mmkn .trow .words b { color: var(--text); }
-.mmkn .page { border-top: 1px solid var(--line); padding-top: 8px; display: grid; gap: 6px; }
+.mmkn .page { display: grid; gap: 8px; }
+.mmkn .table + .page { border-top: 1px solid var(--line); padding-top: 8px; }
 .mmkn .page .strip { padding: 2px; }
+.mmkn .page .writes b { color: var(--accent); }
+.mmkn .page .found { display: flex; flex-wrap: wrap; gap: 8px 18px; }
+.mmkn .page .found > :not(:empty) { flex: 1 1 260px; min-width: 0; }
+.mmkn .page .found .strip { flex-wrap: wrap; }
 .mmkn .captions { display: grid; grid-template-columns: auto 1fr; gap: 6px 12px; font-size: 14.5px; align-items: baseline; }
 .mmkn dl.captions { padding: 0; max-width: none; width: auto; }
 .mmkn .captions dt { color: var(--soft); font-size: 13px; font-weight: 400; margin: 0; }
+.mmkn dl.captions :is(dt, dd) { float: none; width: auto; }
 .mmkn .captions dd { margin: 0; padding: 0; max-width: none; overflow-wrap: anywhere; min-height: 22px; }
 .mmkn .captions .word { all: unset; cursor: pointer; border-radius: 4px; padding: 0 1px; }
 .mmkn .captions .word:hover { text-decoration: underline dotted; text-underline-offset: 3px; }
@@ -163,17 +179,28 @@ const PARTS = `
 .mmkn .captions del { color: var(--gone); text-decoration: line-through; }
 .mmkn .captions ins { color: var(--new); text-decoration: underline; text-underline-offset: 3px; text-decoration-thickness: 1.5px; }
 .mmkn .captions .refs { color: var(--soft); }
+.mmkn .effects { display: grid; gap: 6px; }
+.mmkn .effects .row { flex-wrap: nowrap; }
+.mmkn .row > label.grow { flex: 1 1 110px; }
 .mmkn .measures { display: grid; grid-template-columns: auto 1fr 44px; gap: 6px 12px; align-items: center; }
+.mmkn .measures.stale { opacity: .45; }
 .mmkn .measures .bar { position: relative; height: 6px; border-radius: 3px; overflow: visible; }
 .mmkn .measures .bar > i { border-radius: 3px; }
 .mmkn .measures .bar > b { position: absolute; top: -3px; bottom: -3px; width: 2px; margin-left: -1px; background: var(--line-2); border-radius: 1px; }
 .mmkn .measures .num { text-align: right; }
 .mmkn .strip { display: flex; gap: 6px; overflow-x: auto; padding: 3px; scrollbar-width: thin; }
+.mmkn .strip .tiles { display: flex; gap: 6px; overflow-x: auto; padding: 3px; scrollbar-width: thin; min-width: 0; }
+.mmkn .strip:has(.tiles) { padding: 0; overflow: visible; align-items: center; }
+.mmkn .strip > .note { flex: none; align-self: center; margin-inline-end: 4px; }
 .mmkn .strip button { all: unset; flex: none; width: 46px; height: 46px; border-radius: 5px; overflow: hidden; cursor: pointer; position: relative;
   background: var(--track); }
 .mmkn .strip img { width: 100%; height: 100%; object-fit: cover; display: block; }
 .mmkn .strip button[aria-selected="true"] { box-shadow: 0 0 0 2px var(--accent); }
 .mmkn .strip button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.mmkn .strip .own button { width: auto; height: 44px; padding: 0 10px; border: 1px dashed var(--line-2); background: none; color: var(--soft);
+  display: grid; place-items: center; font-size: 12px; }
+.mmkn .strip .own button:disabled { opacity: .5; cursor: not-allowed; }
+.mmkn .strip .own button:hover:not(:disabled) { border-color: var(--accent); color: var(--accent); }
 .mmkn .strip .dot { position: absolute; right: 3px; top: 3px; width: 9px; height: 9px; border-radius: 50%; border: 1.5px solid var(--bg); background: var(--accent); }
 .mmkn .strip .dot.gone { background: var(--bg); border-color: var(--gone); }
 .mmkn .tokens { display: flex; flex-wrap: wrap; gap: 2px; max-height: 108px; overflow: auto; font-family: var(--mono); font-size: 11.5px; }
@@ -195,19 +222,19 @@ const PARTS = `
 .mmkn details.menu > div button:focus-visible { box-shadow: inset 0 0 0 2px var(--accent); }
 `;
 
-/** Rows of the 24-column layout from names and their widths; top and foot are always there. */
+/** Rows of the 24-column layout from names and their widths; what lies on top is always there. */
 function areas(...middle: string[]): string {
   const row = (line: string): string => {
     const parts = line.split(" ");
     const cells = parts.flatMap((name, k) => (k % 2 ? [] : Array<string>(Number(parts[k + 1])).fill(name)));
     return `"${cells.join(" ")}"`;
   };
-  return ["alert 24", "top 24", "scenes 24", ...middle, "foot 24"].map(row).join(" ");
+  return ["alert 24", "top 24", "scenes 24", ...middle].map(row).join(" ");
 }
 
 const LAYOUT = `
 .mmkn .explorer { display: grid; gap: 1px; background: var(--line); overflow: clip; grid-template-columns: minmax(0, 1fr);
-  grid-template-areas: "alert" "top" "scenes" "picture" "without" "caption" "plane" "layers" "table" "foot"; }
+  grid-template-areas: "alert" "top" "scenes" "picture" "without" "caption" "act" "plane" "layers" "table" "neuron"; }
 .mmkn .explorer > * { background: var(--bg); }
 .mmkn .explorer > [hidden] { display: none; }
 .mmkn .explorer > .a-alert { background: light-dark(#fdf0ee, #3a2320); border: 0; }
@@ -215,26 +242,28 @@ const LAYOUT = `
 .mmkn .a-alert { grid-area: alert; } .mmkn .a-top { grid-area: top; } .mmkn .a-scenes { grid-area: scenes; padding-block: 7px; }
 .mmkn .a-picture { grid-area: picture; } .mmkn .a-without { grid-area: without; } .mmkn .a-caption { grid-area: caption; }
 .mmkn .a-plane { grid-area: plane; } .mmkn .a-layers { grid-area: layers; } .mmkn .a-table { grid-area: table; }
-.mmkn .explorer > .a-foot { grid-area: foot; background: var(--bg-2); }
+.mmkn .a-neuron { grid-area: neuron; }
+.mmkn .explorer > .a-act { grid-area: act; background: var(--bg-2); }
 .mmkn .a-top { padding: 9px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; gap: 8px 12px; }
-.mmkn .a-foot { padding: 10px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; }
+.mmkn .a-act { padding: 9px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; }
+.mmkn .a-act .btn.primary { min-width: 172px; }
+.mmkn .lesson { display: none; margin: 0; color: var(--soft); font-size: 12.5px; }
 @container (min-width: 520px) {
-  .mmkn .explorer { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); grid-template-areas: "alert alert" "top top" "scenes scenes"
-    "picture without" "caption caption" "plane plane" "layers layers" "table table" "foot foot"; }
-}
-@container (min-width: 620px) {
-  .mmkn .explorer { grid-template-columns: repeat(24, minmax(0, 1fr)); }
-  .mmkn .explorer { grid-template-areas: ${areas("picture 12 without 12", "caption 24", "plane 16 layers 8", "table 24")}; }
+  .mmkn .explorer { grid-template-columns: repeat(24, minmax(0, 1fr));
+    grid-template-areas: ${areas("picture 12 without 12", "caption 24", "act 24", "plane 16 layers 8", "table 24", "neuron 24")}; }
+  .mmkn .explorer[data-preset="compact"] { grid-template-areas: ${areas("picture 11 caption 13", "act 24", "plane 24", "table 24")}; }
 }
 @container (min-width: 940px) {
-  .mmkn .explorer { grid-template-areas: ${areas("picture 7 without 7 caption 10", "plane 11 layers 4 table 9")}; }
+  .mmkn .explorer { grid-template-areas: ${areas("picture 7 without 7 caption 10", "act 24", "plane 10 layers 4 table 10", "neuron 24")}; }
+  .mmkn .explorer[data-preset="compact"] { grid-template-areas: ${areas("picture 8 caption 16", "act 24", "plane 11 table 13")}; }
 }
-.mmkn .explorer[data-preset="compact"] :is(.a-without, .a-layers, .extra) { display: none; }
-@container (min-width: 520px) {
-  .mmkn .explorer[data-preset="compact"] { grid-template-columns: minmax(0, 1fr) minmax(0, 1.4fr); grid-template-areas: "alert alert" "top top" "scenes scenes"
-    "picture caption" "plane table" "foot foot"; }
+@container (min-width: 1250px) {
+  .mmkn .explorer:not([data-preset="compact"]) { grid-template-areas: ${areas("picture 6 without 6 caption 12", "picture 6 without 6 neuron 12", "act 24", "plane 10 layers 4 table 10")};
+    grid-template-rows: auto auto auto auto 1fr; }
 }
+.mmkn .explorer[data-preset="compact"] :is(.a-without, .a-layers, .a-neuron, .extra) { display: none; }
 .mmkn .explorer[data-preset="teaching"] .expert { display: none; }
+.mmkn .explorer[data-preset="teaching"] .lesson { display: block; }
 `;
 
 export const CSS = TOKENS + BASE + PARTS + LAYOUT;

@@ -44,6 +44,13 @@ export function setText(el: Element, value: string): void {
   if (el.textContent !== value) el.textContent = value;
 }
 
+/** Set a line that may be cut short; the whole of it is its tooltip. */
+export function setLine(el: HTMLElement, value: string): void {
+  if (el.textContent === value) return;
+  el.textContent = value;
+  el.title = value;
+}
+
 export function setAttr(el: Element, name: string, value: string | null): void {
   if (value === null) el.removeAttribute(name);
   else if (el.getAttribute(name) !== value) el.setAttribute(name, value);

@@ -8,6 +8,8 @@ import type { Session } from "../core/session";
 export interface AblationOptions {
   /** how the caption is written anew; by default nobody sees it stream in */
   rewrite?: Rewrite;
+  /** where predicted and measured change are said; by default here */
+  effects?: HTMLElement;
 }
 
 const MODES: readonly (readonly [string, string])[] = [
@@ -24,7 +26,7 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
     store.commit();
     run("ablate", { mode: store.get("ablate_mode"), scale: store.get("ablate_scale") }, [ids.slice().buffer as ArrayBuffer]);
   }, { class: "btn primary" });
-  const mode = h("select", { "aria-label": "what ablation does" }, ...MODES.map(([value, title]) => h("option", { value, title }, value.replace("from_", ""))));
+  const mode = h("select", { "aria-label": "what ablation does" }, ...MODES.map(([value, title]) => h("option", { value, title }, value === "scale" ? "scaled by" : `to ${value.replace("from_", "")}`)));
   mode.addEventListener("change", () => store.commit({ ablate_mode: mode.value }));
   const scale = h("input", { type: "number", step: "0.1", "aria-label": "scale factor", style: { width: "70px" } });
   scale.addEventListener("change", () => store.commit({ ablate_scale: Number(scale.value) || 0 }));
@@ -32,8 +34,10 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
   const redo = button("redo", () => run("redo"));
   const restore = button("restore all", () => run("restore"), { title: "take back every ablation made here" });
   const active = h("span", { class: "row", role: "status", "aria-label": "active interventions" });
-  const effect = h("span", { class: "effect", role: "status", "aria-label": "predicted and measured change" });
-  host.append(ablate, mode, scale, undo, redo, restore, active, effect);
+  const effect = h("div", { class: "effect", role: "status", "aria-label": "predicted and measured change" });
+  host.append(ablate, mode, scale, undo, redo, restore, active);
+  if (options.effects) options.effects.prepend(effect);
+  else host.append(effect);
 
   store.watch(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off", "difference", "gradcam", "shape", "status", "read_only"], () => {
     const { checked } = session.kept();
@@ -47,6 +51,7 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
     scale.hidden = mode.value !== "scale";
     if (document.activeElement !== scale) scale.value = String(store.get("ablate_scale") ?? 0);
     mode.disabled = session.blocked() !== null;
+    mode.title = MODES.find(([value]) => value === mode.value)?.[1] ?? "";
   });
   const figure = (label: string, value: number, title: string): HTMLElement => h("span", { title }, `${label} `, h("b", {}, change(value)));
   const FIRST = "minus the sum of activation × gradient over the neurons and positions: what zeroing them should do, to first order";

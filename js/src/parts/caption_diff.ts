@@ -1,39 +1,37 @@
 // The caption before and after, with what changed; a click on a word makes it the concept.
 
 import { diffWords, isForm, words } from "../core/diff";
-import { fill, h, setText } from "../core/dom";
+import { fill, h } from "../core/dom";
 import { takeCargo } from "../core/carry";
-import { plural, short } from "../core/format";
 import { rewriter, type Rewrite } from "../core/rewrite";
 import type { Session } from "../core/session";
+import { mountEffectRows } from "./effect_rows";
 import { mountTransplantRow } from "./transplant_row";
 
 export interface CaptionOptions {
   onword?: (word: string) => void;
   /** how the caption is written anew; by default this part asks and streams by itself */
   rewrite?: Rewrite;
+  /** the kernel behind this widget can measure */
+  measures?: boolean;
 }
 
 /** Text that streams in while the model writes; null when it does not write. */
 export interface CaptionPart {
+  /** between the captions and what was measured */
+  readonly effects: HTMLElement;
   stream(text: string | null): void;
 }
-
-const MEASURES: readonly (readonly [string, string, string])[] = [
-  ["suppression", "suppression", "share of scenes that named the concept before and no longer name it"],
-  ["retention", "retention", "share of the other objects that are still named (the smaller of scenes with and without the concept)"],
-  ["bleu", "BLEU", "corpus BLEU-4 of the captions after against those before"],
-];
 
 export function mountCaptionDiff(session: Session, host: HTMLElement, options: CaptionOptions = {}): CaptionPart {
   const { store } = session;
   const before = h("dd");
   const after = h("dd", { "aria-live": "polite" });
   const refs = h("dd", { class: "refs" });
-  const refsHead = h("dt", {}, "refs");
-  const note = h("span", { class: "note" }, options.onword ? "greedy · click a word to make it the concept" : "greedy");
-  const measures = h("div", { class: "measures" });
-  const legend = h("div", { class: "note" });
+  const refsHead = h("dt", { title: "captions that the data set gives this picture" }, "refs");
+  const note = h("span", { class: "note", title: "greedy: at every step the model's most likely token" },
+    options.onword ? "greedy · click a word to make it the concept" : "greedy");
+  const effects = h("div", { class: "effects" });
   let streaming: string | null = null;
   let all = false;
   host.append(
@@ -41,8 +39,10 @@ export function mountCaptionDiff(session: Session, host: HTMLElement, options: C
     h("dl", { class: "captions", style: { margin: "0" } }, h("dt", {}, "before"), before, h("dt", {}, "after"), after, refsHead, refs),
   );
   const below = h("div");
-  host.append(below, measures, legend);
+  host.append(below, effects);
+  mountEffectRows(session, effects, options.measures ?? false);
   const part: CaptionPart = {
+    effects,
     stream(text) {
       streaming = text;
       paint();
@@ -92,25 +92,6 @@ export function mountCaptionDiff(session: Session, host: HTMLElement, options: C
       } }, `· ${references.length - 1} more`));
     }
   };
-  const paintMeasures = (): void => {
-    const effect = store.get("effect");
-    fill(measures);
-    if (effect) {
-      for (const [key, name, title] of MEASURES) {
-        const measure = effect.measures[key];
-        if (!measure) continue;
-        const percent = `${Math.min(Math.max(measure.value, 0), 1) * 100}%`;
-        const bar = h("span", { class: "bar", role: "img", "aria-label": `${name} ${short(measure.value)}${measure.random === null ? "" : `, random control ${short(measure.random)}`}` },
-          h("i", { style: { width: percent } }));
-        if (measure.random !== null) bar.append(h("b", { style: { left: `${Math.min(Math.max(measure.random, 0), 1) * 100}%` } }));
-        measures.append(h("span", { title }, name), bar, h("span", { class: "num" }, measure.value.toFixed(2).replace(/^0/, "")));
-      }
-      const control = Object.values(effect.measures).some((m) => m.random !== null);
-      setText(legend, `${plural(effect.scenes, "scene")}${effect.held_out ? ", held out" : ", the ones the neurons were chosen on"}`
-        + (control ? ` · grey mark: ${effect.neurons} random neurons from the same layers` : ""));
-    } else setText(legend, "");
-  };
   store.watch(["caption_before", "caption_after", "references", "concept_forms", "concept", "transplants"], paint);
-  store.watch(["effect"], paintMeasures);
   return part;
 }

@@ -6,15 +6,27 @@ import { rewriter } from "../core/rewrite";
 import type { Session } from "../core/session";
 import { mountAblationPanel } from "./ablation_panel";
 import { mountCaptionDiff } from "./caption_diff";
-import { mountFootTools } from "./foot_tools";
+import { mountFootTools, proposeButton } from "./foot_tools";
 import { mountLayerBars } from "./layer_bars";
 import { mountMaskPainter } from "./mask_painter";
+import { neuronPage } from "./neuron_page";
 import { mountNeuronTable } from "./neuron_table";
+import { mountOwnPicture } from "./own_picture";
 import { mountPatchHeatmap } from "./patch_heatmap";
 import { mountSceneStrip } from "./scene_strip";
 import { mountThresholdPlane } from "./threshold_plane";
 import { mountTokenStrip } from "./token_strip";
 import { mountTopBar } from "./top_bar";
+
+/** What each part shows, for those who see it for the first time (preset "teaching"). */
+const LESSONS: Record<string, string> = {
+  picture: "Bright: where the kept neurons are active. “neuron” shows one alone, “difference” what changes when the object goes.",
+  without: "The same picture with the object painted away. Whatever differs inside the model between the two is about the object.",
+  caption: "What the model writes. Ablate the kept neurons and read what it writes without them.",
+  plane: "Each square: one neuron or more. To the right: the activation changes more when the object goes (stage 1). Up: the neuron pushes more towards the word (stage 2). The tinted corner is kept.",
+  layers: "Where in the model the kept neurons sit; a click leaves a layer out.",
+  table: "The kept neurons and the words each of them writes. Click one to see where it looks.",
+};
 
 export function mountExplorer(session: Session, card: HTMLElement): void {
   const { store } = session;
@@ -24,23 +36,38 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
     card.append(el);
     return el;
   };
+  const teach = (el: HTMLElement, name: string): void => {
+    el.firstElementChild?.after(h("p", { class: "lesson" }, LESSONS[name]));
+  };
   const top = mountTopBar(session, area("top"));
-  mountSceneStrip(session, area("scenes"));
-  mountPatchHeatmap(session, area("picture"), { asks: true });
-  mountMaskPainter(session, area("without"), { title: () => `without the ${store.get("concept") || "object"}` });
+  const scenes = area("scenes");
+  const picture = area("picture");
+  const stage = mountPatchHeatmap(session, picture, { asks: true, ownElsewhere: true });
+  teach(picture, "picture");
+  mountSceneStrip(session, scenes, mountOwnPicture(session, stage, "+ picture"));
+  const without = area("without");
+  mountMaskPainter(session, without, { title: () => `without the ${store.get("concept") || "object"}` });
+  teach(without, "without");
   const captionArea = area("caption");
   const bare = (word: string): string => words(word.toLowerCase().replace(/[^\p{L}\p{N}\s-]/gu, ""))[0] ?? "";
   const rewrite = rewriter(session, (text) => caption.stream(text));
-  const caption = mountCaptionDiff(session, captionArea, { onword: (word) => top.compute(bare(word)), rewrite });
-  const tokens = h("div", { class: "extra", style: { "margin-top": "auto", "padding-top": "8px", display: "grid", gap: "6px" } });
-  captionArea.append(tokens);
+  const caption = mountCaptionDiff(session, captionArea, { onword: (word) => top.compute(bare(word)), rewrite, measures: true });
+  teach(captionArea, "caption");
+  const act = area("act");
+  mountAblationPanel(session, act, { rewrite, effects: caption.effects });
+  mountFootTools(session, act);
+  const plane = area("plane");
+  mountThresholdPlane(session, plane, { beside: proposeButton(session) });
+  teach(plane, "plane");
+  const layers = area("layers");
+  mountLayerBars(session, layers);
+  teach(layers, "layers");
+  const table = area("table");
+  mountNeuronTable(session, table, false);
+  teach(table, "table");
+  const tokens = h("div", { class: "page extra" });
   mountTokenStrip(session, tokens);
-  mountThresholdPlane(session, area("plane"));
-  mountLayerBars(session, area("layers"));
-  mountNeuronTable(session, area("table"));
-  const foot = area("foot");
-  mountAblationPanel(session, foot, { rewrite });
-  mountFootTools(session, foot);
+  area("neuron").append(neuronPage(session, tokens));
   store.watch(["preset"], () => setAttr(card, "data-preset", store.get("preset") || "full"));
 
   // The chosen neuron along the tokens: one small request when the choice rests.

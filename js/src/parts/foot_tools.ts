@@ -1,4 +1,4 @@
-// Propose thresholds, measure, copy as Python, export.
+// Copy as Python, export; and the button that proposes thresholds.
 
 import { asUint8 } from "../core/binary";
 import { button, h, setAttr, setText } from "../core/dom";
@@ -9,8 +9,6 @@ import { neuronsCsv } from "../core/table_csv";
 
 export function mountFootTools(session: Session, host: HTMLElement): void {
   const { store } = session;
-  const propose = button("propose thresholds", () => void session.ask("propose"));
-  const measure = button("measure", () => void session.ask("evaluate", {}, [session.survivors().slice().buffer as ArrayBuffer]));
   const copy = button("copy as Python", () => void copyText());
   const name = (): string => (store.get("concept") || "neurons").replace(/[^\p{L}\p{N}_-]+/gu, "_");
   const item = (label: string, run: () => void): HTMLButtonElement => h("button", { type: "button", onclick: () => {
@@ -32,7 +30,7 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   menu.addEventListener("focusout", (event) => {
     if (!menu.contains(event.relatedTarget as Node | null)) menu.open = false;
   });
-  host.append(h("span", { class: "grow" }), measure, propose, copy, menu);
+  host.append(h("span", { class: "grow" }), copy, menu);
 
   const copyText = async (): Promise<void> => {
     const code = asPython(session);
@@ -50,13 +48,17 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
     session.announce("copied as Python");
     setTimeout(() => setText(copy, "copy as Python"), 1500);
   };
-  store.watch(["read_only", "status"], () => {
-    const blocked = session.blocked();
-    for (const [b, title] of [[propose, "try pairs of thresholds by ablation and mark the measured ones in the plane"],
-      [measure, "suppression, retention and a random control of the kept neurons, by ablation over the scenes"]] as const) {
-      b.disabled = blocked !== null || store.get("status")?.state === "working";
-      setAttr(b, "title", blocked ?? title);
-    }
-    page.hidden = blocked !== null;
+  store.watch(["read_only"], () => {
+    page.hidden = session.blocked() !== null;
   });
+}
+
+export function proposeButton(session: Session): HTMLButtonElement {
+  const propose = button("propose thresholds", () => void session.ask("propose"));
+  session.store.watch(["read_only", "status"], () => {
+    const blocked = session.blocked();
+    propose.disabled = blocked !== null || session.store.get("status")?.state === "working";
+    setAttr(propose, "title", blocked ?? "try pairs of thresholds by ablation and mark the measured ones in the plane");
+  });
+  return propose;
 }

@@ -1,7 +1,7 @@
 // The picture without the object, and the mask that says where: brush, eraser, box, lasso, the data set's own masks.
 
 import { asUint8, byteLength } from "../core/binary";
-import { button, clamp, fill, h, segments, setAttr, setText } from "../core/dom";
+import { button, clamp, fill, h, segments, setAttr, setLine, setText } from "../core/dom";
 import { decodePicture } from "../core/pictures";
 import type { Session } from "../core/session";
 import { fit } from "../core/theme";
@@ -127,7 +127,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     setText(hint, "No mask here yet: paint over the object, then inpaint.");
     setText(title, options.title?.() ?? "without the object");
     const share = `mask ${(area() * 100).toFixed(1)}%`;
-    setText(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap ? store.get("facts")?.inpainter : "", mask.length ? share : ""].filter(Boolean).join(", "));
+    setLine(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap ? store.get("facts")?.inpainter : "", mask.length ? share : ""].filter(Boolean).join(", "));
     const blocked = session.blocked();
     undo.disabled = past.length === 0;
     inpaint.disabled = blocked !== null || !editing || area() === 0;

@@ -1,5 +1,6 @@
 // What is known of the chosen neuron: its words, where it looks across the scenes, its share in other concepts.
 
+import { isForm } from "../core/diff";
 import { button, fill, h } from "../core/dom";
 import { change, integer, plural, short } from "../core/format";
 import type { Session } from "../core/session";
@@ -30,19 +31,22 @@ function shareBars(shares: Share[], concept: string, captions: number, neurons: 
       h("span", { class: "num" }, change(share.contribution)), h("span", { class: "note" }, `#${integer(share.rank)}`),
       h("span", { class: "note" }, plural(share.captions, "caption"))];
   });
-  return [h("div", { class: "note" }, `What it adds to a word's logit where captions predict that word: activation × (unembedding · output column), mean, before the final norm. `
-    + `#: its rank among ${plural(neurons, "neuron")}. From ${plural(captions, "greedy caption")}.`), h("div", { class: "shares" }, ...rows)];
+  return [h("div", { class: "note", title: `activation × (unembedding · output column), mean, before the final norm; # is its rank among ${plural(neurons, "neuron")}; from ${plural(captions, "greedy caption")}` },
+    "what it adds to a word's logit, where captions predict that word"), h("div", { class: "shares" }, ...rows)];
 }
 
-export function neuronPage(session: Session): HTMLElement {
+/** `beside`: more about the chosen neuron, shown with it. */
+export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement {
   const { store } = session;
-  const title = h("strong");
-  const words = h("span", { class: "note" });
+  const title = h("h3");
+  const scores = h("span", { class: "note" });
+  const words = h("div", { class: "note writes", title: "the words whose scores this neuron raises most: its output column through the unembedding" });
   const strip = h("div", { class: "strip", role: "group", "aria-label": "scenes that excite this neuron most" });
   const more = h("div", { class: "note" });
   const elsewhere = h("div");
-  const open = button("where else?", () => void load(), { class: "btn quiet", title: "the scenes that excite this neuron most, and what it adds to other words" });
-  const el = h("div", { class: "page", hidden: true }, h("div", { class: "row" }, title, words, h("span", { class: "grow" }), open), strip, more, elsewhere);
+  const open = button("where else?", () => void load(), { title: "the scenes that excite this neuron most, and what it adds to other words" });
+  const about = h("div", { class: "page" }, words, beside, h("div", { class: "found" }, h("div", {}, more, strip), elsewhere));
+  const el = h("div", { class: "page" }, h("div", { class: "head" }, title, scores, h("span", { class: "grow" }), open), about);
   let shown = -1;
 
   const load = async (): Promise<void> => {
@@ -62,23 +66,27 @@ export function neuronPage(session: Session): HTMLElement {
       if (thumbnails[scene]) item.append(h("img", { src: pictureUrl(thumbnails[scene], session.off.signal), alt: "" }));
       return item;
     }));
-    fill(more, scenes.length ? "scenes that excite it most, the first most of all" : "its patches have no place on the picture");
+    fill(more, scenes.length ? "scenes that excite it most, the strongest first" : "its patches have no place on the picture");
     fill(elsewhere, ...shareBars(reply.result["concepts"] as Share[], store.get("concept") ?? "", Number(reply.result["captions"]), Number(reply.result["neurons"])));
   };
 
-  session.store.watch(["selected", "difference", "words", "map_ids"], () => {
+  session.store.watch(["selected", "difference", "words", "map_ids", "concept_forms"], () => {
     const id = store.get("selected") ?? -1;
     const e = session.evidence();
-    el.hidden = id < 0 || id >= e.size;
-    if (el.hidden) return;
+    const none = id < 0 || id >= e.size;
+    el.hidden = none && !beside;
+    about.hidden = open.hidden = none;
+    fill(title, none ? "neuron" : session.name(id));
+    fill(scores, none ? "choose one in the table" : `${session.scoreName("difference")} ${short(e.difference[id])} · ${session.scoreName("gradcam")} ${short(e.gradcam[id])}`);
+    if (none) return;
     if (id !== shown) {
       fill(strip);
       fill(more);
       fill(elsewhere);
       shown = id;
     }
-    fill(title, session.name(id));
-    fill(words, `${session.scoreName("difference")} ${short(e.difference[id])} · ${session.scoreName("gradcam")} ${short(e.gradcam[id])} · writes ${(session.words(id) ?? []).map((w) => w.trim()).join(", ") || "…"}`);
+    const forms = store.get("concept_forms") ?? [];
+    fill(words, "writes ", ...(session.words(id) ?? ["…"]).flatMap((word, k) => [k ? ", " : "", isForm(word, forms) ? h("b", {}, word.trim()) : word.trim()]));
     open.hidden = session.blocked() !== null || store.get("thumbnails") === undefined;
   });
   return el;

@@ -1,6 +1,6 @@
 // The survivors, one row each; only the rows in sight exist in the page.
 
-import { fill, h, setAttr, setText } from "../core/dom";
+import { fill, h, setAttr, setLine, setText } from "../core/dom";
 import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
 import { integer, plural, short } from "../core/format";
@@ -11,8 +11,8 @@ import { neuronPage } from "./neuron_page";
 const ROW = 28;
 const SPARE = 6;
 const HEADS: readonly (readonly [SortKey | null, string, string])[] = [
-  [null, "", "checked"], ["position", "neuron", "sort by layer and index"], ["difference", "diff", "sort by activation difference"],
-  ["gradcam", "cam", "sort by GradCAM score"], [null, "writes", ""],
+  [null, "", "checked"], ["position", "neuron", "sort by layer and index"], ["difference", "diff", "activation difference when the object is painted away; a click sorts by it"],
+  ["gradcam", "cam", "GradCAM score, activation × gradient; a click sorts by it"], [null, "writes", "the words whose scores the neuron raises most: its output column through the unembedding"],
 ];
 
 interface Row {
@@ -26,7 +26,8 @@ interface Row {
   shown: string;
 }
 
-export function mountNeuronTable(session: Session, host: HTMLElement): void {
+/** `paged`: whether the chosen neuron's page lies beneath. */
+export function mountNeuronTable(session: Session, host: HTMLElement, paged = true): void {
   const { store } = session;
   let key: SortKey = "gradcam";
   let ascending = false;
@@ -38,7 +39,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
   const note = h("span", { class: "note" });
   const search = h("input", { type: "search", placeholder: "filter: word or layer", "aria-label": "filter neurons by word or layer", size: 16 });
   const heads = HEADS.map(([sort, label, title]) => {
-    const cell = h("span", { role: "columnheader", class: sort === "difference" || sort === "gradcam" ? "num" : null });
+    const cell = h("span", { role: "columnheader", title: sort ? null : title, class: sort === "difference" || sort === "gradcam" ? "num" : null });
     const own = sort === "difference" || sort === "gradcam" ? store.get("labels")?.[`short_${sort}`] : undefined;
     if (sort) cell.append(h("button", { type: "button", title: own ? `sort by ${store.get("labels")?.[sort as "gradcam"] ?? own}` : title, onclick: () => order(sort) }, own ?? label));
     else cell.append(label);
@@ -47,8 +48,9 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
   const spacer = h("div");
   const scroll = h("div", { class: "scroll", tabindex: "0", role: "rowgroup", "aria-label": "neurons; up and down choose one, space checks or unchecks it" }, spacer);
   const table = h("div", { class: "table", role: "grid", "aria-label": "neurons that are kept" }, h("div", { class: "thead", role: "row" }, ...heads), scroll);
-  const page = neuronPage(session);
-  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note, h("span", { class: "grow" }), search), table, page);
+  const page = paged ? neuronPage(session) : null;
+  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note, h("span", { class: "grow" }), search), table);
+  if (page) host.append(page);
 
   const cuts = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids", "view"] as const;
   const found = derive(store, cuts, () => ({ ids: new Int32Array(0) as Int32Array, whole: false }));
@@ -151,7 +153,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement): void {
     setAttr(table, "aria-rowcount", String(total + 1));
     const sorted = key === "position" ? "layer" : session.scoreName(key);
     const shown = query ? `${integer(total)} of ${integer(kept.count)} match` : `${integer(kept.checked)} kept`;
-    setText(note, `${shown} · sorted by ${sorted}${kept.count - kept.checked ? ` · ${kept.count - kept.checked} unchecked` : ""}`);
+    setLine(note, `${shown}${kept.count - kept.checked ? ` · ${integer(kept.count - kept.checked)} unchecked` : ""}`);
+    setAttr(note, "title", `sorted by ${sorted}`);
     heads.forEach((head, k) => setAttr(head, "aria-sort", HEADS[k][0] === key ? (ascending ? "ascending" : "descending") : null));
     clearTimeout(asking);
     asking = setTimeout(() => wantWords(ids.subarray(first, last)), 150) as unknown as number;

@@ -6,11 +6,11 @@ import type { Session } from "../core/session";
 const MOST = 8 * 2 ** 20;
 
 /** The button; a file dropped on the stage does the same. */
-export function mountOwnPicture(session: Session, stage: HTMLElement): HTMLElement {
+export function mountOwnPicture(session: Session, stage: HTMLElement, label = "own picture …"): HTMLElement {
   const { store } = session;
   const input = h("input", { type: "file", accept: "image/*", hidden: true, tabindex: "-1", "aria-hidden": "true" });
-  const open = button("own picture …", () => input.click(), { class: "btn quiet" });
-  const el = h("span", {}, open, input);
+  const open = button(label, () => input.click());
+  const el = h("span", { class: "own" }, open, input);
   input.addEventListener("change", () => {
     const file = input.files?.[0];
     input.value = "";

@@ -2,7 +2,7 @@
 
 import { byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut, SEQUENTIAL } from "../core/colormap";
-import { clamp, h, segments, setText } from "../core/dom";
+import { clamp, h, segments, setLine, setText } from "../core/dom";
 import { short } from "../core/format";
 import { percentile, range, shade, upsample } from "../core/heat";
 import { decodePicture } from "../core/pictures";
@@ -18,9 +18,12 @@ export interface HeatmapOptions {
   swipe?: boolean;
   /** the kernel behind this widget has a model: it can be asked for both stages and the logit lens */
   asks?: boolean;
+  /** the button for a picture of one's own lies elsewhere */
+  ownElsewhere?: boolean;
 }
 
-export function mountPatchHeatmap(session: Session, host: HTMLElement, options: HeatmapOptions = {}): void {
+/** Returns the stage: the picture, where files are dropped. */
+export function mountPatchHeatmap(session: Session, host: HTMLElement, options: HeatmapOptions = {}): HTMLElement {
   const { store } = session;
   const source = heatSource(session, options.asks ?? false);
   let bitmap: ImageBitmap | null = null;
@@ -41,7 +44,8 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     swipe.style.setProperty("--fill", `${swipe.value}%`);
     store.touch("view");
   });
-  const maps = h("select", { "aria-label": "colour map" }, ...SEQUENTIAL.map((name) => h("option", { value: name }, name)));
+  choice.el.classList.add("wide");
+  const maps = h("select", { "aria-label": "colour map", title: "colours of the heatmap" }, ...SEQUENTIAL.map((name) => h("option", { value: name }, name)));
   maps.addEventListener("change", () => store.commit({ colormap: maps.value }));
   const toggle = (label: string, name: "smooth" | "signed" | "above_percentile", title: string): { el: HTMLElement; box: HTMLInputElement } => {
     const box = h("input", { type: "checkbox" });
@@ -50,22 +54,23 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   };
   const smooth = toggle("smooth", "smooth", "smooth: centred bilinear samples; off: the patches as they are");
   const signed = toggle("sign-weighted", "signed", "times the sign of the neuron's mean activation at the predicting position");
-  const mask = toggle("top 5%", "above_percentile", "only where the map is above its 95th percentile");
+  const mask = toggle("peaks", "above_percentile", "only where the map is above its 95th percentile");
   const low = h("span");
   const high = h("span");
   const bar = h("i");
   const unit = h("span");
-  const hover = h("div", { class: "note hover" });
+  const hover = h("div", { class: "hint hover", hidden: true });
   host.append(
     h("div", { class: "head" }, h("h3", {}, "picture"), note),
     stage,
-    h("div", { class: "row" }, choice.el),
-    h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), ...(options.swipe ? [h("label", { class: "grow" }, "swipe", swipe)] : []), mountOwnPicture(session, stage)),
-    h("div", { class: "row expert" }, smooth.el, signed.el, mask.el, maps),
     h("div", { class: "legend" }, low, bar, high, unit),
-    hover,
+    choice.el,
+    h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), ...(options.swipe ? [h("label", { class: "grow" }, "swipe", swipe)] : []),
+      maps, ...(options.ownElsewhere ? [] : [mountOwnPicture(session, stage)])),
+    h("div", { class: "row expert" }, smooth.el, signed.el, mask.el),
   );
 
+  stage.append(hover);
   const small = document.createElement("canvas");
   const paint = (): void => {
     const { width } = session.size(stage);
@@ -80,12 +85,12 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     if (bitmap) ctx.drawImage(bitmap, 0, 0, width, height);
     const shown = source.heat();
     const grid = session.grid();
-    setText(note, shown ? shown.what : source.why());
+    setLine(note, shown ? shown.what : source.why());
     const [lowest, highest] = shown ? range(shown.map) : [0, 0];
-    const both = shown !== null && lowest < 0 && (Boolean(store.get("signed")) || -lowest > 0.25 * highest);
+    const both = shown !== null && lowest < 0 && -lowest > 0.25 * highest;
     const table = lut(both ? DIVERGING : store.get("colormap"));
     const edge = Math.max(Math.abs(lowest), Math.abs(highest));
-    const [from, to] = both ? [-edge, edge] : [lowest, highest];
+    const [from, to] = both ? [-edge, edge] : [Math.max(lowest, 0), highest];
     if (shown) {
       const fine = store.get("smooth") || store.get("above_percentile");
       const w = fine ? SIZE : grid.cols;
@@ -95,7 +100,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
       small.height = hh;
       const context = small.getContext("2d")!;
       const image = context.createImageData(w, hh);
-      shade(values, image.data, { table, low: from, high: to, opacity: store.get("opacity") ?? 0.6, floor: both ? 0.05 : 0.3, diverging: both });
+      shade(values, image.data, { table, low: from, high: to, opacity: store.get("opacity") ?? 0.6, floor: both ? 0.05 : 0.25, diverging: both });
       if (store.get("above_percentile")) {
         const cut = percentile(values, 0.95);
         for (let i = 0; i < values.length; i++) if (!(values[i] > cut)) image.data[i * 4 + 3] = 0;
@@ -121,10 +126,10 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     empty.hidden = bitmap !== null;
     setText(empty, bitmap ? "" : byteLength(store.get("picture")) ? "the picture cannot be read" : "no picture");
     bar.style.background = gradient(both ? DIVERGING : store.get("colormap"));
-    setText(low, shown ? short(from) : "");
+    setText(low, shown ? `${lowest < from ? "≤ " : ""}${short(from)}` : "");
     setText(high, shown ? short(to) : "");
     bar.style.visibility = shown ? "visible" : "hidden";
-    setText(unit, shown ? `${shown.unit}${grid.approximate ? " · approximate places" : ""}` : "");
+    setLine(unit, shown ? `${shown.unit}${grid.approximate ? " · approximate places" : ""}` : "");
     describe(shown);
   };
   let cell = -1;
@@ -132,8 +137,11 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     const grid = session.grid();
     if (cell < 0 || !grid.rows) {
       setText(hover, "");
+      hover.hidden = true;
       return;
     }
+    hover.hidden = false;
+    hover.classList.toggle("up", cell >= (grid.rows >> 1) * grid.cols);
     const reads = (store.get("patch_words") ?? [])[cell];
     const value = shown ? ` · ${short(shown.map[cell])}` : "";
     setText(hover, `patch ${Math.floor(cell / grid.cols) + 1}, ${(cell % grid.cols) + 1}${value}${reads?.length ? ` · reads ${reads.join(", ")}` : ""}`);
@@ -208,6 +216,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   store.watch(["scene"], () => session.choosePatches(new Set()));
   session.paint([...SETS, "overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "selected", "maps", "map_ids", "map_sign", "grid", "patch_words",
     "difference_map", "gradcam_map", "labels", "objects", "object_masks", "stale"], paint);
+  return stage;
 }
 
 function outline(ctx: CanvasRenderingContext2D, box: [number, number, number, number], tone: { bg: string; accent: string }): void {

@@ -5,10 +5,11 @@ import { isForm, words } from "../core/diff";
 import { pictureUrl } from "../core/pictures";
 import type { Session } from "../core/session";
 
-export function mountSceneStrip(session: Session, host: HTMLElement): void {
+/** `own`: the tile that brings a picture of one's own. */
+export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLElement): void {
   const { store } = session;
-  const list = h("div", { class: "strip", role: "listbox", "aria-label": "scenes", "aria-orientation": "horizontal" });
-  host.append(list);
+  const list = h("div", { class: "tiles", role: "listbox", "aria-label": "scenes", "aria-orientation": "horizontal" });
+  host.append(h("div", { class: "strip" }, h("span", { class: "note", title: "the study's pictures; a dot: the caption still names the concept, a ring: it no longer does" }, "scenes"), list, own));
   let items: HTMLButtonElement[] = [];
   let urls = new AbortController();
   session.off.signal.addEventListener("abort", () => urls.abort());
@@ -25,14 +26,14 @@ export function mountSceneStrip(session: Session, host: HTMLElement): void {
       list.append(item);
       return item;
     });
-    host.hidden = scenes.length < 2;
+    host.hidden = scenes.length < 2 && !store.get("uploads");
   };
   const choose = (k: number): void => {
     if (k === store.get("scene")) return;
     store.commit({ scene: k });
     session.announce(items[k]?.getAttribute("aria-label") ?? "");
   };
-  store.watch(["thumbnails"], build);
+  store.watch(["thumbnails", "uploads"], build);
   store.watch(["thumbnails", "scenes", "scene", "concept_forms"], () => {
     const scenes = store.get("scenes") ?? [];
     if (scenes.length !== items.length) build();

@@ -1,7 +1,7 @@
 // Every neuron as density in the plane (activation difference, GradCAM score), with a corner to drag.
 
 import { Axis, suitableKind, type AxisKind } from "../core/axis";
-import { clamp, h, segments, setText } from "../core/dom";
+import { clamp, h, segments, setLine } from "../core/dom";
 import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
@@ -16,7 +16,7 @@ const TOP = 8;
 const RIGHT = 8;
 const CUTS: readonly TraitName[] = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g"];
 
-export function mountThresholdPlane(session: Session, host: HTMLElement): void {
+export function mountThresholdPlane(session: Session, host: HTMLElement, options: { beside?: HTMLElement } = {}): void {
   const { store } = session;
   const axes = derive(store, ["difference", "gradcam", "shape", "axis"], () => {
     const evidence = session.evidence();
@@ -38,7 +38,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement): void {
   host.append(
     h("div", { class: "head" }, h("h3", {}, "thresholds"), note, h("span", { class: "grow" }), axisChoice.el),
     plane,
-    thresholdSliders(session, () => axes()),
+    thresholdSliders(session, () => axes(), options.beside),
   );
 
   let box = { width: 0, height: 0, w: 0, h: 0 };
@@ -92,7 +92,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement): void {
     corner.style.left = `${x}px`;
     corner.style.top = `${y}px`;
     const kept = session.kept();
-    setText(note, `${integer(session.evidence().neurons)} neurons · ${integer(kept.checked)} kept · drag the corner`);
+    setLine(note, `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept · drag the corner`);
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
     corner.setAttribute("aria-valuetext", `${session.scoreName("difference")} above ${short(td)}, ${session.scoreName("gradcam")} above ${short(tg)}, ${plural(kept.checked, "neuron")} kept`);
   };

@@ -8,7 +8,7 @@ import type { Session } from "../core/session";
 type Key = "difference" | "gradcam";
 const STEPS = 1000;
 
-export function thresholdSliders(session: Session, axes: () => { d: Axis; g: Axis }): HTMLElement {
+export function thresholdSliders(session: Session, axes: () => { d: Axis; g: Axis }, beside?: HTMLElement): HTMLElement {
   const { store } = session;
   const mode = segments<"absolute" | "quantile">("thresholds are", [["absolute", "absolute"], ["quantile", "quantile"]], (value) => {
     const [td, tg] = session.thresholds();
@@ -19,7 +19,8 @@ export function thresholdSliders(session: Session, axes: () => { d: Axis; g: Axi
   });
   const rows = (["difference", "gradcam"] as const).map((key) => slider(session, key, axes));
   session.store.watch(["mode"], () => mode.set(store.get("mode") === "quantile" ? "quantile" : "absolute"));
-  return h("div", {}, h("div", { class: "sliders" }, ...rows.flat()), h("div", { class: "row expert", style: { "margin-top": "8px" } }, mode.el));
+  mode.el.classList.add("expert");
+  return h("div", {}, h("div", { class: "sliders" }, ...rows.flat()), h("div", { class: "row", style: { "margin-top": "8px" } }, mode.el, h("span", { class: "grow" }), beside));
 }
 
 function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): HTMLElement[] {
@@ -64,7 +65,8 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     if (range.value !== at) range.value = at;
     range.style.setProperty("--fill", `${position * 100}%`);
     if (document.activeElement !== box && !(box.getRootNode() as ShadowRoot).activeElement?.isSameNode(box)) {
-      box.value = quantile() ? String(Number(q.toFixed(6))) : float32Literal(Number(value.toPrecision(4))).replace(/\.0$/, "");
+      const digits = value.toPrecision(4);
+      box.value = quantile() ? String(Number(q.toFixed(6))) : Math.abs(value) < 1e-3 && value ? Number(digits).toExponential() : float32Literal(Number(digits)).replace(/\.0$/, "");
     }
     const kept = session.evidence().rank(key, value) / Math.max(session.evidence().neurons, 1);
     setText(share, top(kept));

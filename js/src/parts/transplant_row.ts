@@ -35,7 +35,7 @@ export function mountTransplantRow(session: Session, host: HTMLElement, rewrite:
     const was = part.value;
     const objects = (store.get("objects") ?? []).map(({ name }) => h("option", { value: name }, name));
     const n = session.patches.size;
-    const patches = h("option", { value: PATCHES }, n ? plural(n, "patch") : "click patches");
+    const patches = h("option", { value: PATCHES }, n ? plural(n, "patch") : "patches you click");
     fill(part, ...objects, patches);
     const known = [...part.options].map((option) => option.value);
     part.value = n && !known.includes(was) ? PATCHES : known.includes(was) ? was : (known[0] ?? "");
@@ -48,7 +48,7 @@ export function mountTransplantRow(session: Session, host: HTMLElement, rewrite:
     fill(word, ...said.map((text, k) => h("option", { value: k }, text.replace(/[.,;]+$/, ""))));
     const forms = new Set((store.get("concept_forms") ?? []).map((form) => form.toLowerCase()));
     const concept = said.findIndex((text) => forms.has(text.toLowerCase().replace(/[.,;]+$/, "")));
-    word.value = was && Number(was) < said.length ? was : String(Math.max(concept, 0));
+    word.value = was && Number(was) < said.length ? was : String(concept < 0 ? Math.max(said.length - 1, 0) : concept);
     ready();
   };
   const ready = (): void => {
