@@ -6,6 +6,8 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._jobs import CancelToken, Progress
+from .first_naming import FirstNaming
+from .naming import names
 
 if TYPE_CHECKING:
     from ..datasets import Scene
@@ -118,15 +120,93 @@ class Captioner:
                     progress(stage, done, total)
         return found
 
+    def named_under(
+        self,
+        scenes: Sequence[Scene],
+        captions: Sequence[str],
+        sets: Sequence[Any],
+        concept: Any,
+        progress: Progress | None = None,
+        stage: str = "random control",
+        known: MutableMapping[Any, bool] | None = None,
+    ) -> list[list[bool]]:
+        """Return for each of several neuron sets which captions still name a concept.
+
+        The same answer as captioning under each set gives, mostly from one forward: see
+        `FirstNaming`. Only captions that leave the way before they name the concept are written
+        again.
+
+        Parameters
+        ----------
+        scenes : sequence of Scene
+        captions : sequence of str
+            Theirs in the unchanged model; each names the concept.
+        sets : sequence of NeuronSet
+        concept : str, Concept or list of str
+        progress, stage
+            As in `under`.
+        known : mutable mapping, optional
+            Answers kept between calls, by scene, prompt, concept and neurons; new ones are added.
+        """
+        store = {} if known is None else known
+        keys = [
+            [
+                (scene.source, scene.id, self.prompt, str(concept), *_key(neurons))
+                for scene in scenes
+            ]
+            for neurons in sets
+        ]
+        starts = [min((getattr(n, "layer", 0) for n in one), default=0) for one in sets]
+        open_sets = [n for n, row in enumerate(keys) if any(key not in store for key in row)]
+        open_sets.sort(key=starts.__getitem__)
+        drafts: dict[int, FirstNaming] = {}
+        again: list[tuple[int, int]] = []
+        for done, number in enumerate(open_sets):
+            if self._cancel is not None:
+                self._cancel.raise_if_cancelled()
+            start = starts[number]
+            if start not in drafts:
+                drafts = {}  # one at a time: each holds what entered its first layer
+                drafts[start] = FirstNaming(
+                    self.model, scenes, captions, concept,
+                    start=start, prompt=self.prompt, batch_size=self.batch_size,
+                )  # fmt: skip
+            for at, yes in enumerate(drafts[start].hold(sets[number])):
+                if yes:
+                    store[keys[number][at]] = True
+                elif keys[number][at] not in store:
+                    again.append((at, number))
+            if progress is not None:
+                progress(stage, done + 1, len(open_sets))
+        for first in range(0, len(again), self.batch_size):
+            part = again[first : first + self.batch_size]
+            prepared = self._prepare([scenes[at] for at, _ in part])
+            texts = self._rows(prepared, [sets[number] for _, number in part])
+            for (at, number), text in zip(part, texts, strict=True):
+                store[keys[number][at]] = names(text, concept)
+        return [[store[key] for key in row] for row in keys]
+
+    def _rows(self, prepared: Any, rows: Sequence[Any]) -> list[str]:
+        """Caption rows that each have their own ablation."""
+        from ..interventions import ablate_rows
+
+        with self.model.interventions.suspended(), ablate_rows(self.model, list(rows)):
+            return self._generate(prepared)
+
     def _with(self, prepared: Any, sets: Sequence[Any], n_scenes: int) -> list[str]:
-        from ..interventions import ablate, ablate_rows
+        from ..interventions import ablate
 
         if len(sets) == 1:
             with self.model.interventions.suspended(), ablate(self.model, sets[0]):
                 return self._generate(prepared)
-        rows = [neurons for neurons in sets for _ in range(n_scenes)]
-        with self.model.interventions.suspended(), ablate_rows(self.model, rows):
-            return self._generate(prepared)
+        return self._rows(prepared, [neurons for neurons in sets for _ in range(n_scenes)])
 
     def _prepare(self, scenes: Iterable[Scene]) -> Any:
         return self.model.prepare([scene.image for scene in scenes], self.prompt)
+
+
+def _key(neurons: Any) -> tuple[Any, ...]:
+    """Return what makes two neuron sets switch the same neurons off."""
+    return tuple(
+        sorted((n.layer, n.expert, n.index) if hasattr(n, "layer") else n for n in neurons)
+    )

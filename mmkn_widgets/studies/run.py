@@ -122,6 +122,7 @@ def run_study(
     missing = [place for place, path in parts.items() if not path.is_file()]
     metrics = ["bleu", "rougeL"] + (["bertscore"] if bertscore == PACKAGED else [])
     before: dict[Any, str] = {}
+    drawn: dict[Any, bool] = {}
     made, split = None, None
     for done, (word, name) in enumerate(missing):
         if cancel is not None:
@@ -144,8 +145,10 @@ def run_study(
             bertscore=None if bertscore == PACKAGED else bertscore,
             vocabulary=vocabulary_of(data),
             before=before,
+            drawn=drawn,
             cancel=cancel,
         )
+        parts[word, name].parent.mkdir(parents=True, exist_ok=True)
         neurons.save(parts[word, name].with_suffix(".mmkn.json"))
         _write(parts[word, name], {"neurons": len(neurons), **effect.to_dict()})
     if progress is not None:

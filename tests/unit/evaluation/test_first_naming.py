@@ -1,0 +1,69 @@
+"""Whether captions still name a concept, without writing them: the same answers as writing them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import mmkn_widgets as mmkn
+from mmkn_widgets.attribution import random_uniform, two_stage
+from mmkn_widgets.datasets import pocket_world
+from mmkn_widgets.evaluation import names
+from mmkn_widgets.evaluation.captioning import Captioner
+from mmkn_widgets.evaluation.first_naming import FirstNaming
+from mmkn_widgets.evaluation.replay import Replay
+
+
+@pytest.fixture(scope="module")
+def model():
+    return mmkn.load_model("pocket")
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return list(pocket_world("val").with_concept("cup", 12))
+
+
+def test_the_answers_are_those_of_written_captions(model, scenes) -> None:
+    evidence = mmkn.study(model, "cup", scenes).evidence
+    strong = two_stage(evidence, quantile_d=0.95, top=60)
+    sets = [strong, strong.top(4), random_uniform(60, model, 1), random_uniform(1500, model, 2)]
+    writer = Captioner(model)
+    captions = writer.before(scenes)
+    written = [[names(text, "cup") for text in texts] for texts in writer.under(scenes, sets)]
+    known: dict = {}
+    assert writer.named_under(scenes, captions, sets, "cup", known=known) == written
+    assert 0 < sum(map(sum, written)) < len(sets) * len(scenes)  # both answers occur
+    assert len(known) == len(sets) * len(scenes)
+    calls: list = []
+    writer.named_under(scenes, captions, sets, "cup", lambda *a: calls.append(a), known=known)
+    assert calls == []  # all known: nothing was run
+
+
+def test_what_is_held_is_certain_and_nothing_is_held_without_the_word(model, scenes) -> None:
+    captions = Captioner(model).before(scenes)
+    drafts = FirstNaming(model, scenes, captions, "cup", start=2)
+    assert all(drafts.hold(random_uniform(0, model)))
+    other = FirstNaming(model, scenes, captions, "zeppelin")
+    assert not any(other.hold(random_uniform(0, model)))
+
+
+def test_a_replay_gives_the_models_own_logits_under_an_ablation(model, scenes) -> None:
+    captions = ["a cup", "a red cup and a dog"]
+    prepared = model.prepare([s.image for s in scenes[:2]], continuation=captions)
+    off = {3: range(100), 5: range(0, 512, 3)}
+    for start in (0, 3):
+        replay = Replay(model, prepared, start, 7)
+        assert replay.works
+        with model.ablate(off):
+            again, whole = replay.logits(), model.forward(prepared, logits_to_keep=7).logits
+        assert torch.allclose(again, whole, atol=1e-4)
+        assert not torch.allclose(again, model.forward(prepared, logits_to_keep=7).logits, atol=0.1)
+
+
+def test_a_model_that_does_more_between_its_blocks_is_run_whole(model, scenes, monkeypatch) -> None:
+    prepared = model.prepare([scenes[0].image])
+    monkeypatch.setitem(vars(model), "final_norm", None)
+    replay = Replay(model, prepared, 4, 2)
+    assert not replay.works
+    assert torch.equal(replay.logits(), model.forward(prepared, logits_to_keep=2).logits)
