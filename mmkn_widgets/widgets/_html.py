@@ -46,7 +46,8 @@ const model = {{
     if (state[name] === value) return;
     state[name] = value;
     for (const listener of listeners.get("change:" + name) ?? []) listener();
-    for (const [key, item] of Object.entries(unpack(saved[name]?.[value] ?? {{}}))) model.set(key, item);
+    const others = unpack(saved[name]?.[value] ?? {{}});
+    for (const [key, item] of Object.entries(others)) model.set(key, item);
   }},
   save_changes: () => undefined,
   on: (event, listener) => {{

@@ -167,9 +167,26 @@ class PairChanges(PairParts, Widget):
 
     @request("words")
     def _ask_words(self, call: Call) -> Answer:
-        ids = self._checked(call.args.get("ids", []))
-        words = self.study_a.words(ids // self.shape[1], ids % self.shape[1])
-        return {"words": [[str(word) for word in line] for line in words]}
+        return {"words": self._words_of(self._checked(call.args.get("ids", [])))}
+
+    def _words_of(self, ids: np.ndarray) -> list[list[str]]:
+        """Decode each neuron with its sign for the concept for which it fires more."""
+        found: list[list[str]] = [[] for _ in ids]
+        strength = [
+            np.abs(np.nan_to_num(study.evidence["activation"].values.ravel()[ids]))
+            if "activation" in study.evidence
+            else np.zeros(len(ids))
+            for study in (self.study_a, self.study_b)
+        ]
+        of_b = strength[1] > strength[0]
+        for study, chosen in ((self.study_a, ~of_b), (self.study_b, of_b)):
+            at = np.flatnonzero(chosen)
+            lines = (
+                study.words(ids[at] // self.shape[1], ids[at] % self.shape[1]) if len(at) else []
+            )
+            for place, line in zip(at, lines, strict=True):
+                found[int(place)] = [str(word) for word in line]
+        return found
 
     def _asked(self, call: Call, ids: Any) -> tuple[np.ndarray, Any, int, bool]:
         side = str(call.args.get("side", ""))

@@ -15,7 +15,7 @@ from ._encode import int32_bytes
 from ._pair_changes import PairChanges
 from ._pair_parts import pair_code, same_model
 from ._pair_traits import PARTS, SIDES
-from ._scene_state import best_neurons, evidence_state, first_words, scene_state, thumbnails
+from ._scene_state import best_neurons, evidence_state, scene_state, thumbnails
 
 if TYPE_CHECKING:
     from .protocols import StudyLike
@@ -24,7 +24,7 @@ __all__ = ["ConceptPair", "compare"]
 
 #: maps and words of so many neurons travel at once
 _PREFETCHED = 1000
-_SAVED_SCENES = 8
+_SAVED_SCENES, _WORDS_FIRST = 8, 128
 _SCENE = ("picture", "grid", "maps", "map_scale", "map_offset", "map_sign", "caption_before")
 
 
@@ -89,7 +89,7 @@ class ConceptPair(PairChanges, Widget):
                 setattr(self, name, value)
             self.shape, self.rows = list(shape), evidence_state(a)["rows"]
             self.map_ids = int32_bytes(self._ids)
-            self.words = first_words(a, self._ids)
+            self.words = self._words_of(self._ids[:_WORDS_FIRST])
             self.facts = self._facts()
             self.setup_code = pair_code(a, b)
             for side in SIDES:

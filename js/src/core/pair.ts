@@ -24,6 +24,12 @@ export function sideModel(model: WidgetModel, side: Side): WidgetModel {
   };
 }
 
+/** What lies on one of the pictures. */
+export interface PairHeat {
+  map: Float32Array;
+  what: string;
+}
+
 export interface Parted {
   count: Record<Part, number>;
   perRow: Record<Part, Int32Array>;
@@ -34,6 +40,8 @@ export type PairKey = `${Side}_difference` | `${Side}_gradcam` | "position";
 export class Pair {
   readonly a: Session;
   readonly b: Session;
+  /** the map on each picture, for a scale that both have */
+  readonly heats: Partial<Record<Side, () => PairHeat | null>> = {};
   private known: { key: string; value: Parted } | undefined;
   private listed: { key: string; ids: Int32Array } | undefined;
 

@@ -38,6 +38,27 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
     h("div", { class: "head" }, h("h3", {}, "what each part holds"), h("span", { class: "grow" }), measure), effects,
   );
 
+  let built: { row: HTMLElement; bars: Record<Part, HTMLElement>; said: HTMLElement }[] = [];
+  const paintLayers = (perRow: Record<Part, Int32Array>): void => {
+    const rows = store.get("rows") ?? [];
+    if (built.length !== rows.length) {
+      built = rows.map((_, k) => {
+        const bars = { a: h("i", { class: "a" }), shared: h("i", { class: "shared" }), b: h("i", { class: "b" }) };
+        const said = h("span", { class: "num" });
+        return { bars, said, row: h("div", { role: "listitem" }, h("span", { class: "note" }, session.rowName(k)), h("span", { class: "stack" }, ...Object.values(bars)), said) };
+      });
+      fill(layers, ...built.map((one) => one.row));
+    }
+    const sums = rows.map((_, k) => PARTS.reduce((sum, part) => sum + (perRow[part][k] ?? 0), 0));
+    const most = Math.max(1, ...sums);
+    built.forEach(({ bars, said, row }, k) => {
+      for (const part of PARTS) bars[part].style.width = `${((perRow[part][k] ?? 0) / most) * 100}%`;
+      const text = PARTS.map((part) => integer(perRow[part][k] ?? 0)).join(" · ");
+      setText(said, sums[k] ? text : "0");
+      setAttr(row, "title", PARTS.map((part) => `${pair.title(part)}: ${integer(perRow[part][k] ?? 0)}`).join("\n"));
+    });
+  };
+
   store.watch(["part", "read_only", "status"], () => {
     const { count, perRow } = pair.counts();
     const blocked = session.blocked();
@@ -59,27 +80,6 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
     measure.disabled = blocked !== null || !union || store.get("status")?.state === "working";
     setAttr(measure, "title", blocked ?? "ablate each part over the scenes of both studies, beside as many random neurons of the same layers");
   });
-
-  let built: { row: HTMLElement; bars: Record<Part, HTMLElement>; said: HTMLElement }[] = [];
-  const paintLayers = (perRow: Record<Part, Int32Array>): void => {
-    const rows = store.get("rows") ?? [];
-    if (built.length !== rows.length) {
-      built = rows.map((_, k) => {
-        const bars = { a: h("i", { class: "a" }), shared: h("i", { class: "shared" }), b: h("i", { class: "b" }) };
-        const said = h("span", { class: "num" });
-        return { bars, said, row: h("div", { role: "listitem" }, h("span", { class: "note" }, session.rowName(k)), h("span", { class: "stack" }, ...Object.values(bars)), said) };
-      });
-      fill(layers, ...built.map((one) => one.row));
-    }
-    const sums = rows.map((_, k) => PARTS.reduce((sum, part) => sum + (perRow[part][k] ?? 0), 0));
-    const most = Math.max(1, ...sums);
-    built.forEach(({ bars, said, row }, k) => {
-      for (const part of PARTS) bars[part].style.width = `${((perRow[part][k] ?? 0) / most) * 100}%`;
-      const text = PARTS.map((part) => integer(perRow[part][k] ?? 0)).join(" · ");
-      setText(said, sums[k] ? text : "0");
-      setAttr(row, "title", PARTS.map((part) => `${pair.title(part)}: ${integer(perRow[part][k] ?? 0)}`).join("\n"));
-    });
-  };
 
   store.watch(["ablation", "read_only"], () => {
     const state = store.get("ablation");

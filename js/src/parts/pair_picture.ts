@@ -5,17 +5,12 @@ import { DIVERGING, gradient, lut } from "../core/colormap";
 import { h, setAttr, setText } from "../core/dom";
 import { plural, short } from "../core/format";
 import { meanMap, neuronMap, range, shade, upsample } from "../core/heat";
-import type { Pair } from "../core/pair";
-import type { Side } from "../core/pair_traits";
+import type { Pair, PairHeat } from "../core/pair";
+import { SIDES, type Side } from "../core/pair_traits";
 import { decodePicture } from "../core/pictures";
 import { fit } from "../core/theme";
 
 const SIZE = 176;
-
-interface Heat {
-  map: Float32Array;
-  what: string;
-}
 
 export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): void {
   const { session } = pair;
@@ -34,7 +29,7 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
 
   const chosen = (): number => store.get("selected") ?? -1;
   const key = (): string => `${pair.part()} ${chosen()} ${Boolean(store.get("signed"))} ${store.get("scene") ?? 0} ${pair.key()}`;
-  const heat = (): Heat | null => {
+  const heat = (): PairHeat | null => {
     if (!side.grid().rows) return null;
     const [maps, sign] = [side.maps(), Boolean(store.get("signed"))];
     if (chosen() >= 0) {
@@ -51,6 +46,13 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
   };
   const why = (): string => side.grid().reason || (chosen() < 0 && !pair.counts().count[pair.part()] ? "this part is empty" : "map not loaded");
 
+  pair.heats[which] = heat;
+
+  /** The range of both pictures: one colour means the same on either. */
+  const scale = (): [number, number] => {
+    const ranges = SIDES.map((one) => pair.heats[one]?.()).flatMap((one) => (one ? [range(one.map)] : []));
+    return [Math.min(...ranges.map(([from]) => from)), Math.max(...ranges.map(([, to]) => to))];
+  };
   const small = document.createElement("canvas");
   const paint = (): void => {
     const { width } = side.size(stage);
@@ -65,7 +67,7 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     if (bitmap) ctx.drawImage(bitmap, 0, 0, width, height);
     const shown = heat();
     const { rows, cols, extent, approximate } = side.grid();
-    const [lowest, highest] = shown ? range(shown.map) : [0, 0];
+    const [lowest, highest] = shown ? scale() : [0, 0];
     const both = shown !== null && lowest < 0 && (Boolean(store.get("signed")) || -lowest > 0.25 * highest);
     const edge = Math.max(-lowest, highest);
     const [from, to] = both ? [-edge, edge] : [lowest, highest];
@@ -87,11 +89,11 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     setText(low, shown ? short(from) : "");
     setText(high, shown ? short(to) : "");
     const said = shown ? `${shown.what}${approximate ? " · approximate places" : ""}` : why();
-    setText(note, shown ? `activation${store.get("signed") ? " × sign" : ""} · ${said}` : said);
+    setText(note, shown ? `activation${store.get("signed") ? " × sign" : ""}, one scale for both pictures · ${said}` : said);
     setText(hover, shown && cell >= 0 ? `patch ${Math.floor(cell / cols) + 1}, ${(cell % cols) + 1} · ${short(shown.map[cell])}` : "");
     let peak = 0;
     if (shown) for (let k = 1; k < shown.map.length; k++) if (shown.map[k] > shown.map[peak]) peak = k;
-    setAttr(canvas, "aria-label", `${store.get("scenes")?.[store.get("scene") ?? 0]?.name ?? "picture"}: ${said}${shown ? `; largest, ${short(highest)}, at patch row ${Math.floor(peak / cols) + 1}, column ${(peak % cols) + 1}` : ""}`);
+    setAttr(canvas, "aria-label", `${store.get("scenes")?.[store.get("scene") ?? 0]?.name ?? "picture"}: ${said}${shown ? `; largest, ${short(shown.map[peak])}, at patch row ${Math.floor(peak / cols) + 1}, column ${(peak % cols) + 1}` : ""}`);
   };
   canvas.addEventListener("pointermove", (event) => {
     const { rows, cols, extent: [x0, y0, x1, y1] } = side.grid();
@@ -137,6 +139,8 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     store.touch("view");
   };
   session.off.signal.addEventListener("abort", () => clearTimeout(timer));
+  const other = pair.side(which === "a" ? "b" : "a");
+  other.store.watch(["maps", "grid"], () => store.touch("view"));
   session.store.watch(["part", "view"], () => {
     want();
     paint();

@@ -19,7 +19,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
   const note = h("span", { class: "note" });
   const head = (key: PairKey | "words", label: () => string, title: string): { el: HTMLElement; key: string; say: () => void } => {
     const text = h("span");
-    const el = h("span", { role: "columnheader", class: key.includes("_") ? "num" : null }, key === "words" ? text
+    const el = h("span", { role: "columnheader", class: key.includes("_") ? "num" : null, title: key === "words" ? title : null }, key === "words" ? text
       : h("button", { type: "button", title, onclick: () => sort(key) }, text));
     return { el, key, say: () => setText(text, label()) };
   };
@@ -30,7 +30,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     head("a_gradcam", () => `G ${name(0)}`, "sort by the GradCAM score of the first concept"),
     head("b_difference", () => `D ${name(1)}`, "sort by the activation difference of the second concept"),
     head("b_gradcam", () => `G ${name(1)}`, "sort by the GradCAM score of the second concept"),
-    head("words", () => "writes", ""),
+    head("words", () => "writes", "the words at the end of its column to which it fires, for the concept for which it fires more"),
   ];
   const spacer = h("div");
   const scroll = h("div", { class: "scroll", tabindex: "0", role: "rowgroup", "aria-label": "neurons of this part; up and down choose one, Escape shows the whole part" }, spacer);
