@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._errors import MmknError
 from .geometry import Geometry, GeometryKind
+from .geometry_anyres import anyres
 from .geometry_families import FAMILIES, Refused, Scene
 from .geometry_frames import Origins, identity_origins, trace_origins
 from .geometry_panels import Panel, merge_tiles
@@ -47,6 +48,10 @@ def find_geometries(
         singles = [_alone(model, prepared, row, picture) for picture in pictures]
         alone = [int(image_mask(model, single.inputs).sum()) for single in singles]
         counts = split_by_picture(is_image, alone)
+    if counts is None and singles and n_tokens % len(singles) == 0:
+        overviews = [_overview(model, single, n_tokens // len(singles)) for single in singles]
+        if None not in overviews:
+            return tuple(one for one in overviews if one is not None)
     if counts is None:
         reason = f"which of {n_tokens} image tokens belong to which picture is not known"
         sizes = [n_tokens] + [0] * (len(pictures) - 1)
@@ -88,6 +93,19 @@ def _alone(model: MultimodalModel, prepared: Prepared, row: int, picture: Any) -
     if token and (more := text.count(token) - 1) > 0:
         text = text.replace(token, "", more)
     return prepare(model, picture, text)
+
+
+def _overview(model: MultimodalModel, single: Prepared, n_tokens: int) -> Geometry | None:
+    """Return the geometry of a picture that is seen whole, not in tiles, beside others.
+
+    LLaVA-OneVision cuts the picture of a prompt into tiles only where it is the only one.
+    """
+    origins = _origins(model, single, 0)
+    scene = Scene(model.hf, model.processor, dict(single.inputs), origins, n_tokens, views=1)
+    with suppress(Refused):
+        if (found := anyres(scene)) is not None:
+            return _assemble(scene, found, _size(single, 0))
+    return None
 
 
 def find_geometry(model: MultimodalModel, prepared: Prepared, row: int, n_tokens: int) -> Geometry:

@@ -52,6 +52,8 @@ class Scene:
         Number of learned queries to their cross-attention weights; runs the model once.
     row : int
         Which row of the batch.
+    views : int, optional
+        How many of the processed images are seen, from the first on; all by default.
     """
 
     hf: Any
@@ -61,6 +63,7 @@ class Scene:
     n_tokens: int
     attend: Callable[[int], list[NDArray[np.float64]]] | None = field(default=None, repr=False)
     row: int = 0
+    views: int | None = None
 
     @cached_property
     def single(self) -> dict[str, Any]:
@@ -80,7 +83,7 @@ class Scene:
 
     def frames(self, key: str = "pixel_values") -> list[Frame | None]:
         """Return the processed images under `key`, each with its map to the picture."""
-        return [] if self.origins is None else self.origins.frames(key)
+        return [] if self.origins is None else self.origins.frames(key)[: self.views]
 
     def patch_centres(self) -> list[NDArray[np.float64]]:
         """Return the centres (patch, 2) of pixels that the processor cut into patches."""

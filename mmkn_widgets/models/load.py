@@ -11,6 +11,7 @@ from .._errors import BadArgument, NotSupported, bad_argument
 from .families import reads_text_apart
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement
+from .processors import load_processor
 from .quiet import quiet_when_small
 from .sites import find_sites
 from .source import FOLDER, find_source, one_line, read_config
@@ -114,7 +115,7 @@ def load_model(
         )  # fmt: skip
         found_revision = str(getattr(hf.config, "_commit_hash", None) or revision or "")
         if processor is None:
-            processor = _load_processor(source, revision, trust_remote_code)
+            processor = load_processor(source, config, revision, trust_remote_code)
     hf.eval()
     hf.requires_grad_(False)
     return wrap(hf, processor, name=name, revision=found_revision, stack=stack, check=check)
@@ -215,23 +216,3 @@ def _auto_class(config: Any, name: str, trust: bool) -> Any:
         f"model: {name} is a {kind} model, which reads no pictures; expected a model of the "
         "image-text-to-text kind, such as LLaVA, BLIP-2, Qwen-VL or PaliGemma"
     )
-
-
-def _load_processor(source: str, revision: str | None, trust: bool) -> Any:
-    """Return the processor that lies beside the weights, or None where there is none."""
-    from transformers import AutoProcessor
-
-    if Path(source).is_dir() and not any(
-        (Path(source) / file).is_file()
-        for file in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
-    ):
-        return None
-    try:
-        return AutoProcessor.from_pretrained(
-            source, revision=revision or "main", trust_remote_code=trust
-        )
-    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
-        raise BadArgument(
-            f"processor: the processor of {source} cannot be read ({one_line(error)}); pass "
-            "load_model(model object, processor) to go on without it"
-        ) from error

@@ -11,9 +11,10 @@ from PIL import Image
 __all__ = ["image_embeddings", "occlusion"]
 
 
-def image_embeddings(model: Any, picture: Image.Image) -> torch.Tensor:
+def image_embeddings(model: Any, picture: Any) -> torch.Tensor:
     """Return what enters the language model's first block at the image tokens, (token, hidden).
 
+    Of a list, which is one prompt's pictures, the tokens of all of them.
     For pictures turned into codes: what is rounded to codes, one vector a code.
     """
     seen: list[torch.Tensor] = []
@@ -31,7 +32,7 @@ def image_embeddings(model: Any, picture: Image.Image) -> torch.Tensor:
         if "VectorQuantizer" in type(module).__name__:
             handles.append(module.register_forward_pre_hook(before_rounding))
     try:
-        prepared = model.prepare(picture)
+        prepared = model.prepare(_row(picture))
         model.forward(prepared)
     finally:
         for handle in handles:
@@ -43,19 +44,39 @@ def image_embeddings(model: Any, picture: Image.Image) -> torch.Tensor:
         out[torch.from_numpy(placed)] = codes[0]
         return out
     hidden = seen[0]
-    hidden = hidden.reshape(-1, hidden.shape[-1]) if hidden.dim() == 3 else hidden[0, :, 0]
+    if hidden.dim() == 3:
+        hidden = hidden.reshape(-1, hidden.shape[-1])
+    else:  # several residual streams: the first
+        hidden = hidden[0, :, 0] if hidden.shape[1] == len(tokens) else hidden[0, 0]
     return hidden[tokens.image_positions].double()
 
 
-def occlusion(model: Any, picture: Image.Image, cells: int = 6) -> tuple[int, int]:
+def _row(picture: Any) -> Any:
+    return [picture] if isinstance(picture, list) else picture
+
+
+def occlusion(
+    model: Any, picture: Any, cells: int = 6, which: int | None = None
+) -> tuple[int, int]:
     """Return (marks that landed on a token whose box meets them, marks made).
 
     A mark inverts the inner two thirds of one token's box, a few tokens in turn. The token whose
     embedding changes most, as a share of how much it changes when the whole picture is inverted,
-    must be one whose box meets the mark.
+    must be one whose box meets the mark. Of a list, which is one prompt's pictures, picture number
+    `which` is marked, and the token must be one of that picture's.
     """
-    geometry = model.token_maps(model.prepare(picture))[0].geometry
-    boxes = geometry.boxes
+    tokens = model.token_maps(model.prepare(_row(picture)))[0]
+    geometry = tokens.geometries[which or 0]
+    boxes = np.concatenate([one.boxes for one in tokens.geometries])
+    nowhere = ~np.isfinite(boxes).all(axis=1)  # newlines, separators
+    boxes[tokens.picture[tokens.image_positions] != (which or 0)] = np.nan
+
+    def with_pixels(changed: np.ndarray) -> Any:
+        one = Image.fromarray(changed)
+        if which is None:
+            return one
+        return [*picture[:which], one, *picture[which + 1 :]]
+
     height, width = geometry.picture_size
     inside = np.flatnonzero(
         np.isfinite(boxes).all(axis=1)
@@ -68,8 +89,8 @@ def occlusion(model: Any, picture: Image.Image, cells: int = 6) -> tuple[int, in
         return 0, 0
     chosen = inside[np.linspace(0, len(inside) - 1, min(cells, len(inside))).astype(int)]
     plain = image_embeddings(model, picture)
-    pixels = np.asarray(picture)
-    whole = (image_embeddings(model, Image.fromarray(255 - pixels)) - plain).norm(dim=1)
+    pixels = np.asarray(picture if which is None else picture[which])
+    whole = (image_embeddings(model, with_pixels(255 - pixels)) - plain).norm(dim=1)
     agreeing = 0
     for token in chosen:
         x0, y0, x1, y1 = boxes[token]
@@ -78,9 +99,9 @@ def occlusion(model: Any, picture: Image.Image, cells: int = 6) -> tuple[int, in
         right, bottom = max(int(x1 - dx), left + 1), max(int(y1 - dy), top + 1)
         marked = pixels.copy()
         marked[top:bottom, left:right] = 255 - marked[top:bottom, left:right]
-        changed = (image_embeddings(model, Image.fromarray(marked)) - plain).norm(dim=1)
+        changed = (image_embeddings(model, with_pixels(marked)) - plain).norm(dim=1)
         share = changed / whole.clamp_min(float(whole.median()) * 1e-2 + 1e-12)
-        share[~np.isfinite(boxes).all(axis=1)] = 0.0
+        share[nowhere] = 0.0
         most = boxes[int(share.argmax())]
         meets = most[0] < right and most[2] > left and most[1] < bottom and most[3] > top
         agreeing += bool(meets and float(share.max()) > 0)

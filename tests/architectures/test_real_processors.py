@@ -1,0 +1,59 @@
+"""Families with transformers' own processors, loaded from a folder as it lies on the hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from occlusion import occlusion
+from real_processors import FAMILIES, write_folder
+from roundtrip import picture
+
+import mmkn_widgets as mmkn
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return mmkn.load_model(write_folder(request.param, tmp_path_factory.mktemp(request.param)))
+
+
+@pytest.fixture(scope="module")
+def two() -> list[Any]:
+    return [picture(), picture(1).resize((48, 80))]
+
+
+def test_the_prompt_is_answered_and_mapped(model: Any, two: list[Any]) -> None:
+    prepared = model.prepare(two[0])
+    tokens = model.token_maps(prepared)[0]
+    assert len(tokens) == prepared.n_tokens
+    assert {"image", "text"} <= set(tokens.role)
+    found = model.caption(two, max_new_tokens=3)
+    assert found == [model.caption(one, max_new_tokens=3) for one in two]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_marks_land_on_the_picture_they_are_made_on(model: Any, two: list[Any], which: int) -> None:
+    tokens = model.token_maps(model.prepare([two]))[0]
+    assert set(tokens.picture[tokens.image_positions]) == {0, 1}
+    assert [g.picture_size for g in tokens.geometries] == [(64, 96), (80, 48)]
+    if tokens.geometry.approximate or tokens.geometries[0].approximate:
+        painted = tokens.paint(np.ones(len(tokens)), picture=which)
+        assert np.allclose(painted[painted != 0], 1.0)
+        return
+    landed, made = occlusion(model, two, 8, which)
+    assert made > 0
+    assert landed >= 0.75 * made
+
+
+def test_two_pictures_are_captured_and_painted_apart(model: Any, two: list[Any]) -> None:
+    store = mmkn.capture(model, [two, [two[0]]], generate=True, max_new_tokens=2)
+    both = store.isel(image=0)
+    values = both.activation.sel(layer=1, neuron=3)
+    for which, one in enumerate(two):
+        painted = values.mmkn.patch_map(picture=which)
+        assert painted.shape == (one.height, one.width)
+        assert np.isfinite(painted.values).all()
+    roles = both.role.values
+    assert (both.picture.values[roles == "image"] >= 0).all()
+    assert (both.picture.values[roles != "image"] == -1).all()
