@@ -20,7 +20,6 @@ def folder(tmp_path: Path) -> Path:
     kind = transformers.models.qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil
     kind(patch_size=4).save_pretrained(tmp_path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(mmkn.pocket.path())
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|image_pad|>", "<|video_pad|>"]})
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_vl"}))
     return tmp_path
@@ -42,9 +41,9 @@ def test_without_torchvision_pictures_are_read(
     assert isinstance(processor, transformers.Qwen2VLProcessor)
     assert isinstance(processor.video_processor, NoClips)
     assert "video" not in json.dumps(processor.to_dict())
-    made = processor(images=[pictures[0]], text=["<|image_pad|> a car"], return_tensors="pt")
+    made = processor(images=[pictures[0]], text=["<image> a car"], return_tensors="pt")
     _, height, width = made["image_grid_thw"][0].tolist()
-    image = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    image = processor.tokenizer.convert_tokens_to_ids("<image>")
     assert int((made["input_ids"] == image).sum()) == height * width // 4
     with pytest.raises(BadArgument, match="without its part for clips"):
         processor.video_processor(videos=[])
