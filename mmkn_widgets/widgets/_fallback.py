@@ -4,16 +4,49 @@ from __future__ import annotations
 
 import base64
 import html
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-__all__ = ["fallback_html", "with_fallback"]
+__all__ = ["Account", "fallback_html", "with_fallback"]
 
 _SHOWN = 12
 
 
+class Account(NamedTuple):
+    """What a static view tells, as plain text and encoded pictures."""
+
+    head: str
+    pictures: list[tuple[str, bytes]]
+    lines: list[str]
+    columns: tuple[str, ...] = ()
+    table: Sequence[tuple[str, ...]] = ()
+
+
 def fallback_html(widget: Any) -> str:
     """Return a static HTML account of a widget; all text from data is escaped."""
+    own = getattr(widget, "_account", None)
+    made: Account = own() if callable(own) else _account_of(widget)
     parts = ['<div class="mmkn-static" style="font: 13px/1.5 system-ui, sans-serif">']
+    parts.append(f"<p><strong>{html.escape(made.head)}</strong></p>")
+    for name, data in made.pictures:
+        kind = "png" if data[:4] == b"\x89PNG" else "jpeg"
+        code = base64.b64encode(data).decode()
+        parts.append(
+            f'<img alt="{html.escape(name)}" style="width: 220px; margin-right: 8px" '
+            f'src="data:image/{kind};base64,{code}">'
+        )
+    parts += [f"<p>{html.escape(line)}</p>" for line in made.lines]
+    if made.table:
+        parts.append("<table>")
+        for tag, row in (("th", made.columns), *(("td", row) for row in made.table)):
+            cells = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+            parts.append(f"<tr>{cells}</tr>")
+        parts.append("</table>")
+    parts.append("<p><em>Static view. Run the cell for the live widget.</em></p></div>")
+    return "".join(parts)
+
+
+def _account_of(widget: Any) -> Account:
     concept = str(getattr(widget, "concept", ""))
     facts = getattr(widget, "facts", {}) or {}
     kept = getattr(widget, "kept", None)
@@ -22,30 +55,24 @@ def fallback_html(widget: Any) -> str:
         head += f" of “{concept}”"
     if facts:
         head += f" in {facts.get('model', '')}"
-    parts.append(f"<p><strong>{html.escape(head)}</strong></p>")
-    for name in ("picture", "inpainted"):
-        data = getattr(widget, name, b"")
-        if data:
-            kind = "png" if data[:4] == b"\x89PNG" else "jpeg"
-            code = base64.b64encode(data).decode()
-            parts.append(
-                f'<img alt="{name}" style="width: 220px; margin-right: 8px" '
-                f'src="data:image/{kind};base64,{code}">'
-            )
-    for label, name in (("before", "caption_before"), ("after", "caption_after")):
-        if text := getattr(widget, name, ""):
-            parts.append(f"<p>{label}: {html.escape(str(text))}</p>")
-    if kept is not None and len(kept):
-        parts.append("<table><tr><th>neuron</th><th>difference</th><th>GradCAM</th></tr>")
-        d, g = widget._d.ravel(), widget._g.ravel()
-        for flat in kept[:_SHOWN]:
-            place = "·".join(str(part) for part in widget._place(int(flat)))
-            parts.append(
-                f"<tr><td>L{html.escape(place)}</td><td>{d[flat]:.3g}</td><td>{g[flat]:.3g}</td></tr>"
-            )
-        parts.append("</table>")
-    parts.append("<p><em>Static view. Run the cell for the live widget.</em></p></div>")
-    return "".join(parts)
+    pictures = [(n, data) for n in ("picture", "inpainted") if (data := getattr(widget, n, b""))]
+    if pictures and kept is not None and pictures[0][0] == "picture":
+        from ._static_picture import with_map
+
+        if covered := with_map(widget, kept):
+            pictures[0] = ("picture with the mean map of the kept neurons", covered)
+    said = (("before", "caption_before"), ("after", "caption_after"))
+    lines = [f"{label}: {text}" for label, name in said if (text := getattr(widget, name, ""))]
+    if kept is None or not len(kept):
+        return Account(head, pictures, lines)
+    d, g = widget._d.ravel(), widget._g.ravel()
+    table = [
+        ("L" + "·".join(map(str, widget._place(int(i)))), f"{d[i]:.3g}", f"{g[i]:.3g}")
+        for i in kept[:_SHOWN]
+    ]
+    labels = getattr(widget, "labels", {})
+    names = (labels.get("short_difference", "difference"), labels.get("short_gradcam", "GradCAM"))
+    return Account(head, pictures, lines, ("neuron", *map(str, names)), table)
 
 
 def with_fallback(widget: Any, made: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from .._errors import bad_argument
 from ._choice import kept_ids, quantile
 from ._explorer_code import setup_code
+from ._fallback import Account
 from ._pair_traits import PARTS, SIDES, PairTraits
 
 if TYPE_CHECKING:
@@ -117,6 +118,35 @@ class PairParts(PairTraits):
         }
         values = None if score is None else score.ravel()[ids]
         return NeuronSet(place[:, 0], ids % width, place[:, 1], values, provenance=made)
+
+    def _account(self) -> Account:
+        """Return what the static view says."""
+        from ._static_picture import with_map
+
+        sets = {part: self.ids_of(part) for part in PARTS}
+        names = {"a": f"own of {self.a_concept}", "shared": "shared"}
+        names["b"] = f"own of {self.b_concept}"
+        pictures, lines = [], [f"{names[p]}: {len(ids)} neurons" for p, ids in sets.items()]
+        for side in SIDES:
+            word = getattr(self, f"{side}_concept")
+            kept = self.kept_of(side)
+            picture = with_map(self, kept, f"{side}_") or getattr(self, f"{side}_picture")
+            pictures.append((f"picture with {word}", picture))
+            for label in ("before", "after", "random"):
+                if said := getattr(self, f"{side}_caption_{label}"):
+                    lines.append(f"{word}, {label}: {said}")
+        table = []
+        for part, ids in sets.items():
+            for i in ids[:4]:
+                layer, expert = self.rows[int(i) // self.shape[1]]
+                place = (
+                    (layer, i % self.shape[1]) if expert < 0 else (layer, expert, i % self.shape[1])
+                )
+                scores = [f"{values.ravel()[i]:.3g}" for s in SIDES for values in self._scores[s]]
+                table.append((names[part], "L" + "·".join(map(str, place)), *scores))
+        axes = [f"{n} {getattr(self, f'{s}_concept')}" for s in SIDES for n in ("D", "GradCAM")]
+        head = f"{self.a_concept} and {self.b_concept} in {self.facts.get('model', '')}"
+        return Account(head, pictures, lines, ("part", "neuron", *axes), table)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return every neuron of either concept: part, place, both scores of both concepts."""

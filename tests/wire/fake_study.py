@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,6 +43,14 @@ class FakeStack:
         self.active = ()
         self._tell("clear")
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        was, self.active = self.active, ()
+        try:
+            yield
+        finally:
+            self.active = was
+
     def observe(self, callback: Any) -> Any:
         self.observers.append(callback)
         return lambda: callback in self.observers and self.observers.remove(callback)
@@ -50,23 +60,46 @@ class FakeStack:
             callback(SimpleNamespace(action=action))
 
 
+class FakeAblation(SimpleNamespace):
+    """What `FakeModel.ablate` makes; as a context it is active inside, quietly."""
+
+    def __enter__(self) -> FakeAblation:
+        self.stack.active = (*self.stack.active, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.active = tuple(other for other in self.stack.active if other is not self)
+
+
 class FakeModel:
     """Writes the concept's word unless at least `enough` neurons are off."""
 
     def __init__(self, layers: int, neurons: int, word: str, enough: int = 5) -> None:
         self.name = "fake-llava"
-        self.sites = [SimpleNamespace(layer=k, expert=-1) for k in range(layers)]
+        self.sites = [
+            SimpleNamespace(layer=k, expert=-1, row=k, width=neurons) for k in range(layers)
+        ]
         self.n_layers, self.n_neurons, self.device = layers, neurons, "cpu"
         self.worker = Worker("fake")
         self.interventions = FakeStack()
         self.tokenizer = SimpleNamespace(tokenize=lambda text: [text])
         self.word, self.enough = word, enough
 
-    def ablate(self, mask: np.ndarray, mode: str = "zero", **options: Any) -> Any:
+    def site(self, layer: int, expert: int = -1) -> Any:
+        return self.sites[layer]
+
+    def ablate(self, neurons: Any, mode: str = "zero", **options: Any) -> FakeAblation:
+        mask = neurons if isinstance(neurons, np.ndarray) else neurons.mask(self)
         assert mask.dtype == bool
         assert mask.shape == (self.n_layers, self.n_neurons)
-        return SimpleNamespace(
-            name=options["name"], kind="ablation", n_neurons=int(mask.sum()), mask=mask, mode=mode
+        name = options.get("name", "ablation")
+        return FakeAblation(
+            stack=self.interventions,
+            name=name,
+            kind="ablation",
+            n_neurons=int(mask.sum()),
+            mask=mask,
+            mode=mode,
         )
 
     def caption(

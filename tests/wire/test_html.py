@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 from fake_study import FakeStudy
+from PIL import Image
 
-from mmkn_widgets.widgets import Explorer
+from mmkn_widgets.widgets import Explorer, PatchHeatmap
 from mmkn_widgets.widgets._html import offline_page
 
 
@@ -61,3 +63,19 @@ def test_nothing_from_data_is_html(tmp_path: Path) -> None:
     assert "<img src=x" not in data["text/html"]
     assert "application/vnd.jupyter.widget-view+json" in data
     made.close()
+
+
+def test_the_static_picture_wears_the_mean_map_of_the_kept() -> None:
+    maps = np.zeros((2, 4, 4), np.float32)
+    maps[:, 1, 2] = (2.0, 4.0)
+    heat = PatchHeatmap(Image.new("RGB", (40, 40)), maps)
+    data = heat._repr_mimebundle_()[0]["text/html"]
+    ((alt, code),) = re.findall(r'alt="([^"]+)"[^>]*base64,([^"]+)"', data)
+    assert alt == "picture with the mean map of the kept neurons"
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(code))).convert("RGB"), float)
+    side = len(shown) // 4
+    hot = shown[side + side // 2, 2 * side + side // 2]
+    np.testing.assert_allclose(hot, 0.6 * np.array([0xFC, 0xFF, 0xA4]), atol=8)
+    assert shown[-1, 0].max() < 8
+    heat.threshold_d = 99.0
+    assert 'alt="picture"' in heat._repr_mimebundle_()[0]["text/html"]
