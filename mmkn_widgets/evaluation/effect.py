@@ -14,6 +14,7 @@ from .captioning import Captioner
 from .coco_words import coco_vocabulary
 from .compare import METRICS, defined, intervals, text_metrics
 from .concept import identical, retention, substitution, suppression
+from .effect_text import describe_effect
 from .naming import as_vocabulary, names
 from .statistics import random_control
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Effect", "measure_effect"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Effect:
     """What happens to captions when neurons are switched off; undefined figures are None.
 
@@ -65,9 +66,12 @@ class Effect:
     rougeL: dict[str, dict[str, float | None]] = field(default_factory=dict)  # noqa: N815
     bertscore: dict[str, Any] = field(default_factory=dict)
     ci: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
-    captions_before: tuple[str, ...] = field(default=(), repr=False)
-    captions_after: tuple[str, ...] = field(default=(), repr=False)
-    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    captions_before: tuple[str, ...] = ()
+    captions_after: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return describe_effect(self)
 
     def to_dict(self, *, captions: bool = False) -> dict[str, Any]:
         """Return everything as JSON knows it; captions only when asked for."""
