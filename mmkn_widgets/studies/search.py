@@ -33,7 +33,7 @@ _KEPT = (10, 20, 40, 60, 90, 130)
 _BATCH = 96
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ThresholdSearch:
     """The measured points of a threshold search.
 
@@ -61,6 +61,17 @@ class ThresholdSearch:
     met: bool
     n_scenes: int
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        here = {name: float(self.points[name][self.best]) for name in ("suppression", "retention")}
+        asked = "kept" if self.met else "not met by any setting"
+        return (
+            f"<ThresholdSearch: threshold_d={self.threshold_d:.4g}, "
+            f"threshold_g={self.threshold_g:.4g} ({int(self.points['neurons'][self.best])} neurons: "
+            f"suppression {here['suppression']:.3f}, retention {here['retention']:.3f}); "
+            f"{self.points.sizes['setting']} settings on {self.n_scenes} scenes, "
+            f"retention >= {self.minimum_retention} {asked}>"
+        )
 
     @property
     def threshold_d(self) -> float:
