@@ -67,7 +67,8 @@ class ThresholdSearch:
         asked = "kept" if self.met else "not met by any setting"
         return (
             f"<ThresholdSearch: threshold_d={self.threshold_d:.4g}, "
-            f"threshold_g={self.threshold_g:.4g} ({int(self.points['neurons'][self.best])} neurons: "
+            f"threshold_g={self.threshold_g:.4g} "
+            f"({int(self.points['neurons'][self.best])} neurons: "
             f"suppression {here['suppression']:.3f}, retention {here['retention']:.3f}); "
             f"{self.points.sizes['setting']} settings on {self.n_scenes} scenes, "
             f"retention >= {self.minimum_retention} {asked}>"
