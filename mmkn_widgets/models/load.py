@@ -14,7 +14,7 @@ from .placement import best_device, choose_dtype, placement
 from .processors import load_processor
 from .quiet import quiet_when_small
 from .sites import find_sites
-from .source import FOLDER, find_source, one_line, read_config
+from .source import FOLDER, find_source, missing_package, one_line, read_config
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -174,6 +174,8 @@ def _load_weights(
         ) from error
     except torch.OutOfMemoryError:
         raise
+    except ImportError as error:
+        raise missing_package(name, error) from error
     except Exception as error:
         if any(sign in str(error) for sign in ("safetensors", "HeaderTooLarge", "header")):
             raise BadArgument(

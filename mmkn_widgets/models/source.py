@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from .._errors import BadArgument, NotSupported
 
-__all__ = ["FOLDER", "find_source", "one_line", "read_config"]
+__all__ = ["FOLDER", "find_source", "missing_package", "one_line", "read_config"]
 
 FOLDER = "config.json, weights (model.safetensors), and a tokenizer and processor beside them"
 
@@ -50,6 +51,18 @@ def one_line(error: BaseException, limit: int = 240) -> str:
     """Return an error's text on one line, shortened."""
     text = " ".join(str(error).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def missing_package(name: str, error: ImportError) -> NotSupported:
+    """Return the error of a model that needs a package that is not here, such as timm."""
+    found = re.search(r"requires the (\S+) library", str(error)) or re.search(
+        r"[Nn]o module named '(\w+)", str(error)
+    )
+    if found is None:
+        return NotSupported(f"model: {name} cannot be built here: {one_line(error)}")
+    package = found[1].lower()
+    more = " (it brings torchvision; take the one that fits your torch)" * (package == "timm")
+    return NotSupported(f"model: {name} needs {package}; pip install {package}{more}")
 
 
 def read_config(source: str, name: str, revision: str | None, trust: bool) -> Any:
@@ -95,6 +108,8 @@ def _remote_code_error(name: str) -> NotSupported:
 
 
 def _config_error(error: Exception, name: str, trust: bool) -> Exception:
+    if isinstance(error, ImportError):
+        return missing_package(name, error)
     text = one_line(error)
     for kind, reason in _PINNED.items():
         if kind in text:

@@ -284,5 +284,7 @@ _SPECIAL: dict[str, Callable[[Any, int, int], Maker]] = {
     "udop": _plain(1),
     "unlimited_ocr": lambda hf, patch, image: _plain(1)(hf, patch, 256),
     "pi0": _plain(2),
+    "fast_vlm": lambda hf, patch, image: _plain(1)(hf, patch, 128),
+    "gemma3n": lambda hf, patch, image: _plain(1)(hf, patch, 256),
     "kosmos-2": _plain(1),
 }

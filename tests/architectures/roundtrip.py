@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -9,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from checks import captured_equal, gradient_agrees, restored, silenced
 from occlusion import occlusion
 from PIL import Image
 from pixels import pixel_maker
 from prompts import Reader
-from tiny_models import NOT_BUILT, tiny_model
+from safetensors.torch import save_file
+from special import TIMM
+from tiny_models import tiny_model, without_timm
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets._errors import BadArgument, NotSupported
 
 __all__ = ["Result", "examine"]
 
@@ -28,6 +32,7 @@ class Result:
 
     architecture: str
     pictures: str = ""
+    needs: str = ""
     sites: int = 0
     routed: int = 0
     refused: list[str] = field(default_factory=list)
@@ -83,11 +88,24 @@ def load(architecture: str) -> tuple[Any, str, str]:
     return mmkn.load_model(loaded.hf, reader), how, problem
 
 
+def refusal(architecture: str) -> str:
+    """Return what `load_model` says of a folder whose vision tower needs timm, without timm."""
+    with tempfile.TemporaryDirectory() as folder:
+        described = {"model_type": architecture, "vision_config": {"model_type": "timm_wrapper"}}
+        (Path(folder) / "config.json").write_text(json.dumps(described))
+        save_file({"a": torch.zeros(1)}, Path(folder) / "model.safetensors", {"format": "pt"})
+        try:
+            mmkn.load_model(folder)
+        except (BadArgument, NotSupported) as error:
+            return str(error).replace(folder, "its folder")
+    return ""
+
+
 def examine(architecture: str) -> Result:
     """Run the round trip on one architecture."""
-    result = Result(architecture)
-    if architecture in NOT_BUILT:
-        result.reason = result.paint_reason = NOT_BUILT[architecture]
+    result = Result(architecture, needs="timm" if architecture in TIMM else "")
+    if without_timm(architecture):
+        result.reason = result.paint_reason = refusal(architecture)
         return result
     try:
         model, result.pictures, result.reason = load(architecture)

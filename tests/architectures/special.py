@@ -168,12 +168,35 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "llava": {"image_token_index": 150},
 }
 
-#: architectures that cannot be built here, and why
-NOT_BUILT: dict[str, str] = {
-    "evolla": "transformers' Auto class refuses its configuration (a protein model, no pictures)",
-    "fast_vlm": "its vision tower needs timm, which needs torchvision",
-    "gemma3n": "its vision tower needs timm, which needs torchvision",
-    "perception_lm": "its vision tower needs timm, which needs torchvision",
+SETTINGS |= {  # towers of timm, its small ones
+    "fast_vlm": {
+        "vision_config.architecture": "fastvit_t8",
+        "vision_config.hidden_size": 768,
+    },
+    "gemma3n": {
+        "vision_config.model_args": {"channel_multiplier": 0.1},
+        "vision_config.hidden_size": 2048,
+        "text_config.num_kv_shared_layers": 0,
+        "text_config.vocab_size_per_layer_input": 200,
+    },
+    "perception_lm": {
+        "vision_config.architecture": "vit_pe_core_tiny_patch16_384",
+        "vision_config.hidden_size": HIDDEN,
+        "vision_config.model_args": {
+            "embed_dim": HIDDEN,
+            "depth": 2,
+            "num_heads": 4,
+            "img_size": [64, 64],
+            "ref_feat_shape": [4, 4],
+            "global_pool": "",
+            "use_post_transformer_norm": False,
+            "init_values": 0.1,
+        },
+    },
 }
 
-__all__ = ["NOT_BUILT", "SETTINGS"]
+#: architectures whose vision tower is timm's; timm is no dependency of the tests: it asks for
+#: torchvision, whose builds fit one build of torch each
+TIMM = ("fast_vlm", "gemma3n", "perception_lm")
+
+__all__ = ["SETTINGS", "TIMM"]

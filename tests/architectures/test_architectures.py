@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from roundtrip import examine
 from table import markdown
-from tiny_models import ARCHITECTURES
+from tiny_models import ARCHITECTURES, without_timm
 
 WRITTEN: dict[str, dict[str, Any]] = {
     row["architecture"]: row
@@ -25,6 +25,9 @@ WRITTEN: dict[str, dict[str, Any]] = {
 def test_does_what_the_table_says(architecture: str) -> None:
     written = WRITTEN[architecture]
     found = examine(architecture).to_dict()
+    if without_timm(architecture):
+        assert found["reason"].startswith("model: its folder needs timm; pip install timm")
+        return
     assert found["works"] >= written["works"], found["reason"] or found["checks"]
     assert found["paints"] >= written["paints"], found["paint_reason"]
     assert found["generates"] >= written["generates"], found["refused"]

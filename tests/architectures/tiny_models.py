@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from typing import Any
 
 import torch
-from special import NOT_BUILT, SETTINGS
+import transformers
+from special import SETTINGS, TIMM
 from tiny import FIRST_SPECIAL, IMAGE, LAYERS, tiny_dict
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
@@ -20,10 +22,15 @@ _TOWER = re.compile(r"vision_(tower|model)|visual\.")
 _MIXED = re.compile(r"vision_tower\..*post_(attention|feedforward)_layernorm\.weight$")
 _CODES = re.compile(r"vq_?model\.")
 
-__all__ = ["ARCHITECTURES", "NOT_BUILT", "tiny_config", "tiny_model"]
+__all__ = ["ARCHITECTURES", "tiny_config", "tiny_model", "without_timm"]
 
 #: every architecture of transformers' image-text-to-text mapping
 ARCHITECTURES: tuple[str, ...] = tuple(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+
+
+def without_timm(architecture: str) -> bool:
+    """Return whether an architecture cannot be built because timm is not here."""
+    return architecture in TIMM and importlib.util.find_spec("timm") is None
 
 
 def tiny_config(architecture: str) -> Any:
@@ -73,7 +80,12 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
     Biases are made non-zero, so that what a bias writes can be told from nothing.
     """
     torch.manual_seed(seed)
-    model = AutoModelForImageTextToText.from_config(tiny_config(architecture))
+    config = tiny_config(architecture)
+    if type(config) in AutoModelForImageTextToText._model_mapping:
+        model = AutoModelForImageTextToText.from_config(config)
+    else:  # evolla, whose name is in the mapping's table and whose config is not
+        name = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[architecture]
+        model = getattr(transformers, name)(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not parameter.is_floating_point():
@@ -93,6 +105,10 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
                 parameter.normal_(0, 0.02)
             elif _CODES.search(name) and re.search(r"attn.*(proj_out|out_proj)|block.*conv2", name):
                 parameter.mul_(1e-3)
+            elif "timm_model.blocks.3." in name:  # the coarser of two scales: four tokens share it
+                parameter.mul_(1e-3)
+            elif "timm_model" in name and parameter.dim() == 4:
+                parameter.normal_(0, (1e-3 if "attn" in name else 1.0) * parameter.shape[1] ** -0.5)
             elif _CODES.search(name) and parameter.dim() >= 2:
                 parameter.normal_(0, 1.0 if "quantize" in name else parameter[0].numel() ** -0.5)
         _keep_places(model)
@@ -100,22 +116,29 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
 
 
 def _keep_places(model: nn.Module) -> None:
-    """Let 3 x 3 kernels see one pixel most: a stack of wide ones would smear a mark over tokens.
+    """Let wide kernels see one pixel most: a stack of them would smear a mark over the tokens.
 
-    Kernels of stride 2 that are padded behind alone would always take the last pixel of a cell; all
-    but the last of them look at the first one instead, so that a code's pixel lies in the middle.
+    Kernels of stride 2 would always take a corner pixel of a cell: the last one of a stack takes
+    that in the middle instead.
     """
-    convolutions = [
+    kinds = (nn.Conv2d, nn.Conv3d)
+    named = [(n, m) for n, m in model.named_modules() if isinstance(m, kinds)]
+    timm = any("timm_model" in name for name, _ in named)
+    wide = [
         module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Conv3d)
-        and module.weight.shape[-1] == 3
-        and "high_res" not in name
+        for name, module in named
+        if module.weight.shape[-1] == 3 or ("timm_model" in name and module.weight.shape[-1] > 1)
+        if "high_res" not in name
     ]
-    halving = [m for m in convolutions if m.stride[-1] == 2 and m.padding[-1] == 0]
-    for module in convolutions:
+    halving = [m for m in wide if m.stride[-1] == 2 and (m.padding[-1] == 0 or timm)]
+    halving = [m for n, m in named if m in halving and "attn" not in n]
+    for module in wide:
         weight = module.weight
-        centre = weight[..., 1, 1].clone()
-        weight.mul_(0.05 if halving else 0.2)
-        place = 0 if module in halving[:-1] else 1
-        weight[..., place, place] = centre
+        middle = weight.shape[-1] // 2
+        kept = weight[..., middle, middle].clone()
+        weight.mul_(0.01 if timm else 0.05 if halving else 0.2)
+        if halving and module.padding[-1] == 0 and module in halving[:-1]:
+            middle = (weight.shape[-1] - 2) // 2  # padded more behind than in front
+        if timm and module in halving[-2:]:
+            middle += 1
+        weight[..., middle, middle] = kept
