@@ -9,11 +9,12 @@ const source = join(here, "src", "widgets");
 const target = join(here, "..", "mmkn_widgets", "static");
 const LIMIT = 100 * 1024;
 
-/** Style sheets are text to esbuild: take the white space out of them here. */
+/** Style sheets are text to esbuild: nest the rules in their common ancestor and take the white space out of them here. */
 const styles = {
   name: "styles",
   setup({ onLoad }) {
-    const squeeze = (css) => css.replace(/\s*\n\s*/g, " ").replace(/ ?([{};,]) ?/g, "$1").replace(/: (?=[^;{}]*[;}])/g, ":").replace(/;}/g, "}");
+    const nested = (css) => `.mmkn {${css.replace(/\.mmkn (?=[^{}]*\{)/g, (_, at) => (css.startsWith("{", at + 6) ? "& " : "")).replace(/\.mmkn(?=[.[][^{}]*\{)/g, "&")}}`;
+    const squeeze = (text) => "`" + nested(text.slice(1, -1)).replace(/\s*\n\s*/g, " ").replace(/ ?([{};,]) ?/g, "$1").replace(/: (?=[^;{}]*[;}])/g, ":").replace(/;}/g, "}") + "`";
     onLoad({ filter: /\.ts$/ }, ({ path }) => {
       const text = readFileSync(path, "utf8");
       if (!/^\.mmkn /m.test(text)) return undefined;

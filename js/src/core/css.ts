@@ -40,7 +40,11 @@ const BASE = `
 .mmkn h3 { all: unset; display: block; font-weight: 600; }
 .mmkn .head { display: flex; gap: 8px; align-items: baseline; min-width: 0; min-height: 20px; }
 .mmkn .head > h3 { flex: none; white-space: nowrap; }
-.mmkn .head > .note { flex: 0 1 auto; min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.mmkn .head > .note { flex: 1 1 0; min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.mmkn .hold { display: block; min-width: 0; }
+.mmkn .head > .hold { flex: 1 1 0; align-self: center; }
+.mmkn .steady { display: block; contain: strict; height: 18px; line-height: 18px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.mmkn .head > :is(.note, .hold) ~ .grow { display: none; }
 .mmkn .head > :not(h3, .note) { flex-shrink: 0; }
 .mmkn .head > .grow { flex-shrink: 1; }
 .mmkn .head:has(> .segments, > input, > .btn) { align-items: center; min-height: 28px; }
@@ -72,7 +76,7 @@ const BASE = `
 .mmkn label { display: inline-flex; gap: 6px; align-items: center; }
 .mmkn input[type="checkbox"] { accent-color: var(--accent); width: 14px; height: 14px; margin: 0; }
 .mmkn input[type="range"] { appearance: none; -webkit-appearance: none; background: none; height: 20px; margin: 0; min-width: 60px;
-  flex: 1 1 90px; cursor: pointer; --fill: 50%; }
+  flex: 1 1 90px; cursor: pointer; --fill: 50%; contain: layout size; }
 .mmkn input[type="range"]::-webkit-slider-runnable-track { height: 4px; border-radius: 2px;
   background: linear-gradient(to right, var(--accent) var(--fill), var(--line) var(--fill)); }
 .mmkn input[type="range"]::-moz-range-track { height: 4px; border-radius: 2px;
@@ -117,9 +121,10 @@ const PARTS = `
 .mmkn .shares .num { text-align: right; }
 .mmkn .shares .bar { height: 8px; min-width: 40px; }
 .mmkn .shares i.less { background: var(--gone); }
-.mmkn .legend { display: grid; grid-template-columns: auto minmax(40px, 1fr) auto minmax(0, max-content); gap: 6px; align-items: center; font-size: 12px;
+.mmkn .legend { display: grid; grid-template-columns: 42px minmax(40px, 1fr) 42px minmax(0, max-content); gap: 6px; align-items: center; font-size: 12px;
   color: var(--soft); }
 .mmkn .legend i { height: 8px; border-radius: 4px; }
+.mmkn .legend > :first-child { text-align: right; }
 .mmkn .legend > :last-child { min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .mmkn .stage .hover { pointer-events: none; opacity: .92; }
 .mmkn .stage .hover.up { inset: 8px 8px auto; }
@@ -127,9 +132,9 @@ const PARTS = `
 .mmkn .plane { position: relative; }
 .mmkn .plane canvas { display: block; width: 100%; border-radius: 4px; touch-action: none; cursor: crosshair; }
 .mmkn .plane .corner { position: absolute; width: 14px; height: 14px; margin: -7px 0 0 -7px; border-radius: 50%; background: var(--bg);
-  border: 2.5px solid var(--accent); cursor: move; touch-action: none; }
+  border: 2.5px solid var(--accent); cursor: move; touch-action: none; left: 0; top: 0; will-change: transform; }
 .mmkn .sliders { display: grid; grid-template-columns: auto minmax(40px, 1fr) 92px 66px; gap: 4px 10px; align-items: center; }
-.mmkn .sliders .note { white-space: nowrap; }
+
 .mmkn .sliders input[type="number"] { width: 92px; text-align: right; }
 .mmkn .layers { display: grid; gap: 2px; overflow: auto; max-height: 420px; flex: 1 1 auto; grid-auto-rows: minmax(22px, 34px); }
 .mmkn .layers.dense { gap: 0; grid-auto-rows: minmax(13px, 22px); }
@@ -140,7 +145,8 @@ const PARTS = `
 .mmkn .layers button:focus-visible { outline: 2px solid var(--accent); outline-offset: -1px; }
 .mmkn .layers button > span:first-child { text-align: right; color: var(--soft); }
 .mmkn .layers i.track { display: block; background: var(--track); height: min(64%, 16px); border-radius: 2px; overflow: hidden; }
-.mmkn .layers i.track > i { display: block; height: 100%; background: var(--accent); }
+.mmkn .layers i.track > i { display: block; height: 100%; background: var(--accent); transform-origin: left; transform: scaleX(0); }
+.mmkn .layers.dense .steady { height: 13px; line-height: 13px; }
 .mmkn .layers button[aria-pressed="false"] { opacity: .5; text-decoration: line-through; }
 .mmkn .table { position: relative; border: 0; min-height: 120px; flex: 1 1 auto; display: flex; flex-direction: column; }
 .mmkn .thead, .mmkn .trow { display: grid; grid-template-columns: 20px minmax(64px, 1.1fr) 50px 54px minmax(80px, 5fr); gap: 8px;
@@ -152,9 +158,10 @@ const PARTS = `
 .mmkn .thead [aria-sort="ascending"] button::after { content: " ↑"; } 
 .mmkn .thead [aria-sort="descending"] button::after { content: " ↓"; }
 .mmkn .thead .num, .mmkn .trow .num { text-align: right; }
-.mmkn .scroll { overflow-y: auto; overflow-x: hidden; flex: 1 1 300px; position: relative; overscroll-behavior: contain; }
+.mmkn .scroll { overflow-y: auto; overflow-x: hidden; position: absolute; inset: 0; contain: strict; overscroll-behavior: contain; }
+.mmkn .sheet { flex: 1 1 300px; position: relative; }
 .mmkn .scroll:focus-visible { outline-offset: -2px; }
-.mmkn .trow { position: absolute; left: 0; right: 0; height: 28px; border-bottom: 1px solid var(--line); cursor: default; }
+.mmkn .trow { contain: strict; position: absolute; top: 0; left: 0; right: 0; height: 28px; border-bottom: 1px solid var(--line); cursor: default; }
 .mmkn .trow[aria-selected="true"] { background: var(--tint); }
 .mmkn .trow.unchecked > :not(:first-child) { opacity: .5; }
 .mmkn .trow .words { overflow: hidden; white-space: nowrap; text-overflow: ellipsis; color: var(--soft); }
@@ -198,7 +205,7 @@ const PARTS = `
 .mmkn .strip button[aria-selected="true"] { box-shadow: 0 0 0 2px var(--accent); }
 .mmkn .strip button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .mmkn .strip .own button { width: auto; height: 44px; padding: 0 10px; border: 1px dashed var(--line-2); background: none; color: var(--soft);
-  display: grid; place-items: center; font-size: 12px; }
+  display: grid; place-items: center; font-size: 12px; white-space: nowrap; }
 .mmkn .strip .own button:disabled { opacity: .5; cursor: not-allowed; }
 .mmkn .strip .own button:hover:not(:disabled) { border-color: var(--accent); color: var(--accent); }
 .mmkn .strip .dot { position: absolute; right: 3px; top: 3px; width: 9px; height: 9px; border-radius: 50%; border: 1.5px solid var(--bg); background: var(--accent); }
@@ -246,12 +253,12 @@ const LAYOUT = `
 .mmkn .explorer > .a-act { grid-area: act; background: var(--bg-2); }
 .mmkn .a-top { padding: 9px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; gap: 8px 12px; }
 .mmkn .a-act { padding: 9px 14px; flex-direction: row; flex-wrap: wrap; align-items: center; }
-.mmkn .a-act .btn.primary { min-width: 172px; }
+.mmkn .btn.primary .steady { height: 20px; line-height: 20px; min-width: 158px; }
 .mmkn .lesson { display: none; margin: 0; color: var(--soft); font-size: 12.5px; }
 @container (min-width: 520px) {
   .mmkn .explorer { grid-template-columns: repeat(24, minmax(0, 1fr));
     grid-template-areas: ${areas("picture 12 without 12", "caption 24", "act 24", "plane 16 layers 8", "table 24", "neuron 24")}; }
-  .mmkn .explorer[data-preset="compact"] { grid-template-areas: ${areas("picture 11 caption 13", "act 24", "plane 24", "table 24")}; }
+  .mmkn .explorer[data-preset="compact"] { grid-template-areas: ${areas("picture 12 caption 12", "act 24", "plane 24", "table 24")}; }
 }
 @container (min-width: 940px) {
   .mmkn .explorer { grid-template-areas: ${areas("picture 7 without 7 caption 10", "act 24", "plane 10 layers 4 table 10", "neuron 24")}; }

@@ -39,16 +39,25 @@ export function fill(el: Element, ...children: Child[]): void {
   append(el, children);
 }
 
-/** Set the text only when it differs, so that screen readers and layout are left alone. */
+/** Set the text only when it differs, so that screen readers and layout are left alone; a single text node is written anew. */
 export function setText(el: Element, value: string): void {
-  if (el.textContent !== value) el.textContent = value;
+  const only = el.firstChild;
+  if (only instanceof Text && !only.nextSibling) {
+    if (only.data !== value) only.data = value;
+  } else if (el.textContent !== value) el.textContent = value;
 }
 
 /** Set a line that may be cut short; the whole of it is its tooltip. */
 export function setLine(el: HTMLElement, value: string): void {
   if (el.textContent === value) return;
-  el.textContent = value;
+  setText(el, value);
   el.title = value;
+}
+
+/** A text of fixed size that is written in every frame of a drag: nothing around it is laid out again. */
+export function steady(el: HTMLElement): HTMLElement {
+  el.classList.add("steady");
+  return h("span", { class: "hold" }, el); // an item of a grid or flex box would take its container along
 }
 
 export function setAttr(el: Element, name: string, value: string | null): void {

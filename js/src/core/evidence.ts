@@ -40,12 +40,19 @@ export interface Kept {
   perRow: Int32Array;
 }
 
+interface Ranked {
+  g: Float32Array;
+  d: Float32Array;
+  row: Uint16Array;
+}
+
 export class Evidence {
   readonly size: number;
   private orderG: Uint32Array | undefined;
   private orderD: Uint32Array | undefined;
   private sortedD: Float32Array | undefined;
   private sortedG: Float32Array | undefined;
+  private inRank: Ranked | undefined;
 
   constructor(
     readonly difference: Float32Array,
@@ -56,32 +63,68 @@ export class Evidence {
     this.size = Math.min(difference.length, gradcam.length, rows * width);
   }
 
-  /** Count survivors: one pass over the arrays (about 1 ms for 32 x 11,008). */
+  /** Count survivors: one pass over those above the second threshold, in their order (well below 1 ms for 32 x 11,008). */
   count(thresholdD: number, thresholdG: number, off: ReadonlySet<number>, unchecked: ReadonlySet<number>): Kept {
     const td = Math.fround(thresholdD);
     const tg = Math.fround(thresholdG);
-    const { difference: d, gradcam: g, width } = this;
+    const { d, row } = this.ranked();
     const perRow = new Int32Array(this.rows);
+    for (let k = 0, n = this.above(tg); k < n; k++) perRow[row[k]] += +(d[k] > td);
+    for (const out of off) if (out < this.rows) perRow[out] = 0;
     let count = 0;
-    for (let row = 0, i = 0; row < this.rows; row++) {
-      const end = Math.min(i + width, this.size);
-      if (off.has(row)) {
-        i = end;
-        continue;
-      }
-      let here = 0;
-      for (; i < end; i++) here += +(g[i] > tg) & +(d[i] > td);
-      perRow[row] = here;
-      count += here;
-    }
+    for (const here of perRow) count += here;
     let checked = count;
     for (const i of unchecked) {
       if (i < this.size && this.passes(i, td, tg, off)) {
-        perRow[Math.floor(i / width)]--;
+        perRow[Math.floor(i / this.width)]--;
         checked--;
       }
     }
     return { count, checked, perRow };
+  }
+
+  /** The sum over the checked survivors of `values`, given in the order of the GradCAM score (`inOrder`). */
+  sum(values: Float32Array, thresholdD: number, thresholdG: number, off: ReadonlySet<number>): number {
+    const td = Math.fround(thresholdD);
+    const { d, row } = this.ranked();
+    const n = this.above(Math.fround(thresholdG));
+    let sum = 0;
+    if (off.size) for (let k = 0; k < n; k++) sum += d[k] > td && !off.has(row[k]) ? values[k] : 0;
+    else for (let k = 0; k < n; k++) sum += d[k] > td ? values[k] : 0;
+    return sum;
+  }
+
+  /** Values over (row, neuron) in the order of the GradCAM score, largest first. */
+  inOrder(values: Float32Array): Float32Array {
+    return Float32Array.from(this.order("gradcam"), (i) => values[i]);
+  }
+
+  /** How many GradCAM scores are above the threshold, and so come first in the order. */
+  private above(tg: number): number {
+    const { g } = this.ranked();
+    let low = 0;
+    let high = g.length;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (g[mid] > tg) low = mid + 1;
+      else high = mid;
+    }
+    return low;
+  }
+
+  /** Both scores and the row in the order of the GradCAM score: a drag reads them one after the other. */
+  private ranked(): Ranked {
+    if (this.inRank) return this.inRank;
+    const order = this.order("gradcam");
+    const n = order.length;
+    const made = { g: new Float32Array(n), d: new Float32Array(n), row: new Uint16Array(n) };
+    for (let k = 0; k < n; k++) {
+      const i = order[k];
+      made.g[k] = this.gradcam[i];
+      made.d[k] = i < this.size ? this.difference[i] : NaN;
+      made.row[k] = Math.floor(i / this.width);
+    }
+    return (this.inRank = made);
   }
 
   passes(i: number, td: number, tg: number, off: ReadonlySet<number>): boolean {

@@ -101,17 +101,17 @@ export interface Shading {
 }
 
 /** RGBA pixels of values between low and high. */
-export function shade(values: Float32Array, out: Uint8ClampedArray, how: Shading): void {
+export function shade(values: Float32Array, out: Uint8ClampedArray<ArrayBuffer>, how: Shading): void {
   const { table, low, floor } = how;
   const span = how.high - low || 1;
   const alpha = how.opacity * 255;
-  for (let i = 0; i < values.length; i++) {
-    const t = Math.min(Math.max((values[i] - low) / span, 0), 1);
-    const k = Math.round(t * 255) * 3;
-    const strength = how.diverging ? Math.abs(2 * t - 1) : t;
-    out[i * 4] = table[k];
-    out[i * 4 + 1] = table[k + 1];
-    out[i * 4 + 2] = table[k + 2];
-    out[i * 4 + 3] = alpha * (floor + (1 - floor) * strength);
+  const bytes = new Uint8ClampedArray(1024);
+  for (let t = 0; t < 256; t++) {
+    const strength = how.diverging ? Math.abs((2 * t) / 255 - 1) : t / 255;
+    bytes.set([table[t * 3], table[t * 3 + 1], table[t * 3 + 2], alpha * (floor + (1 - floor) * strength)], t * 4);
   }
+  const pixels = new Uint32Array(bytes.buffer);
+  const into = new Uint32Array(out.buffer, out.byteOffset, values.length);
+  const scale = 255 / span;
+  for (let i = 0; i < values.length; i++) into[i] = pixels[Math.min(Math.max(Math.round((values[i] - low) * scale), 0), 255)];
 }

@@ -43,6 +43,7 @@ export class Session {
   readonly thresholds: () => readonly [number, number];
   readonly kept: () => Kept;
   readonly predicted: () => number | null;
+  private readonly sumsInOrder: () => Float32Array;
   readonly maps: () => Maps;
   readonly wordIndex: () => Map<number, string[]>;
   /** the theme's colours, resolved for canvases */
@@ -76,6 +77,7 @@ export class Session {
       return this.evidence().count(td, tg, this.rowsOff(), this.unchecked());
     });
     this.predicted = derive(s, [...sets, "gradient_sum", "ablate_mode", "ablate_scale"], () => this.predictChange());
+    this.sumsInOrder = derive(s, ["gradient_sum", "difference", "gradcam", "shape"], () => this.evidence().inOrder(asFloat32(s.get("gradient_sum"))));
     this.maps = derive(s, ["map_ids", "maps", "map_scale", "map_offset", "map_sign", "grid"], () => {
       const ids = asInt32(s.get("map_ids"));
       const at = new Map<number, number>();
@@ -219,18 +221,9 @@ export class Session {
     const evidence = this.evidence();
     if (!sums.length || sums.length < evidence.size || (mode !== "zero" && mode !== "scale")) return null;
     const [td, tg] = this.thresholds();
-    const cutD = Math.fround(td);
-    const cutG = Math.fround(tg);
     const off = this.rowsOff();
-    const { difference: d, gradcam: g, width, rows } = evidence;
-    let sum = 0;
-    for (let row = 0; row < rows; row++) {
-      if (off.has(row)) continue;
-      for (let i = row * width, end = Math.min(i + width, evidence.size); i < end; i++) {
-        if (g[i] > cutG && d[i] > cutD) sum += sums[i];
-      }
-    }
-    for (const id of this.unchecked()) if (evidence.passes(id, cutD, cutG, off)) sum -= sums[id];
+    let sum = evidence.sum(this.sumsInOrder(), td, tg, off);
+    for (const id of this.unchecked()) if (evidence.passes(id, Math.fround(td), Math.fround(tg), off)) sum -= sums[id];
     return (mode === "scale" ? this.store.get("ablate_scale") - 1 : -1) * sum;
   }
 }

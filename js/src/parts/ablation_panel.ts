@@ -1,6 +1,6 @@
 // Ablate the kept set, restore, undo, redo; what is active is always visible.
 
-import { button, fill, h, setAttr, setText } from "../core/dom";
+import { button, fill, h, setAttr, setText, steady } from "../core/dom";
 import { change, plural } from "../core/format";
 import { rewriter, type Rewrite } from "../core/rewrite";
 import type { Session } from "../core/session";
@@ -20,12 +20,14 @@ const MODES: readonly (readonly [string, string])[] = [
 export function mountAblationPanel(session: Session, host: HTMLElement, options: AblationOptions = {}): void {
   const { store } = session;
   const run = options.rewrite ?? rewriter(session);
-  const ablate = button("Ablate", () => {
+  const label = h("span", {}, "Ablate");
+  const ablate = button("", () => {
     const ids = session.survivors();
     if (!ids.length) return;
     store.commit();
     run("ablate", { mode: store.get("ablate_mode"), scale: store.get("ablate_scale") }, [ids.slice().buffer as ArrayBuffer]);
   }, { class: "btn primary" });
+  ablate.append(steady(label));
   const mode = h("select", { "aria-label": "what ablation does" }, ...MODES.map(([value, title]) => h("option", { value, title }, value === "scale" ? "scaled by" : `to ${value.replace("from_", "")}`)));
   mode.addEventListener("change", () => store.commit({ ablate_mode: mode.value }));
   const scale = h("input", { type: "number", step: "0.1", "aria-label": "scale factor", style: { width: "70px" } });
@@ -41,7 +43,7 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
 
   store.watch(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off", "difference", "gradcam", "shape", "status", "read_only"], () => {
     const { checked } = session.kept();
-    setText(ablate, checked ? `Ablate ${plural(checked, "neuron")}` : "Ablate");
+    setText(label, checked ? `Ablate ${plural(checked, "neuron")}` : "Ablate");
     const blocked = session.blocked();
     ablate.disabled = blocked !== null || checked === 0;
     setAttr(ablate, "title", blocked ?? (checked ? "set these neurons for every view of this model; the caption is written again" : "no neuron is kept: lower a threshold"));
@@ -55,6 +57,10 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
   });
   const figure = (label: string, value: number, title: string): HTMLElement => h("span", { title }, `${label} `, h("b", {}, change(value)));
   const FIRST = "minus the sum of activation × gradient over the neurons and positions: what zeroing them should do, to first order";
+  // While nothing is changed this line is written in every frame of a drag: its size is fixed.
+  const lead = h("span", { class: "note" });
+  const value = h("b");
+  const line = h("div", { class: "steady" }, lead, h("span", { title: `${FIRST}; mean over the study's scenes` }, "predicted ", value));
   store.watch(["ablation", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off", "gradient_sum", "difference", "gradcam",
     "ablate_mode", "ablate_scale", "concept", "labels"], () => {
     const state = store.get("ablation");
@@ -71,7 +77,11 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
       parts.push(h("span", { class: "note", title: state.why }, `change of the ${score} not measured: this caption does not name it`));
     } else {
       const predicted = session.predicted();
-      if (predicted !== null) parts.push(h("span", { class: "note" }, `${score}: `), figure("predicted", predicted, `${FIRST}; mean over the study's scenes`), ` ${unit}`);
+      line.hidden = predicted === null;
+      setText(lead, `${score}: `);
+      setText(value, `${change(predicted ?? 0)} ${unit}`);
+      if (effect.firstChild !== line || effect.childNodes.length > 1) fill(effect, line);
+      return;
     }
     fill(effect, ...parts);
   });

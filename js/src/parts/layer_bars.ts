@@ -1,6 +1,6 @@
 // How many survivors each layer has; a click switches a layer off or on.
 
-import { h, setAttr, setText } from "../core/dom";
+import { h, setAttr, setText, steady } from "../core/dom";
 import { integer } from "../core/format";
 import type { Session } from "../core/session";
 
@@ -19,7 +19,7 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
       const fill = h("i");
       const count = h("span");
       const said = h("span", { class: "sr" });
-      const button = h("button", { type: "button", onclick: () => toggle(row) }, h("span", {}, name), h("i", { class: "track" }, fill), h("span", {}, count, said));
+      const button = h("button", { type: "button", onclick: () => toggle(row) }, h("span", {}, name), h("i", { class: "track" }, fill), steady(h("span", {}, count, said)));
       list.append(button);
       return { button, fill, count, said };
     });
@@ -36,10 +36,10 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
     const most = Math.max(1, ...perRow);
     bars.forEach((bar, row) => {
       const count = perRow[row] ?? 0;
-      bar.fill.style.width = `${(count / most) * 100}%`;
+      bar.fill.style.transform = `scaleX(${count / most})`;
       setText(bar.count, off.has(row) ? "off" : integer(count));
       setAttr(bar.button, "aria-pressed", String(!off.has(row)));
-setText(bar.said, off.has(row) ? "" : " kept");
+      setText(bar.said, off.has(row) ? "" : " kept");
     });
     setText(note, off.size ? `kept · ${off.size} off` : "kept");
   });

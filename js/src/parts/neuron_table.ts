@@ -1,6 +1,6 @@
 // The survivors, one row each; only the rows in sight exist in the page.
 
-import { fill, h, setAttr, setLine, setText } from "../core/dom";
+import { fill, h, setAttr, setText, steady } from "../core/dom";
 import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
 import { integer, plural, short } from "../core/format";
@@ -23,6 +23,7 @@ interface Row {
   g: HTMLElement;
   words: HTMLElement;
   id: number;
+  at: number;
   shown: string;
 }
 
@@ -47,9 +48,9 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   });
   const spacer = h("div");
   const scroll = h("div", { class: "scroll", tabindex: "0", role: "rowgroup", "aria-label": "neurons; up and down choose one, space checks or unchecks it" }, spacer);
-  const table = h("div", { class: "table", role: "grid", "aria-label": "neurons that are kept" }, h("div", { class: "thead", role: "row" }, ...heads), scroll);
+  const table = h("div", { class: "table", role: "grid", "aria-label": "neurons that are kept" }, h("div", { class: "thead", role: "row" }, ...heads), h("div", { class: "sheet" }, scroll));
   const page = paged ? neuronPage(session) : null;
-  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note, h("span", { class: "grow" }), search), table);
+  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search), table);
   if (page) host.append(page);
 
   const cuts = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids", "view"] as const;
@@ -89,7 +90,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const [name, d, g, words] = [h("span", { role: "gridcell" }), h("span", { role: "gridcell", class: "num" }), h("span", { role: "gridcell", class: "num" }),
       h("span", { role: "gridcell", class: "words" })];
     const el = h("div", { class: "trow", role: "row" }, h("span", { role: "gridcell" }, check), name, d, g, words);
-    const row: Row = { el, check, name, d, g, words, id: -1, shown: "" };
+    const row: Row = { el, check, name, d, g, words, id: -1, at: -1, shown: "" };
     check.addEventListener("change", () => toggle(row.id));
     el.addEventListener("click", (event) => {
       if (event.target !== check) choose(row.id);
@@ -113,9 +114,13 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   };
 
   const paintRow = (row: Row, id: number, at: number): void => {
-    const top = `${at * ROW}px`;
-    if (row.el.style.top !== top) row.el.style.top = top;
-    row.el.hidden = false;
+    if (row.at !== at) {
+      row.at = at;
+      row.el.id = `${local}-row-${at}`;
+      setAttr(row.el, "aria-rowindex", String(at + 2));
+      row.el.style.transform = `translateY(${at * ROW}px)`;
+    }
+    if (row.el.hidden) row.el.hidden = false;
     const off = session.unchecked().has(id);
     const chosen = store.get("selected") === id;
     const words = session.words(id);
@@ -123,8 +128,6 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     row.check.checked = !off;
     row.el.classList.toggle("unchecked", off);
     setAttr(row.el, "aria-selected", String(chosen));
-    setAttr(row.el, "aria-rowindex", String(at + 2));
-    row.el.id = `${local}-row-${at}`;
     if (row.shown === shown) return;
     row.shown = shown;
     row.id = id;
@@ -145,15 +148,16 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const first = Math.max(0, Math.floor(scrolled / ROW) - SPARE);
     const last = Math.min(total, Math.ceil((scrolled + (session.size(scroll).height || 300)) / ROW) + SPARE);
     const ids = list(last);
-    let used = 0;
-    for (let at = first; at < last; at++, used++) paintRow(pool[used] ?? makeRow(), ids[at], at);
-    for (; used < pool.length; used++) {
-      pool[used].el.hidden = true;
-    }
+    // A neuron that stays in sight keeps its row: it moves, and is not written again.
+    const wanted = new Set(ids.subarray(first, last));
+    const here = new Map(pool.filter((row) => wanted.has(row.id)).map((row) => [row.id, row]));
+    const free = pool.filter((row) => !wanted.has(row.id));
+    for (let at = first; at < last; at++) paintRow(here.get(ids[at]) ?? free.pop() ?? makeRow(), ids[at], at);
+    for (const row of free) if (!row.el.hidden) row.el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
     const sorted = key === "position" ? "layer" : session.scoreName(key);
     const shown = query ? `${integer(total)} of ${integer(kept.count)} match` : `${integer(kept.checked)} kept`;
-    setLine(note, `${shown}${kept.count - kept.checked ? ` · ${integer(kept.count - kept.checked)} unchecked` : ""}`);
+    setText(note, `${shown}${kept.count - kept.checked ? ` · ${integer(kept.count - kept.checked)} unchecked` : ""}`);
     setAttr(note, "title", `sorted by ${sorted}`);
     heads.forEach((head, k) => setAttr(head, "aria-sort", HEADS[k][0] === key ? (ascending ? "ascending" : "descending") : null));
     clearTimeout(asking);

@@ -2,7 +2,7 @@
 
 import { byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut, SEQUENTIAL } from "../core/colormap";
-import { clamp, h, segments, setLine, setText } from "../core/dom";
+import { clamp, h, segments, setLine, setText, steady } from "../core/dom";
 import { short } from "../core/format";
 import { percentile, range, shade, upsample } from "../core/heat";
 import { decodePicture } from "../core/pictures";
@@ -12,7 +12,7 @@ import { heatSource, SETS, type Heat, type Overlay } from "./heat_source";
 import { mountOwnPicture } from "./own_picture";
 import { cellBox, pictureHand } from "./picture_hand";
 
-const SIZE = 176;
+const SIZE = 128;
 
 export interface HeatmapOptions {
   swipe?: boolean;
@@ -61,9 +61,9 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   const unit = h("span");
   const hover = h("div", { class: "hint hover", hidden: true });
   host.append(
-    h("div", { class: "head" }, h("h3", {}, "picture"), note),
+    h("div", { class: "head" }, h("h3", {}, "picture"), steady(note)),
     stage,
-    h("div", { class: "legend" }, low, bar, high, unit),
+    h("div", { class: "legend" }, steady(low), bar, steady(high), unit),
     choice.el,
     h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), ...(options.swipe ? [h("label", { class: "grow" }, "swipe", swipe)] : []),
       maps, ...(options.ownElsewhere ? [] : [mountOwnPicture(session, stage)])),
@@ -72,6 +72,8 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
 
   stage.append(hover);
   const small = document.createElement("canvas");
+  /** the picture at its size on screen */
+  const ground: { of: ImageBitmap | null; canvas: HTMLCanvasElement } = { of: null, canvas: document.createElement("canvas") };
   const paint = (): void => {
     const { width } = session.size(stage);
     if (!width) return;
@@ -80,9 +82,16 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     const height = width * aspect;
     const { ctx } = fit(canvas, width, height);
     ctx.clearRect(0, 0, width, height);
-    ctx.imageSmoothingQuality = "high";
-    ctx.imageSmoothingEnabled = !bitmap || bitmap.width > 64;
-    if (bitmap) ctx.drawImage(bitmap, 0, 0, width, height);
+    if (bitmap) {
+      if (ground.of !== bitmap || ground.canvas.width !== canvas.width) {
+        ground.of = bitmap;
+        const { ctx: under } = fit(ground.canvas, width, height);
+        under.imageSmoothingQuality = "high";
+        under.imageSmoothingEnabled = bitmap.width > 64;
+        under.drawImage(bitmap, 0, 0, width, height);
+      }
+      ctx.drawImage(ground.canvas, 0, 0, width, height);
+    }
     const shown = source.heat();
     const grid = session.grid();
     setLine(note, shown ? shown.what : source.why());
@@ -123,7 +132,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     }
     hand.paint(ctx, width, height);
     if (cell >= 0 && grid.rows) outline(ctx, cellBox(session, cell, width, height), session.colors());
-    empty.hidden = bitmap !== null;
+    if (empty.hidden !== (bitmap !== null)) empty.hidden = bitmap !== null;
     setText(empty, bitmap ? "" : byteLength(store.get("picture")) ? "the picture cannot be read" : "no picture");
     bar.style.background = gradient(both ? DIVERGING : store.get("colormap"));
     setText(low, shown ? `${lowest < from ? "≤ " : ""}${short(from)}` : "");
@@ -136,8 +145,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   const describe = (shown: Heat | null): void => {
     const grid = session.grid();
     if (cell < 0 || !grid.rows) {
-      setText(hover, "");
-      hover.hidden = true;
+      if (!hover.hidden) hover.hidden = true;
       return;
     }
     hover.hidden = false;

@@ -1,7 +1,7 @@
 // Every neuron as density in the plane (activation difference, GradCAM score), with a corner to drag.
 
 import { Axis, suitableKind, type AxisKind } from "../core/axis";
-import { clamp, h, segments, setLine } from "../core/dom";
+import { clamp, h, segments, setLine, steady } from "../core/dom";
 import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
@@ -36,13 +36,14 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
     "aria-valuemin": "0", "aria-valuemax": "100" });
   const plane = h("div", { class: "plane" }, canvas, corner);
   host.append(
-    h("div", { class: "head" }, h("h3", {}, "thresholds"), note, h("span", { class: "grow" }), axisChoice.el),
+    h("div", { class: "head" }, h("h3", {}, "thresholds"), steady(note), axisChoice.el),
     plane,
     thresholdSliders(session, () => axes(), options.beside),
   );
 
   let box = { width: 0, height: 0, w: 0, h: 0 };
   let picture: Density | undefined;
+  const ground = document.createElement("canvas");
   let drawn = "";
   const family = derive(store, ["view"], () => getComputedStyle(canvas).fontFamily);
 
@@ -56,19 +57,22 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
     const { d, g } = axes();
     const { ctx, ratio } = fit(canvas, width, height);
     const font = family();
-    const key = [box.w, box.h, ratio, store.version("difference"), store.version("gradcam"), store.version("shape"), store.version("axis"),
-      tone["cloud"], tone["accent"]].join();
+    const key = [width, height, ratio, store.version("difference"), store.version("gradcam"), store.version("shape"), store.version("axis"),
+      store.version("labels"), font, tone["cloud"], tone["accent"], tone["line"]].join();
     if (!picture || key !== drawn) {
       picture = density(session.evidence(), d, g, box.w, box.h, ratio, tone["cloud"], tone["accent"]);
+      const { ctx: under } = fit(ground, width, height);
+      under.clearRect(0, 0, width, height);
+      drawAxes(under, d, g, box, tone, font, store.get("labels"));
+      under.drawImage(picture.cloud, LEFT, TOP, box.w, box.h);
       drawn = key;
+      axisChoice.set(d.kind);
     }
-    axisChoice.set(d.kind);
     const [td, tg] = session.thresholds();
     const x = LEFT + clamp(d.position(td), 0, 1) * box.w;
     const y = TOP + (1 - clamp(g.position(tg), 0, 1)) * box.h;
     ctx.clearRect(0, 0, width, height);
-    drawAxes(ctx, d, g, box, tone, font, store.get("labels"));
-    ctx.drawImage(picture.cloud, LEFT, TOP, box.w, box.h);
+    ctx.drawImage(ground, 0, 0, width, height);
     const right = LEFT + box.w;
     ctx.save();
     ctx.beginPath();
@@ -89,8 +93,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
     line(ctx, LEFT, y, x, y);
     ctx.setLineDash([]);
     drawMarks(ctx, session, d, g, box, tone, font);
-    corner.style.left = `${x}px`;
-    corner.style.top = `${y}px`;
+    corner.style.transform = `translate(${x}px, ${y}px)`;
     const kept = session.kept();
     setLine(note, `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept · drag the corner`);
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
@@ -202,11 +205,13 @@ function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, ton
 }
 
 function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: Axis, box: Box, tone: Record<string, string>, font: string): void {
+  const marks = session.store.get("marks") ?? [];
+  if (!marks.length) return; // to set a font takes a millisecond
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
   ctx.font = `600 11px ${font}`;
   const placed: [number, number][] = [];
-  for (const mark of session.store.get("marks") ?? []) {
+  for (const mark of marks) {
     const x = LEFT + clamp(d.position(mark.threshold_d), 0, 1) * box.w;
     const y = TOP + (1 - clamp(g.position(mark.threshold_g), 0, 1)) * box.h;
     ctx.beginPath();

@@ -1,7 +1,7 @@
 // The two sliders, their numbers, and the choice of absolute or quantile thresholds.
 
 import type { Axis } from "../core/axis";
-import { clamp, h, segments, setText } from "../core/dom";
+import { clamp, h, segments, setText, steady } from "../core/dom";
 import { float32Literal, plural, top } from "../core/format";
 import type { Session } from "../core/session";
 
@@ -72,5 +72,5 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     setText(share, top(kept));
     range.setAttribute("aria-valuetext", `${box.value}, ${top(kept)}`);
   });
-  return [h("span", {}, name), range, box, share];
+  return [h("span", {}, name), range, box, steady(share)];
 }
