@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The arguments; by default those of the process.
     """
     arguments = _parser().parse_args(argv)
+    arguments.given = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments.run(arguments)
     except MmknError as error:
@@ -141,6 +142,8 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         "--bertscore", metavar="ENCODER", help="name or folder; 'packaged' needs no hub"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the work")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--out", required=True, metavar="DIR", help="tables, figures, provenance")
     parser.set_defaults(run=_study)
 
@@ -148,6 +151,9 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 def _study(arguments: argparse.Namespace) -> None:
     from .studies.run import run_study
 
+    progress = _progress_line(arguments.worker)
+    if arguments.jobs > 1 and not arguments.worker:
+        _study_jobs(arguments, progress)
     result = run_study(
         _load(arguments),
         arguments.dataset,
@@ -160,9 +166,32 @@ def _study(arguments: argparse.Namespace) -> None:
         bertscore=arguments.bertscore,
         seed=arguments.seed,
         out=arguments.out,
-        progress=_progress_line(arguments.json),
+        progress=progress,
     )
-    print(json.dumps(result) if arguments.json else _read(f"{arguments.out}/table.md"))
+    if arguments.json:
+        print(json.dumps({key: result[key] for key in ("concepts", "n_scenes", "methods")}))
+    else:
+        print(_read(f"{arguments.out}/table.md"))
+
+
+def _study_jobs(arguments: argparse.Namespace, progress: Progress | None) -> None:
+    """Let several processes measure the parts; what remains is to gather them."""
+    from pathlib import Path
+
+    from .datasets.spec import open_dataset
+    from .studies.jobs import run_jobs
+    from .studies.run import METHODS
+    from .studies.splitting import concepts_of
+
+    words = concepts_of(open_dataset(arguments.dataset), _listed(arguments.concepts))
+    total = len(words) * len(_listed(arguments.methods) or METHODS)
+    run_jobs(
+        [*arguments.given, "--worker"],
+        min(arguments.jobs, len(words)),
+        Path(arguments.out),
+        total,
+        progress,
+    )
 
 
 def _listed(given: list[str] | None) -> list[str] | None:
@@ -206,8 +235,8 @@ def _load(arguments: argparse.Namespace) -> Any:
 
 
 def _progress_line(quiet: bool) -> Progress | None:
-    """Return a progress callback that rewrites one line of a terminal, or None."""
-    if quiet or not sys.stderr.isatty():
+    """Return a progress callback that writes to stderr, or None."""
+    if quiet:
         return None
     from .studies.text import progress_line
 

@@ -45,10 +45,10 @@ class Goal:
     """
 
     nll: float = 1.0
-    kl: float = 4.0
+    kl: float = 20.0
     repetition: float = 0.2
     norm: float = 0.01
-    rate: float = 0.02
+    rate: float = 0.005
     steps: int = 150
     stop_at: float = 0.9
     batch_size: int = 8

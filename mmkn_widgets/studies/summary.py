@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation import bootstrap_ci
+from .parts import part_path
 
 __all__ = ["summarize"]
 
 _NOTHING = {"mean": None, "low": None, "high": None}
 _PLAIN = ("suppression", "identical", "substitution")
+_BESIDE = ("retention", "random_control", "neurons", "n_scenes")
 
 
 def summarize(
@@ -33,11 +35,12 @@ def summarize(
     -------
     dict
         ``{concepts, n_scenes, methods}`` as ``mmkn study --json`` prints it, with
-        ``per_concept`` beside.
+        ``per_concept`` beside. ``n_scenes`` is the smallest number of measured scenes with a
+        concept; as many without it are measured.
     """
     parts: dict[str, dict[str, dict[str, Any]]] = {
         method: {
-            word: json.loads((folder / "parts" / word / f"{method}.json").read_text("utf-8"))
+            word: json.loads(part_path(folder, word, method).read_text("utf-8"))
             for word in concepts
         }
         for method in methods
@@ -72,13 +75,11 @@ def summarize(
     any_method = parts[methods[0]] if methods else {}
     return {
         "concepts": list(concepts),
-        "n_scenes": {word: part["n_scenes"]["with"] for word, part in any_method.items()},
+        "n_scenes": min((part["n_scenes"]["with"] for part in any_method.values()), default=0),
         "methods": table,
         "per_concept": {
             method: {
-                word: {
-                    name: part[name] for name in (*_PLAIN, "retention", "random_control", "neurons")
-                }
+                word: {name: part[name] for name in (*_PLAIN, *_BESIDE)}
                 for word, part in by_word.items()
             }
             for method, by_word in parts.items()

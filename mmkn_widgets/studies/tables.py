@@ -87,11 +87,10 @@ def write_tables(result: dict[str, Any], folder: Path) -> None:
     ]
     for cells in _lines(result):
         lines.append("| " + " | ".join(_markdown(cell) for cell in cells) + " |")
-    n_scenes = sorted(set(result["n_scenes"].values()))
     lines += [
         "",
         f"Mean over {len(result['concepts'])} concepts, 95 % bootstrap interval over concepts; "
-        f"{n_scenes[0]} to {n_scenes[-1]} held-out scenes with each concept and as many without. "
+        f"at least {result['n_scenes']} held-out scenes with each concept and as many without. "
         "Random control: mean suppression by equally many neurons of the same layers. BLEU, "
         "ROUGE-L and BERTScore against the reference captions, on scenes with and without.",
     ]

@@ -36,20 +36,34 @@ def time_left(started: float, done: int, total: int, now: float) -> str:
     return f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left"
 
 
-def progress_line(stream: TextIO) -> Progress:
-    """Return a progress callback that rewrites one line of `stream`."""
-    state: dict[str, float] = {}
+def progress_line(stream: TextIO, every: float = 15.0) -> Progress:
+    """Return a progress callback: one line rewritten on a terminal, else a line now and then.
+
+    Parameters
+    ----------
+    stream : file
+    every : float
+        Seconds between two lines where `stream` is no terminal.
+    """
+    started: dict[str, float] = {}
+    written: dict[str, float] = {}
+    terminal = stream.isatty()
 
     def show(stage: str, done: int, total: int) -> None:
         now = time.monotonic()
-        started = state.setdefault(stage, now)
-        filled = round(20 * done / total) if total else 0
-        left = time_left(started, done, total, now)
-        bar = "#" * filled + "-" * (20 - filled)
-        stream.write(f"\r\x1b[K{stage} [{bar}] {done}/{total}  {left}")
+        began = started.setdefault(stage, now)
+        left = time_left(began, done, total, now)
+        if terminal:
+            filled = round(20 * done / total) if total else 0
+            bar = "#" * filled + "-" * (20 - filled)
+            stream.write(f"\r\x1b[K{stage} [{bar}] {done}/{total}  {left}")
+            stream.write("\n" if done >= total else "")
+        elif done >= total or now - written.get(stage, -every) >= every:
+            written[stage] = now
+            stream.write(f"{stage} {done}/{total}  {left}".rstrip() + "\n")
         if done >= total:
-            stream.write("\n")
-            state.pop(stage, None)
+            started.pop(stage, None)
+            written.pop(stage, None)
         stream.flush()
 
     return show
