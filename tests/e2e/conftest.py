@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -87,6 +88,29 @@ def open_notebook(page: Page, lab: JupyterServer, notebooks: Path) -> Iterator[O
     yield open_it
     for notebook in opened:
         notebook.close()
+
+
+@pytest.fixture(scope="module")
+def open_shared(browser: Browser, lab: JupyterServer, notebooks: Path) -> Iterator[OpenNotebook]:
+    """Return a function that opens a notebook made of cells for all tests of a file, and runs it.
+
+    Each has a page of its own context; tests that share one leave it as they would find it.
+    """
+    opened: list[NotebookPage] = []
+
+    def open_it(name: str, cells: list[str], **context: Any) -> NotebookPage:
+        write_notebook(notebooks / name, cells)
+        made = browser.new_context(**{"viewport": {"width": 1400, "height": 1000}, **context})
+        made.set_default_timeout(30_000)
+        opened.append(NotebookPage(made.new_page(), lab, name))
+        opened[-1].run_all()
+        return opened[-1]
+
+    yield open_it
+    for notebook in opened:
+        context = notebook.page.context
+        notebook.close()
+        context.close()
 
 
 def write_notebook(path: Path, cells: list[str]) -> None:

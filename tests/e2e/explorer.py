@@ -20,13 +20,18 @@ class ExplorerOnPage:
         Where it is.
     within : Locator, optional
         Where to look for it; by default the whole page.
+    name : str
+        The widget's name for screen readers.
     """
 
-    def __init__(self, page: Page, within: Locator | None = None) -> None:
+    def __init__(
+        self,
+        page: Page,
+        within: Locator | None = None,
+        name: str = "Explorer of concept neurons",
+    ) -> None:
         self.page = page
-        self.root = (within or page.locator("body")).get_by_role(
-            "region", name="Explorer of concept neurons"
-        )
+        self.root = (within or page.locator("body")).get_by_role("region", name=name)
         self.root.wait_for()
 
     def slider(self, name: str) -> Locator:

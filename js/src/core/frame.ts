@@ -11,11 +11,17 @@ export interface Module {
   render(props: RenderProps): () => void;
 }
 
+const KEYS = /^(Arrow|Page|Home$|End$)/;
+
 /** An anywidget module whose content `mount` builds into a card. */
 export function widget(name: keyof typeof WIDGETS, mount: (session: Session, card: HTMLElement) => void, label: string): Module {
   return {
     render({ model, el, signal }) {
       const root = h("div", { class: "mmkn", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": label });
+      // A notebook takes arrow keys from sliders and lists further up, shortcuts suppressed or not.
+      root.addEventListener("keydown", (event) => {
+        if (KEYS.test(event.key)) event.stopPropagation();
+      });
       const card = h("div", { class: "card" });
       const session = new Session(model, root, Object.keys(WIDGETS[name]) as TraitName[]);
       applyTheme(root, session.off.signal, () => session.store.touch("view"));
