@@ -33,6 +33,7 @@ const options = {
   format: "esm",
   target: "es2022",
   minify: true,
+  charset: "utf8",
   legalComments: "none",
   logLevel: "warning",
 };

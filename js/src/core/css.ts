@@ -114,7 +114,7 @@ const PARTS = `
 .mmkn.carrying, .mmkn.carrying * { cursor: grabbing !important; user-select: none; }
 .mmkn.carrying [data-takes] { outline: 1px dashed var(--line-2); outline-offset: 1px; border-radius: 4px; }
 .mmkn .transplant { display: grid; gap: 4px; margin-top: 2px; }
-.mmkn .transplant select { max-width: 150px; }
+.mmkn .transplant select { max-width: 106px; }
 .mmkn .effect b { font-weight: 600; }
 .mmkn .shares { display: grid; grid-template-columns: auto minmax(60px, 1fr) auto auto auto; gap: 3px 10px; align-items: center; margin-top: 4px; }
 .mmkn .shares .own { color: var(--accent); font-weight: 600; }
@@ -159,6 +159,7 @@ const PARTS = `
 .mmkn .thead [aria-sort="descending"] button::after { content: " ↓"; }
 .mmkn .thead .num, .mmkn .trow .num { text-align: right; }
 .mmkn .scroll { overflow-y: auto; overflow-x: hidden; position: absolute; inset: 0; contain: strict; overscroll-behavior: contain; }
+.mmkn .sheet .none { position: absolute; inset: 0 0 auto; padding: 24px 8px; text-align: center; }
 .mmkn .sheet { flex: 1 1 300px; position: relative; }
 .mmkn .scroll:focus-visible { outline-offset: -2px; }
 .mmkn .trow { contain: strict; position: absolute; top: 0; left: 0; right: 0; height: 28px; border-bottom: 1px solid var(--line); cursor: default; }
@@ -188,7 +189,7 @@ const PARTS = `
 .mmkn .captions .refs { color: var(--soft); }
 .mmkn .effects { display: grid; gap: 6px; }
 .mmkn .effects .row { flex-wrap: nowrap; }
-.mmkn .row > label.grow { flex: 1 1 110px; }
+.mmkn .row > label.grow { flex: 1 1 110px; width: 0; }
 .mmkn .measures { display: grid; grid-template-columns: auto 1fr 44px; gap: 6px 12px; align-items: center; }
 .mmkn .measures.stale { opacity: .45; }
 .mmkn .measures .bar { position: relative; height: 6px; border-radius: 3px; overflow: visible; }

@@ -50,7 +50,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     mask = new Uint8Array(rows * cols);
     edit();
   });
-  const objects = h("span", { class: "row" });
+  const objects = h("div", { class: "row" });
   const inpaint = button("inpaint", () => {
     void session.ask("inpaint", { shape: [rows, cols], scene: store.get("scene") ?? 0 }, [mask.slice().buffer as ArrayBuffer]).then((reply) => {
       if (!reply) return;
@@ -63,7 +63,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
   host.append(h("div", { class: "head" }, title, note), stage,
     h("div", { class: "row" }, tools.el, h("label", { class: "grow" }, "size", size)),
     h("div", { class: "row" }, undo, clear, h("span", { class: "grow" }), inpaint),
-    h("div", { class: "row" }, h("span", { class: "note" }, "objects"), objects));
+    objects);
 
   const show = (): void => store.touch("view");
   const edit = (): void => {
@@ -126,8 +126,8 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     hint.hidden = bitmap !== null || editing || !original;
     setText(hint, "No mask here yet: paint over the object, then inpaint.");
     setText(title, options.title?.() ?? "without the object");
-    const share = `mask ${(area() * 100).toFixed(1)}%`;
-    setLine(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap ? store.get("facts")?.inpainter : "", mask.length ? share : ""].filter(Boolean).join(", "));
+    const share = area() ? `mask ${(area() * 100).toFixed(1)}%` : "";
+    setLine(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap ? store.get("facts")?.inpainter : "", share].filter(Boolean).join(", "));
     const blocked = session.blocked();
     undo.disabled = past.length === 0;
     inpaint.disabled = blocked !== null || !editing || area() === 0;
@@ -222,7 +222,8 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
   });
   store.watch(["objects", "object_masks"], () => {
     const masks = store.get("object_masks") ?? [];
-    fill(objects, ...(store.get("objects") ?? []).map((object, k) => button(object.name, () => {
+    objects.hidden = !masks.length;
+    fill(objects, h("span", { class: "note", title: "the data set's masks" }, "objects"), ...(store.get("objects") ?? []).map((object, k) => button(object.name, () => {
       const given = asUint8(masks[k]);
       if (given.length !== rows * cols) return;
       remember();

@@ -48,7 +48,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   });
   const spacer = h("div");
   const scroll = h("div", { class: "scroll", tabindex: "0", role: "rowgroup", "aria-label": "neurons; up and down choose one, space checks or unchecks it" }, spacer);
-  const table = h("div", { class: "table", role: "grid", "aria-label": "neurons that are kept" }, h("div", { class: "thead", role: "row" }, ...heads), h("div", { class: "sheet" }, scroll));
+  const none = h("div", { class: "note none", hidden: true });
+  const table = h("div", { class: "table", role: "grid", "aria-label": "neurons that are kept" }, h("div", { class: "thead", role: "row" }, ...heads), h("div", { class: "sheet" }, scroll, none));
   const page = paged ? neuronPage(session) : null;
   host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search), table);
   if (page) host.append(page);
@@ -155,6 +156,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     for (let at = first; at < last; at++) paintRow(here.get(ids[at]) ?? free.pop() ?? makeRow(), ids[at], at);
     for (const row of free) if (!row.el.hidden) row.el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
+    if (none.hidden !== total > 0) none.hidden = total > 0;
+    if (!total) setText(none, query ? "no kept neuron matches" : "no neuron is kept: lower a threshold");
     const sorted = key === "position" ? "layer" : session.scoreName(key);
     const shown = query ? `${integer(total)} of ${integer(kept.count)} match` : `${integer(kept.checked)} kept`;
     setText(note, `${shown}${kept.count - kept.checked ? ` · ${integer(kept.count - kept.checked)} unchecked` : ""}`);

@@ -95,7 +95,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
     drawMarks(ctx, session, d, g, box, tone, font);
     corner.style.transform = `translate(${x}px, ${y}px)`;
     const kept = session.kept();
-    setLine(note, `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept · drag the corner`);
+    setLine(note, `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 400 ? " · drag the corner" : ""}`);
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
     corner.setAttribute("aria-valuetext", `${session.scoreName("difference")} above ${short(td)}, ${session.scoreName("gradcam")} above ${short(tg)}, ${plural(kept.checked, "neuron")} kept`);
   };
