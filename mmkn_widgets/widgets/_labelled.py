@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,15 @@ from .._errors import BadArgument, NotSupported, bad_argument
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["is_store", "maps_of", "rows_of", "score_array", "store_scores", "tokens_of"]
+__all__ = [
+    "given_pictures",
+    "is_store",
+    "maps_of",
+    "rows_of",
+    "score_array",
+    "store_scores",
+    "tokens_of",
+]
 
 _ELSEWHERE = ("text", "generated")
 
@@ -129,3 +138,16 @@ def tokens_of(values: Any) -> tuple[list[tuple[str, str, int]], np.ndarray]:
     names = [np.asarray(values[name].values)[inside] for name in ("token_text", "role", "step")]
     tokens = [(str(x), str(r), int(s)) for x, r, s in zip(*names, strict=True)]
     return tokens, np.asarray(values.values, np.float32)[inside]
+
+
+def given_pictures(given: Any, n: int) -> list[Any] | None:
+    """Return pictures that go with a store's images, or None where none are given."""
+    if given is None:
+        return None
+    from ..datasets import read_image
+
+    many = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    found = [read_image(one) for one in given] if many else [read_image(given)]
+    if len(found) != n:
+        raise bad_argument("pictures", f"{len(found)} pictures", f"{n}, as many as the store has")
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from .._errors import NotSupported, bad_argument
 from . import _kinds as k
 from ._base import Answer, Call, bundle, request
 from ._encode import encode_grids, encode_picture, float32_bytes, int32_array, int32_bytes
-from ._labelled import is_store, maps_of, tokens_of
+from ._labelled import given_pictures, is_store, maps_of, tokens_of
 from ._scene_state import PREFETCHED, best_neurons, thumbnail
 from ._scored import Scored
 from .traits import PictureTraits, SceneTraits, TokenTraits, WordTraits
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StoreExplorer"]
 
-_WORDS_FIRST, _PAGE_PICTURES = 64, 8
+_WORDS_FIRST, _PAGE_PICTURES, _SAVED_PICTURES = 64, 8, 12
 _PLATE = (236, 239, 244)
 
 
@@ -78,7 +77,7 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
             raise bad_argument("store", type(store).__name__, "a store that capture made")
         self.store = store
         self._names = [str(name) for name in store["image"].values] if _many(store) else ["0"]
-        self._pictures = _pictures(pictures, len(self._names))
+        self._pictures = given_pictures(pictures, len(self._names))
         super().__init__(store, threshold_d, threshold_g, **traits)
         rest = best_neurons(self._d, self._g)
         first = self.kept[:PREFETCHED]
@@ -137,6 +136,14 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
 
     def _show(self, scene: int) -> None:
         """Fill the traits of one picture, in one message."""
+        values = self._seen(scene)
+        with self.hold_sync():
+            self.map_ids = int32_bytes(self._ids)
+            for name, value in values.items():
+                setattr(self, name, value)
+
+    def _seen(self, scene: int) -> dict[str, Any]:
+        """Return the traits of one picture."""
         grid = {"rows": 0, "cols": 0, "extent": [0.0, 0.0, 1.0, 1.0], "approximate": False}
         made, why = None, ""
         try:
@@ -146,14 +153,19 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
             grid.update(rows=int(shape[0]), cols=int(shape[1]), approximate=approximate)
         except (NotSupported, ValueError) as error:
             why = str(error)
-        with self.hold_sync():
-            self.picture = encode_picture(self._picture(scene), 640)
-            self.grid = {**grid, "reason": why}
-            self.map_ids = int32_bytes(self._ids)
-            self.maps = made.grids if made else b""
-            self.map_scale = made.scale if made else b""
-            self.map_offset = made.offset if made else b""
-            self.map_sign = self._signs(scene).tobytes()
+        return {
+            "picture": encode_picture(self._picture(scene), 640),
+            "grid": {**grid, "reason": why},
+            "maps": made.grids if made else b"",
+            "map_scale": made.scale if made else b"",
+            "map_offset": made.offset if made else b"",
+            "map_sign": self._signs(scene).tobytes(),
+        }
+
+    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """Return what another picture brings, for a page without a kernel."""
+        n = min(max(_SAVED_PICTURES, self.scene + 1), len(self._names))
+        return {"scene": {scene: self._seen(scene) for scene in range(n)}}
 
     def _layer(self, scene: int, row: int) -> xr.DataArray:
         """Return one layer of one picture, dims (token, neuron), in memory."""
@@ -278,15 +290,3 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
 
 def _many(store: xr.Dataset) -> bool:
     return "image" in store.dims
-
-
-def _pictures(given: Any, n: int) -> list[Any] | None:
-    if given is None:
-        return None
-    from ..datasets import read_image
-
-    many = isinstance(given, Sequence) and not isinstance(given, str | bytes)
-    found = [read_image(one) for one in given] if many else [read_image(given)]
-    if len(found) != n:
-        raise bad_argument("pictures", f"{len(found)} pictures", f"{n}, as many as the store has")
-    return found
