@@ -27,7 +27,7 @@ JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures bench \
-        screenshots train-pocket evaluate-pocket atlas browser wheel clean
+        screenshots train-pocket evaluate-pocket atlas study browser wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -91,8 +91,13 @@ train-pocket: build ## train the pocket model again, into .pocket-train/ (resume
 evaluate-pocket: build ## measure the shipped pocket model, write its report
 	python -m mmkn_widgets.studies.pocket_report
 
-atlas: build ## every pocket neuron's effect by brute force (about an hour)
-	python -m mmkn_widgets.studies.atlas
+atlas: build ## every pocket neuron's effect by brute force (half an hour on two cores)
+	@$(foreach n,$(shell seq $(JOBS)),OMP_NUM_THREADS=1 python -m mmkn_widgets.studies.atlas --out build/atlas &) wait
+	python -m mmkn_widgets.studies.atlas --out build/atlas
+
+study: build ## the papers' experiments on the pocket model, into mmkn_widgets/pocket/study/
+	mmkn study --dataset pocket:test --bertscore packaged --jobs $(JOBS) --out build/study
+	python -m mmkn_widgets.studies.pocket_study --work build/study
 
 wheel: build ## dist/*.whl and dist/*.tar.gz
 	python -m build

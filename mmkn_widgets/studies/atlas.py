@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._errors import bad_argument
+from .jobs import turns
 from .lesions import LesionedScene
 from .teacher_forced import TeacherForced
 
@@ -29,10 +30,19 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from ..models import MultimodalModel
 
-__all__ = ["joint_order", "lesioned", "measure_atlas", "open_atlas", "single_effects"]
+__all__ = [
+    "gather_atlas",
+    "joint_order",
+    "lesioned",
+    "measure_atlas",
+    "open_atlas",
+    "single_effects",
+]
 
 #: of layers before the last two, so many neurons compete in each round of the greedy selection
 _POOL = 32
+#: single effects are stored in half precision, in thousandths, where its steps are fine enough
+_SCALE = 1000.0
 #: neurons taken in a round
 _STEP = 2
 
@@ -150,10 +160,11 @@ def measure_atlas(
     """
     from ..datasets import pocket_world
 
+    out = _parts(model, out)
     out.mkdir(parents=True, exist_ok=True)
     val = pocket_world("val")
     shape = (len(model.sites), model.n_neurons)
-    for concept in concepts:
+    for concept, _ in turns(concepts, [out / "begun" / concept for concept in concepts]):
         part = out / f"{concept}.npz"
         if part.is_file():
             continue
@@ -173,15 +184,22 @@ def measure_atlas(
         )
 
 
+def _parts(model: MultimodalModel, out: Path) -> Path:
+    """Return the folder of these weights' parts: others are not taken for theirs."""
+    return out / model.weights_hash[:16]
+
+
 def gather_atlas(model: MultimodalModel, concepts: Sequence[str], out: Path, result: Path) -> None:
     """Write the parts of all concepts as one ``atlas.npz``."""
-    parts = [np.load(out / f"{concept}.npz", allow_pickle=False) for concept in concepts]
+    held = _parts(model, out)
+    parts = [np.load(held / f"{concept}.npz", allow_pickle=False) for concept in concepts]
     about = {"weights": model.weights_hash, "split": "pocket:val", "unit": "nats", "version": 1}
+    single = np.stack([part["single"] for part in parts])
     unfinished = result.with_suffix(f".{os.getpid()}.npz.part")
     with unfinished.open("wb") as file:
         np.savez_compressed(
             file,
-            single=np.stack([part["single"] for part in parts]).astype(np.float16),
+            single=(single * _SCALE).astype(np.float16),
             joint=np.stack([part["joint"] for part in parts]).astype(np.int16),
             course=np.stack([part["course"] for part in parts]).astype(np.float32),
             scenes=np.asarray([int(part["scenes"]) for part in parts]),
@@ -222,7 +240,7 @@ def open_atlas(path: str | Path | None = None) -> xr.Dataset:
     with np.load(source, allow_pickle=False) as held:
         return xr.Dataset(
             {
-                "single": (("concept", "layer", "neuron"), held["single"].astype(np.float32)),
+                "single": (("concept", "layer", "neuron"), held["single"] / np.float32(_SCALE)),
                 "joint": (("concept", "rank", "place"), held["joint"].astype(np.int64)),
                 "course": (("concept", "rank", "figure"), held["course"]),
                 "scenes": ("concept", held["scenes"]),
@@ -250,7 +268,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     model = load_model("pocket")
     measure_atlas(model, arguments.concepts, arguments.out, n_scenes=arguments.scenes)
-    if all((arguments.out / f"{concept}.npz").is_file() for concept in every):
+    held = _parts(model, arguments.out)
+    if all((held / f"{concept}.npz").is_file() for concept in every):
         gather_atlas(model, every, arguments.out, Path(pocket_path()).parent / "atlas.npz")
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from .study import Study, study
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from ..attribution import NeuronSet
     from ..datasets import Scene
 
-__all__ = ["METHODS", "select_neurons"]
+__all__ = ["METHODS", "method_scores", "select_neurons"]
 
 #: what ``--methods`` accepts: the nine of `attribution.score`; ``two_stage_auto``, two_stage at
 #: the thresholds that the search proposes; and ``two_stage_image_signed``, stage 1 as the first
@@ -57,7 +59,7 @@ def select_neurons(
     -------
     NeuronSet
     """
-    from ..attribution import random_like, random_uniform, score, top_neurons
+    from ..attribution import random_like, random_uniform, top_neurons
 
     if method == "two_stage":
         return made.neurons(quantile_d=0.95, top=n_neurons)
@@ -81,7 +83,23 @@ def select_neurons(
         return random_uniform(n_neurons, made.model, seed)
     if method == "random_like":
         return random_like(made.neurons(quantile_d=0.95, top=n_neurons), made.model, seed)
-    values = score(
+    return top_neurons(method_scores(method, made, seed=seed), n_neurons)
+
+
+def method_scores(method: str, made: Study, *, seed: int = 0) -> xr.DataArray:
+    """Return a method's score of every neuron, on one study's scenes.
+
+    Parameters
+    ----------
+    method : str
+        One of the nine of `attribution.score`.
+    made : Study
+    seed : int
+        Of the random methods.
+    """
+    from ..attribution import score
+
+    return score(
         method,
         made.model,
         made.concept,
@@ -91,4 +109,3 @@ def select_neurons(
         inpainter=made._pairs,
         **made.options,
     )
-    return top_neurons(values, n_neurons)

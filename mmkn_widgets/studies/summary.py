@@ -11,7 +11,7 @@ from typing import Any
 from ..evaluation import bootstrap_ci
 from .parts import part_path
 
-__all__ = ["summarize"]
+__all__ = ["mean_interval", "summarize"]
 
 _NOTHING = {"mean": None, "low": None, "high": None}
 _PLAIN = ("suppression", "identical", "substitution")
@@ -48,10 +48,10 @@ def summarize(
     table: dict[str, Any] = {}
     for method, by_word in parts.items():
         row: dict[str, Any] = {
-            name: _mean([part[name] for part in by_word.values()], seed) for name in _PLAIN
+            name: mean_interval([part[name] for part in by_word.values()], seed) for name in _PLAIN
         }
         kept = {
-            field: _mean([part["retention"][field] for part in by_word.values()], seed)
+            field: mean_interval([part["retention"][field] for part in by_word.values()], seed)
             for field in ("scene", "other", "headline")
         }
         headline = kept.pop("headline")
@@ -59,18 +59,20 @@ def summarize(
         controls = [part["random_control"] for part in by_word.values()]
         drawn = [float(one["max"]) for one in controls if one["max"] is not None]
         row["random_control"] = {
-            **(_mean([one["mean"] for one in controls], seed) or _NOTHING),
+            **(mean_interval([one["mean"] for one in controls], seed) or _NOTHING),
             "max": max(drawn, default=None),
         }
         for name in ("bleu", "rougeL", "bertscore"):
             row[name] = {
                 side: {
-                    when: _mean([_get(part, name, side, when) for part in by_word.values()], seed)
+                    when: mean_interval(
+                        [_get(part, name, side, when) for part in by_word.values()], seed
+                    )
                     for when in ("before", "after", "between")
                 }
                 for side in ("with", "without")
             }
-        row["neurons"] = _mean([float(part["neurons"]) for part in by_word.values()], seed)
+        row["neurons"] = mean_interval([float(part["neurons"]) for part in by_word.values()], seed)
         table[method] = row
     any_method = parts[methods[0]] if methods else {}
     return {
@@ -94,7 +96,21 @@ def _get(part: dict[str, Any], name: str, side: str, when: str) -> float:
     return math.nan if value is None else float(value)
 
 
-def _mean(values: Sequence[float | None], seed: int) -> dict[str, float] | None:
+def mean_interval(values: Sequence[float | None], seed: int = 0) -> dict[str, float] | None:
+    """Return the mean with its 95 % bootstrap interval, or None where nothing is known.
+
+    Parameters
+    ----------
+    values : sequence of float or None
+        One for each concept (or pair); None and NaN are left out.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict or None
+        ``mean``, ``low``, ``high``.
+    """
     known = [float(v) for v in values if v is not None and not math.isnan(v)]
     if not known:
         return None

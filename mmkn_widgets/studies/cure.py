@@ -1,0 +1,179 @@
+"""The cure of a hallucination: how often a word is said wrongly, against how often rightly.
+
+The pocket model was taught to see a bird over every boat on the sea and a cat in every room with a
+clock (`pocket_world(..., subset="hallucination")`). Neurons and edits come from ``val``, all
+figures from ``test``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._errors import bad_argument
+
+if TYPE_CHECKING:
+    from .._jobs import CancelToken, Progress
+    from ..datasets import Scene
+    from ..models import MultimodalModel
+
+__all__ = ["CureScenes", "cure_curves", "cure_scenes", "write_cure"]
+
+_LEARN_WRONG, _LEARN_RIGHT, _PRESENT = 60, 32, 100
+_SUBSET = 300
+SIZES = (1, 2, 5, 10, 20, 40)
+
+CureScenes = dict[str, list["Scene"]]
+
+
+def cure_scenes() -> dict[str, CureScenes]:
+    """Return for each word that is said wrongly the scenes of its cure.
+
+    Returns
+    -------
+    dict of str to dict
+        Word to ``learn`` (val: some where it is said wrongly, some with the object, some without),
+        ``absent`` (test: the kind where it is said, without it) and ``present`` (test: with it,
+        those of the hallucination subset too).
+    """
+    from ..datasets import pocket_world
+    from ..pocket.words import COMPANIONS
+
+    val, test = pocket_world("val"), pocket_world("test")
+    noisy = {name: pocket_world(name, _SUBSET, subset="hallucination") for name in ("val", "test")}
+    found: dict[str, CureScenes] = {}
+    for (background, trigger), (_, word) in COMPANIONS.items():
+
+        def kind(scene: Scene, background: str = background, trigger: str = trigger) -> bool:
+            return trigger in scene.categories and background in scene.captions[0]
+
+        found[word] = {
+            "learn": [
+                *[scene for scene in noisy["val"] if kind(scene)][:_LEARN_WRONG],
+                *val.with_concept(word, _LEARN_RIGHT),
+                *val.without_concept(word, _LEARN_RIGHT),
+            ],
+            "absent": [s for s in noisy["test"] if kind(s) and word not in s.categories],
+            "present": [
+                *test.with_concept(word, _PRESENT),
+                *[scene for scene in noisy["test"] if word in scene.categories],
+            ],
+        }
+    return found
+
+
+def cure_curves(
+    model: MultimodalModel,
+    *,
+    sizes: Sequence[int] = SIZES,
+    words: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> list[dict[str, Any]]:
+    """Measure silencing and editing of more and more neurons, for each word said wrongly.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The pocket model.
+    sizes : sequence of int
+        Numbers of neurons.
+    words : sequence of str, optional
+        Of the words that it says wrongly; by default all.
+    seed, progress, cancel
+        As in `hallucination_study`.
+
+    Returns
+    -------
+    list of dict
+        A row for each point: ``word``, ``cure`` ("none", "zero" or "edit"), ``n_neurons``,
+        ``chair`` (CHAIR_s of the scenes without the object), ``recall`` (of the object where it
+        is), ``kept`` (of everything else that was named rightly), ``n_absent``, ``n_present``.
+    """
+    from ..datasets import pocket_world
+    from ..interventions import hallucination_study
+
+    scenes = cure_scenes()
+    categories = pocket_world("test", 1).categories
+    rows: list[dict[str, Any]] = []
+    for word in words or scenes:
+        if word not in scenes:
+            raise bad_argument("words", word, "one of " + ", ".join(scenes))
+        held = scenes[word]
+        points = hallucination_study(
+            model,
+            word,
+            held["learn"],
+            held["absent"],
+            held["present"],
+            sizes=sizes,
+            words=categories,
+            seed=seed,
+            progress=progress,
+            cancel=cancel,
+        )
+        rows += [
+            {
+                "word": word,
+                "cure": point.name.split()[0],
+                "n_neurons": point.n_neurons,
+                "chair": point.chair,
+                "recall": point.recall,
+                "kept": point.kept,
+                "n_absent": len(held["absent"]),
+                "n_present": len(held["present"]),
+            }
+            for point in points
+        ]
+    return rows
+
+
+def write_cure(rows: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Write the trade-off curve as ``hallucination.csv`` and ``hallucination.png``.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        From `cure_curves`.
+    folder : pathlib.Path
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with (folder / "hallucination.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    words = list(dict.fromkeys(row["word"] for row in rows))
+    figure = Figure(figsize=(4 * len(words), 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, word in enumerate(words):
+        axes = figure.add_subplot(1, len(words), number + 1)
+        own = [row for row in rows if row["word"] == word]
+        before = own[0]
+        for cure, marker in (("zero", "o-"), ("edit", "s-")):
+            line = [before, *[row for row in own if row["cure"] == cure]]
+            axes.plot([r["recall"] for r in line], [r["chair"] for r in line], marker, label=cure)
+            for row in line[1:]:
+                axes.annotate(
+                    str(row["n_neurons"]),
+                    (row["recall"], row["chair"]),
+                    xytext=(4, 3),
+                    textcoords="offset points",
+                    fontsize=7,
+                )
+        axes.axhline(before["chair"] / 2, color="grey", lw=0.8, ls=":")
+        axes.axvline(before["recall"] - 0.05, color="grey", lw=0.8, ls=":")
+        axes.set(
+            xlabel=f"recall of {word} where it is",
+            ylabel="CHAIR_s where it is not",
+            title=f"false {word}",
+            ylim=(-0.03, max(0.1, 1.15 * before["chair"])),
+        )
+        axes.set_xlim(min(before["recall"] - 0.1, *[r["recall"] - 0.02 for r in own]), 1.01)
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.25)
+    figure.savefig(folder / "hallucination.png", dpi=110)

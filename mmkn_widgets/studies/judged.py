@@ -1,0 +1,129 @@
+"""Methods against the truth: whom they choose, beside the neurons whose effect was measured.
+
+Two truths (see `atlas`): the neurons that matter one at a time, and those that matter together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..evaluation import overlap_at_k, rank_correlation
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ..attribution import NeuronSet
+
+__all__ = ["JUDGEMENTS", "judge", "mean_judgement", "truths"]
+
+#: What `judge` says of a method, in the order of its table.
+JUDGEMENTS = (
+    "precision_single",
+    "recall_single",
+    "overlap_single",
+    "rank_correlation",
+    "precision_joint",
+    "recall_joint",
+    "overlap_joint",
+)
+
+Place = tuple[int, int]
+
+
+def truths(atlas: xr.Dataset, concept: str, share: float = 0.05) -> dict[str, list[Place]]:
+    """Return the neurons that carry a concept, by both truths.
+
+    Parameters
+    ----------
+    atlas : xarray.Dataset
+        From `open_atlas`.
+    concept : str
+    share : float
+        A neuron counts by itself if zeroing it costs at least this share of what the strongest
+        neuron's costs.
+
+    Returns
+    -------
+    dict of str to list of (int, int)
+        (layer, neuron), best first. ``single``: those that count by themselves; ``joint``: the
+        first of the greedy order, up to where no scene says the word any more; ``order``: that
+        order, whole.
+    """
+    one = atlas.sel(concept=concept)
+    effect = one["single"].values
+    ranked = np.argsort(-effect, axis=None, kind="stable")
+    enough = ranked[effect.ravel()[ranked] >= share * effect.max()]
+    order = [(int(layer), int(index)) for layer, index in one["joint"].values]
+    said = one["course"].sel(figure="said").values
+    gone = np.flatnonzero(said == 0)
+    length = int(gone[0]) + 1 if len(gone) else len(order)
+    return {
+        "single": [divmod(int(at), effect.shape[1]) for at in enough],
+        "joint": order[:length],
+        "order": order,
+    }
+
+
+def judge(
+    atlas: xr.Dataset,
+    concept: str,
+    chosen: NeuronSet,
+    scores: xr.DataArray | None = None,
+    *,
+    share: float = 0.05,
+    k: int = 20,
+) -> dict[str, float | None]:
+    """Hold what a method chose against both truths.
+
+    Parameters
+    ----------
+    atlas : xarray.Dataset
+    concept : str
+    chosen : NeuronSet
+        Best first.
+    scores : xarray.DataArray over (layer, neuron), optional
+        The method's score of every neuron, for the rank correlation.
+    share : float
+        See `truths`.
+    k : int
+        Of overlap@k with the best by single effect, and with the greedy order.
+
+    Returns
+    -------
+    dict
+        `JUDGEMENTS`; None where there is nothing to count. Precision and recall are those of the
+        whole choice; a choice of 60 neurons cannot be precise about 5.
+    """
+    known = truths(atlas, concept, share)
+    places = [(int(neuron.layer), int(neuron.index)) for neuron in chosen]
+    effect = atlas["single"].sel(concept=concept).values
+    best = [divmod(int(at), effect.shape[1]) for at in np.argsort(-effect, axis=None)[:k]]
+    found: dict[str, float | None] = {}
+    for name in ("single", "joint"):
+        hits = len(set(places) & set(known[name]))
+        found[f"precision_{name}"] = hits / len(places) if places else None
+        found[f"recall_{name}"] = hits / len(known[name]) if known[name] else None
+    found["overlap_single"] = _known(overlap_at_k(places, best, k))
+    found["overlap_joint"] = _known(overlap_at_k(places, known["order"], k))
+    if scores is not None:
+        found["rank_correlation"] = _known(rank_correlation(scores.values, effect))
+    return {name: found.get(name) for name in JUDGEMENTS}
+
+
+def mean_judgement(
+    judged: Mapping[str, Mapping[str, float | None]], words: Sequence[str], seed: int = 0
+) -> dict[str, dict[str, float] | None]:
+    """Average one method's judgements over concepts, with 95 % bootstrap intervals."""
+    from .summary import mean_interval
+
+    return {
+        name: mean_interval([judged[word][name] for word in words], seed) for name in JUDGEMENTS
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
