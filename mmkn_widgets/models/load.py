@@ -14,7 +14,7 @@ from .placement import best_device, choose_dtype, placement
 from .processors import load_processor
 from .quiet import quiet_when_small
 from .sites import find_sites
-from .source import FOLDER, find_source, missing_package, one_line, read_config
+from .source import FOLDER, find_source, missing_package, one_line, read_config, refuse_mismatch
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -162,6 +162,7 @@ def _load_weights(
     from safetensors import SafetensorError
 
     auto = _auto_class(config, name, options["trust_remote_code"])
+    refuse_mismatch(source, name, config, auto)
     try:
         with quiet_when_small(source):
             hf, info = auto.from_pretrained(
@@ -177,6 +178,11 @@ def _load_weights(
     except ImportError as error:
         raise missing_package(name, error) from error
     except Exception as error:
+        if "ignore_mismatched_sizes" in str(error):
+            raise BadArgument(
+                f"model: the weights of {name} have other shapes than its config.json says; "
+                "expected those of one model"
+            ) from error
         if any(sign in str(error) for sign in ("safetensors", "HeaderTooLarge", "header")):
             raise BadArgument(
                 f"model: the weights of {name} cannot be read ({one_line(error)}); expected "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from .._errors import BadArgument, NotSupported
 
-__all__ = ["FOLDER", "find_source", "missing_package", "one_line", "read_config"]
+__all__ = ["FOLDER", "find_source", "missing_package", "one_line", "read_config", "refuse_mismatch"]
 
 FOLDER = "config.json, weights (model.safetensors), and a tokenizer and processor beside them"
 
@@ -31,7 +32,7 @@ def find_source(name: str) -> str:
 
         return str(path())
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         if not (folder / "config.json").is_file():
             raise BadArgument(
                 f"model: {name} is not a model folder: it has no config.json; expected {FOLDER}"
@@ -63,6 +64,39 @@ def missing_package(name: str, error: ImportError) -> NotSupported:
     package = found[1].lower()
     more = " (it brings torchvision; take the one that fits your torch)" * (package == "timm")
     return NotSupported(f"model: {name} needs {package}; pip install {package}{more}")
+
+
+def refuse_mismatch(source: str, name: str, config: Any, kind: Any) -> None:
+    """Raise before loading where a folder's weights are far too few for its configuration.
+
+    transformers would make up what is missing, which may be more than the memory holds.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    held = 0
+    files = list(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
+    try:
+        for file in files:
+            with safe_open(file, "pt") as weights:  # type: ignore[no-untyped-call]
+                for key in weights.keys():  # noqa: SIM118
+                    held += math.prod(weights.get_slice(key).get_shape())
+        with torch.device("meta"):
+            wanted = sum(p.numel() for p in kind.from_config(config).parameters())
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        AttributeError,
+        NotImplementedError,
+    ):
+        return  # said by the loading itself
+    if held and wanted > 4 * held + 10**8:
+        raise BadArgument(
+            f"model: the config.json of {name} describes {wanted:,} parameters and its weights "
+            f"hold {held:,}; expected those of one model"
+        )
 
 
 def read_config(source: str, name: str, revision: str | None, trust: bool) -> Any:

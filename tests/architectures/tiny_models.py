@@ -105,8 +105,6 @@ def tiny_model(architecture: str, seed: int = 0) -> Any:
                 parameter.normal_(0, 0.02)
             elif _CODES.search(name) and re.search(r"attn.*(proj_out|out_proj)|block.*conv2", name):
                 parameter.mul_(1e-3)
-            elif "timm_model.blocks.3." in name:  # the coarser of two scales: four tokens share it
-                parameter.mul_(1e-3)
             elif "timm_model" in name and parameter.dim() == 4:
                 parameter.normal_(0, (1e-3 if "attn" in name else 1.0) * parameter.shape[1] ** -0.5)
             elif _CODES.search(name) and parameter.dim() >= 2:

@@ -114,6 +114,22 @@ def test_a_missing_tensor_is_not_made_up(folder: Path) -> None:
     assert "layers.3.mlp.down_proj" in _message(error)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({}, "hold 1,885,184; expected those of one model"), ({"hidden_size": 32}, "other shapes")],
+)
+def test_weights_of_another_model(folder: Path, settings: dict[str, int], said: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    if settings:
+        config["text_config"] |= settings
+    else:  # a Llama of 7 billion parameters would be made up
+        del config["text_config"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadArgument) as error:
+        mmkn.load_model(folder)
+    assert said in _message(error)
+
+
 def test_code_from_outside_is_run_only_by_name(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     trace = tmp_path / "it_ran"
