@@ -1,5 +1,7 @@
 // The style of every widget. Colours: the notebook's theme variables, else VS Code's, else our own for light and dark.
 
+import { CONTRAST } from "./css_contrast";
+
 const TOKENS = `
 .mmkn {
   color-scheme: light dark;
@@ -98,7 +100,6 @@ const BASE = `
   .mmkn .bar > i { transition: width .15s linear; }
   .mmkn .btn, .mmkn .segments button { transition: background-color .12s, border-color .12s; }
 }
-@media (forced-colors: active) { .mmkn .btn.primary, .mmkn .segments button[aria-checked="true"] { border: 2px solid Highlight; } }
 `;
 
 const PARTS = `
@@ -274,4 +275,4 @@ const LAYOUT = `
 .mmkn .explorer[data-preset="teaching"] .lesson { display: block; }
 `;
 
-export const CSS = TOKENS + BASE + PARTS + LAYOUT;
+export const CSS = TOKENS + BASE + PARTS + LAYOUT + CONTRAST;

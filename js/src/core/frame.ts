@@ -5,7 +5,7 @@ import { watchKernel, type KernelState } from "./kernel_watch";
 import type { RenderProps } from "./model";
 import { Session } from "./session";
 import { applyTheme } from "./theme";
-import { WIDGETS, type TraitName } from "./traits";
+import { EXPLORER, type TraitName, type WIDGETS } from "./traits";
 
 export interface Module {
   render(props: RenderProps): () => void;
@@ -13,8 +13,8 @@ export interface Module {
 
 const KEYS = /^(Arrow|Page|Home$|End$)/;
 
-/** An anywidget module whose content `mount` builds into a card. */
-export function widget(name: keyof typeof WIDGETS, mount: (session: Session, card: HTMLElement) => void, label: string): Module {
+/** An anywidget module whose content `mount` builds into a card; it listens to the Explorer's traits and to `more`. */
+export function widget(name: keyof typeof WIDGETS, mount: (session: Session, card: HTMLElement) => void, label: string, more: object = {}): Module {
   return {
     render({ model, el, signal }) {
       const root = h("div", { class: "mmkn", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": label });
@@ -23,7 +23,7 @@ export function widget(name: keyof typeof WIDGETS, mount: (session: Session, car
         if (KEYS.test(event.key)) event.stopPropagation();
       });
       const card = h("div", { class: "card" });
-      const session = new Session(model, root, Object.keys(WIDGETS[name]) as TraitName[]);
+      const session = new Session(model, root, Object.keys({ ...EXPLORER, ...more }) as TraitName[]);
       applyTheme(root, session.off.signal, () => session.store.touch("view"));
       const alert = notice(session);
       if (name === "Explorer") alert.classList.add("a-alert");

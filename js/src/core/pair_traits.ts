@@ -37,9 +37,9 @@ function both<S extends object>(side: S): Both<S> {
   return Object.fromEntries(lines) as Both<S>;
 }
 
-export const PAIR = {
+export const PAIR = /* @__PURE__ */ (() => ({
   part: text, part_effects: PAIR_ONLY.part_effects, shape: json(), rows: json(), facts: json(), map_ids: bytes, words: json(),
   selected: int, opacity: float, colormap: text, signed: bool, setup_code: text, ...both(SIDE),
-};
+}))();
 
 export type PairTraits = Traits<typeof PAIR_ONLY>;

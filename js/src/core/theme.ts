@@ -42,7 +42,7 @@ export function applyTheme(root: HTMLElement, signal: AbortSignal, repaint: () =
   observer.observe(document.body, filter);
   observer.observe(document.documentElement, filter);
   signal.addEventListener("abort", () => observer.disconnect());
-  for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)"]) {
+  for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)", "(forced-colors: active)"]) {
     globalThis.matchMedia?.(query).addEventListener("change", update, { signal });
   }
 }
@@ -53,7 +53,7 @@ export type ColorName = (typeof COLOR_NAMES)[number];
 /** Resolve theme variables to colours a canvas understands. */
 export function colors(root: HTMLElement): Record<ColorName, string> {
   const probe = document.createElement("span");
-  probe.style.display = "none";
+  probe.style.cssText = "display: none; forced-color-adjust: none";
   root.append(probe);
   const out = {} as Record<ColorName, string>;
   for (const name of COLOR_NAMES) {

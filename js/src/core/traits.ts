@@ -221,7 +221,7 @@ export type ExplorerTraits = Traits<typeof EXPLORER> & PairTraits;
 export type TraitName = keyof ExplorerTraits & string;
 
 /** The traits of each widget. */
-export const WIDGETS = {
+export const WIDGETS = /* @__PURE__ */ (() => ({
   Explorer: EXPLORER,
   PatchHeatmap: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...OBJECTS, ...SCENES },
   StoreExplorer: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...TOKENS, ...SCENES, facts: EXPLORER_ONLY.facts },
@@ -232,7 +232,7 @@ export const WIDGETS = {
   CaptionDiff: { ...STATUS, ...CAPTION, concept_forms: WORDS.concept_forms },
   MaskPainter: { ...STATUS, ...MASK, picture: PICTURE.picture, inpainted: PICTURE.inpainted },
   AblationPanel: { ...STATUS, ...EVIDENCE, ...ABLATION },
-} as const;
+} as const))();
 
 /** Every request that the kernel answers. */
 export const REQUESTS = [

@@ -38,7 +38,7 @@ const STYLE = `
 .mmkn .pair-layers .stack i + i { border-inline-start: 1px solid var(--bg); }
 .mmkn .pair-table :is(.thead, .trow) { grid-template-columns: minmax(66px, 1fr) repeat(4, minmax(52px, .8fr)) minmax(80px, 3fr); }
 .mmkn .pair-table .thead button, .mmkn .pair-table .thead > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; max-width: 100%; }
-.mmkn .pair .sliders { grid-template-columns: auto minmax(60px, 1fr) 84px; } .mmkn .pair .sliders .note { display: none; } .mmkn .pair .sliders input[type="number"] { width: 100%; }
+.mmkn .pair .sliders { grid-template-columns: auto minmax(60px, 1fr) 84px; } .mmkn .pair .sliders > :nth-child(4n) { display: none; } .mmkn .pair .sliders input[type="number"] { width: 100%; }
 @container (min-width: 560px) { .mmkn .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); grid-template-areas: "alert alert" "top top" "parts parts" "a b" "table table"; } }
 @container (min-width: 960px) { .mmkn .pair { grid-template-columns: minmax(0, 8fr) minmax(0, 9fr) minmax(0, 8fr);
   grid-template-areas: "alert alert alert" "top top top" "a parts b" "table table table"; } }

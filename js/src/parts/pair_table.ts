@@ -34,7 +34,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
   ];
   const spacer = h("div");
   const scroll = h("div", { class: "scroll", tabindex: "0", role: "rowgroup", "aria-label": "neurons of this part; up and down choose one, Escape shows the whole part" }, spacer);
-  const table = h("div", { class: "table pair-table", role: "grid", "aria-label": "neurons of the chosen part" }, h("div", { class: "thead", role: "row" }, ...heads.map((one) => one.el)), scroll);
+  const table = h("div", { class: "table pair-table", role: "grid", "aria-label": "neurons of the chosen part" }, h("div", { class: "thead", role: "row" }, ...heads.map((one) => one.el)), h("div", { class: "sheet" }, scroll));
   host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note), table);
 
   const sort = (key: PairKey): void => {
