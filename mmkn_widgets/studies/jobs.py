@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -69,33 +70,36 @@ def run_jobs(
     threads = str(max(1, (os.cpu_count() or 1) // n))
     environment = {**os.environ, "OMP_NUM_THREADS": threads}
     before = _finished(out)
+    total = max(1, total - before)
+    said = [tempfile.TemporaryFile("w+", encoding="utf-8") for _ in range(n)]
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "mmkn_widgets.cli", *command],
             env=environment,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=file,
         )
-        for _ in range(n)
+        for file in said
     ]
     try:
-        while any(process.poll() is None for process in running):
-            for process in running:
+        working = True
+        while working:
+            working = any(process.poll() is None for process in running)
+            for process, file in zip(running, said, strict=True):
                 if process.poll():
-                    said = (process.stderr.read() if process.stderr else "").strip()
-                    last = said.splitlines()[-1] if said else f"exit code {process.returncode}"
+                    file.seek(0)
+                    lines = file.read().strip().splitlines()
+                    last = lines[-1] if lines else f"exit code {process.returncode}"
                     raise MmknError(last.removeprefix("mmkn: "))
             if progress is not None:
                 progress("study", min(_finished(out) - before, total - 1), total)
-            time.sleep(0.5)
+            time.sleep(0.5 if working else 0)
     finally:
         for process in running:
             process.terminate()
-        for process in running:
+        for process, file in zip(running, said, strict=True):
             process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
+            file.close()
 
 
 def _finished(out: Path) -> int:

@@ -59,8 +59,10 @@ def truths(atlas: xr.Dataset, concept: str, share: float = 0.05) -> dict[str, li
     enough = ranked[effect.ravel()[ranked] >= share * effect.max()]
     order = [(int(layer), int(index)) for layer, index in one["joint"].values]
     said = one["course"].sel(figure="said").values
-    gone = np.flatnonzero(said == 0)
-    length = int(gone[0]) + 1 if len(gone) else len(order)
+    # a round of the selection shares one measurement: its last neuron is the length
+    rounds = np.flatnonzero(np.any(np.diff(one["course"].values, axis=0) != 0, axis=1)) + 1
+    ends = [*rounds.tolist(), len(order)]
+    length = next((end for end in ends if said[end - 1] == 0), len(order))
     return {
         "single": [divmod(int(at), effect.shape[1]) for at in enough],
         "joint": order[:length],
