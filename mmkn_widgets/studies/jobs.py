@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,35 +72,35 @@ def run_jobs(
     environment = {**os.environ, "OMP_NUM_THREADS": threads}
     before = _finished(out)
     total = max(1, total - before)
-    said = [tempfile.TemporaryFile("w+", encoding="utf-8") for _ in range(n)]
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "mmkn_widgets.cli", *command],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-        )
-        for file in said
-    ]
-    try:
-        working = True
-        while working:
-            working = any(process.poll() is None for process in running)
-            for process, file in zip(running, said, strict=True):
-                if process.poll():
-                    file.seek(0)
-                    lines = file.read().strip().splitlines()
-                    last = lines[-1] if lines else f"exit code {process.returncode}"
-                    raise MmknError(last.removeprefix("mmkn: "))
-            if progress is not None:
-                progress("study", min(_finished(out) - before, total - 1), total)
-            time.sleep(0.5 if working else 0)
-    finally:
-        for process in running:
-            process.terminate()
-        for process, file in zip(running, said, strict=True):
-            process.wait()
-            file.close()
+    with ExitStack() as files:
+        said = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(n)]
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-m", "mmkn_widgets.cli", *command],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+            )
+            for file in said
+        ]
+        try:
+            working = True
+            while working:
+                working = any(process.poll() is None for process in running)
+                for process, file in zip(running, said, strict=True):
+                    if process.poll():
+                        file.seek(0)
+                        lines = file.read().strip().splitlines()
+                        last = lines[-1] if lines else f"exit code {process.returncode}"
+                        raise MmknError(last.removeprefix("mmkn: "))
+                if progress is not None:
+                    progress("study", min(_finished(out) - before, total - 1), total)
+                time.sleep(0.5 if working else 0)
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait()
 
 
 def _finished(out: Path) -> int:
