@@ -149,6 +149,26 @@ def _arrays(value: Any) -> list[NDArray[np.float64]]:
     return []
 
 
+def _picture(levels: NDArray[np.float64], height: int, width: int) -> Image.Image:
+    """Return a grey picture: a ramp from 0 to 1, or all black (0) or white (2)."""
+    from PIL import Image
+
+    if levels.size == 1:
+        white = 255 if levels.item() else 0
+        return Image.new("RGB", (width, height), (white, white, white))
+    # noise keeps the rounding to 8 bits from lining up with the ramp's steps; means average it out
+    rng = np.random.default_rng(0)
+    pixels = np.empty((height, width), np.uint8)
+    block = max(2**20 // width, 1)  # rows at a time: a photograph's pixels as floats are a gigabyte
+    for top in range(0, height, block):
+        rows = slice(top, min(top + block, height))
+        noise = rng.uniform(-_MARGIN, _MARGIN, (rows.stop - rows.start, width))
+        part = levels if len(levels) == 1 else levels[rows]
+        pixels[rows] = np.rint(_MARGIN + (255.0 - 2 * _MARGIN) * part + noise)
+    grey = Image.fromarray(pixels)
+    return Image.merge("RGB", (grey, grey, grey))
+
+
 def trace_origins(process: Process, picture_size: tuple[int, int]) -> Origins | None:
     """Measure where the processor's output comes from, for pictures of one size.
 
@@ -165,19 +185,11 @@ def trace_origins(process: Process, picture_size: tuple[int, int]) -> Origins | 
         None when the four synthetic pictures give outputs of different shapes: the processor
         looks at the content, so nothing can be said from the size alone.
     """
-    from PIL import Image
-
     height, width = picture_size
-    right = np.broadcast_to((np.arange(width) + 0.5) / width, (height, width))
-    below = np.broadcast_to(((np.arange(height) + 0.5) / height)[:, None], (height, width))
-    # noise keeps the rounding to 8 bits from lining up with the ramp's steps; means average it out
-    noise = np.random.default_rng(0).uniform(-_MARGIN, _MARGIN, (height, width))
-    ramps = [_MARGIN + (255.0 - 2 * _MARGIN) * part + noise for part in (right, below)]
-    grey = [np.zeros((height, width)), np.full((height, width), 255.0), *ramps]
-    pictures = [
-        Image.fromarray(np.repeat(np.rint(g).astype(np.uint8)[..., None], 3, axis=2)) for g in grey
-    ]
-    runs = [process(picture) for picture in pictures]
+    right = (np.arange(width) + 0.5) / width
+    below = (np.arange(height) + 0.5)[:, None] / height
+    grey = (np.zeros((1, 1)), np.full((1, 1), 2.0), right[None, :], below)
+    runs = [process(_picture(levels, height, width)) for levels in grey]
     x: dict[str, list[NDArray[np.float64]]] = {}
     y: dict[str, list[NDArray[np.float64]]] = {}
     for key in _PIXEL_KEYS:

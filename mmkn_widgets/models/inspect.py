@@ -8,6 +8,7 @@ from typing import Any
 from .._errors import MmknError
 from .load import load_model
 from .model import MultimodalModel
+from .stand_in import stand_in
 
 __all__ = ["inspect_model"]
 
@@ -31,9 +32,10 @@ def inspect_model(model: str | PathLike[str] | MultimodalModel, **options: Any) 
         ``model``, ``architecture``, ``layers``, ``neurons`` (of a layer's FFN, the widest),
         ``site`` (module names), ``gated``, ``moe`` (None, or experts and routed layers), ``dtype``,
         ``image_geometry``, ``bytes_per_image`` (a store of every neuron for one picture and its
-        prompt; None without a processor), ``supported`` (list of str), ``refused`` (list of
-        {what, reason}); and ``devices``, ``stack``, ``behind`` (what follows the projections),
-        ``checked``.
+        prompt), ``supported`` (list of str), ``refused`` (list of {what, reason}); and ``devices``,
+        ``stack``, ``behind`` (what follows the projections), ``checked``. Without a processor the
+        geometry is that of a picture as the vision tower takes it, ``assumed`` says which; where
+        that is not known either, it and ``bytes_per_image`` are None.
 
     Examples
     --------
@@ -67,10 +69,15 @@ def inspect_model(model: str | PathLike[str] | MultimodalModel, **options: Any) 
             refused.append({"what": "decode", "reason": "there is no tokenizer"})
     except MmknError as error:
         refused.append({"what": "decode", "reason": str(error)})
-    if geometry is not None and geometry["kind"] != "none":
+    if loaded.processor is not None and geometry is not None and geometry["kind"] != "none":
         supported.append("paint")
     else:
-        reason = geometry["reason"] if geometry else "there is no processor to read a picture"
+        known = geometry is not None and loaded.processor is not None
+        reason = (
+            geometry["reason"]
+            if known and geometry
+            else ("there is no processor to read a picture")
+        )
         refused.append({"what": "paint", "reason": reason})
     itemsize = loaded.dtype.itemsize
     return {
@@ -101,16 +108,19 @@ def _pattern(module_name: str) -> str:
 
 
 def _moe(model: MultimodalModel) -> dict[str, Any] | None:
+    """Return the routed experts, those that cannot be reached included."""
     routed = [site for site in model.sites if site.expert >= 0]
     refused = [r for r in model.refused if "expert" in r.name]
     if not routed and not refused:
         return None
-    layers = sorted({site.layer for site in routed})
+    layers = {site.layer for site in routed} | {r.layer for r in refused}
+    counts = [site.expert + 1 for site in routed] + [r.count for r in refused]
     return {
-        "experts": max((site.expert + 1 for site in routed), default=0),
-        "layers": layers,
-        "neurons": max((site.width for site in routed), default=0),
+        "experts": max(counts),
+        "layers": sorted(layers),
+        "neurons": max([site.width for site in routed] + [r.width for r in refused]),
         "shared": any(site.expert < 0 and site.layer in layers for site in model.sites),
+        "reached": sorted({site.layer for site in routed}),
     }
 
 
@@ -118,12 +128,18 @@ def _geometry(
     model: MultimodalModel, refused: list[dict[str, str]]
 ) -> tuple[dict[str, Any] | None, int | None]:
     """Return the geometry of a grey picture's tokens and the length of its prompt."""
-    if model.processor is None:
-        return None, None
     from PIL import Image
 
+    assumed = ""
     try:
-        prepared = model.prepare(Image.new("RGB", (336, 336), (127, 127, 127)))
+        if model.processor is not None:
+            prepared = model.prepare(Image.new("RGB", (336, 336), (127, 127, 127)))
+        elif (made := stand_in(model)) is not None:
+            prepared = made
+            shape = tuple(made.inputs["pixel_values"].shape)
+            assumed = f"pixel_values of shape {shape}, a prompt of a few words"
+        else:
+            return None, None
         token_map = model.token_maps(prepared)[0]
     except MmknError as error:
         refused.append({"what": "token map", "reason": str(error)})
@@ -136,4 +152,5 @@ def _geometry(
         "image_tokens": int(found.n_tokens),
         "approximate": bool(found.approximate),
         "reason": found.reason,
+        "assumed": assumed,
     }, len(token_map)

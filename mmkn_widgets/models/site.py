@@ -31,11 +31,15 @@ class Refusal:
         The module's name in the model.
     reason : str
         One clause.
+    count, width : int
+        Experts and neurons of each, where they are experts.
     """
 
     layer: int
     name: str
     reason: str
+    count: int = 0
+    width: int = 0
 
     def __str__(self) -> str:
         return f"layer {self.layer}, {self.name}: {self.reason}"

@@ -186,7 +186,7 @@ def _search(root: nn.Module, prefix: str, config: Any) -> SiteSearch | None:
         for experts in find_experts(block, hidden):
             where = f"{name}.{layer}.{experts.path}"
             if experts.reason:
-                refused.append(Refusal(layer, where, experts.reason))
+                refused.append(Refusal(layer, where, experts.reason, experts.count, experts.width))
                 continue
             for expert in range(experts.count):
                 sites.append(

@@ -48,7 +48,10 @@ def test_without_a_processor(tmp_path: Path) -> None:
         shutil.copy(mmkn.pocket.path() / file, folder)
     found = inspect_model(folder)
     assert found["layers"] == 6
-    assert found["bytes_per_image"] is None
+    geometry = found["image_geometry"]
+    assert (geometry["kind"], geometry["rows"], geometry["columns"]) == ("grid", 8, 8)
+    assert geometry["assumed"].startswith("pixel_values of shape (1, 3, 96, 96)")
+    assert found["bytes_per_image"] == (64 + 8) * 6 * 512 * 4
     assert found["supported"] == ["capture", "gradients", "ablate", "edit"]
     assert {entry["what"] for entry in found["refused"]} == {"caption", "decode", "paint"}
     assert all("no processor" in e["reason"] or "no tokenizer" in e["reason"]
@@ -59,6 +62,13 @@ def test_experts_are_counted(llama: Any) -> None:
     settings = {"moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2}
     hf = llama("Qwen3Moe", **settings, head_dim=8, mlp_only_layers=[0])
     found = inspect_model(mmkn.load_model(hf))
-    assert found["moe"] == {"experts": 4, "layers": [1, 2], "neurons": 24, "shared": False}
+    assert found["bytes_per_image"] is None
+    assert found["moe"] == {
+        "experts": 4,
+        "layers": [1, 2],
+        "neurons": 24,
+        "shared": False,
+        "reached": [1, 2],
+    }
     assert found["neurons"] == 48
     assert found["behind"] == []
