@@ -11,7 +11,7 @@ import numpy as np
 from .._errors import BadArgument, NotSupported, bad_argument
 from .._jobs import CancelToken, Progress
 from ..datasets import Scene
-from .base import blend, border, check_lengths, coverage, prepare
+from .base import blend, check_lengths, coverage, prepare
 from .cache import PictureCache, default_folder, folder_hash
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class DiffusersInpainter:
     size : int, optional
         Longest side, in pixels, at which the model works; its training size by default. The
         result is scaled back and only its masked part is used.
-    dilate, feather : int, optional
-        As for `OpenCVInpainter`.
+    dilate, feather : int
+        As for `OpenCVInpainter`, but 0 by default: what the mask leaves out stays bit for bit.
     batch_size : int
         Pictures in one run of the model.
     cache : bool, str or path
@@ -74,8 +74,8 @@ class DiffusersInpainter:
         strength: float = 1.0,
         seed: int = 0,
         size: int | None = None,
-        dilate: int | None = None,
-        feather: int | None = None,
+        dilate: int = 0,
+        feather: int = 0,
         batch_size: int = 4,
         cache: bool | str | Path = True,
         device: str | None = None,
@@ -105,8 +105,8 @@ class DiffusersInpainter:
             "strength": strength,
             "seed": seed,
             "size": size or "auto",
-            "dilate": "auto" if dilate is None else dilate,
-            "feather": "auto" if feather is None else feather,
+            "dilate": dilate,
+            "feather": feather,
             "dtype": str(dtype or "auto"),
         }
         self.cache = None
@@ -143,6 +143,7 @@ class DiffusersInpainter:
                 f" {reason[0]}"
             ) from error
         pipeline.set_progress_bar_config(disable=True)
+        _limit_prompts(pipeline)
         return pipeline.to(device)
 
     def __call__(self, image: Any, mask: Any, scene: Scene | None = None) -> Image:
@@ -192,15 +193,7 @@ class DiffusersInpainter:
         from PIL import Image
 
         size = pairs[0][0].size
-        auto = border(size)
-        shares = [
-            coverage(
-                mask,
-                auto if self._dilate is None else self._dilate,
-                auto if self._feather is None else self._feather,
-            )
-            for _, mask in pairs
-        ]
+        shares = [coverage(mask, self._dilate, self._feather) for _, mask in pairs]
         width, height = self._working_size(size)
         scaled = [image.resize((width, height), Image.Resampling.LANCZOS) for image, _ in pairs]
         holes = [
@@ -261,3 +254,13 @@ class DiffusersInpainter:
 
     def __repr__(self) -> str:
         return f"DiffusersInpainter({self.name.removeprefix('diffusers:')!r})"
+
+
+def _limit_prompts(pipeline: Any) -> None:
+    """Give a tokenizer without a limit (it says 1e30, which overflows) its encoder's."""
+    for suffix in ("", "_2", "_3"):
+        tokenizer = getattr(pipeline, f"tokenizer{suffix}", None)
+        config = getattr(getattr(pipeline, f"text_encoder{suffix}", None), "config", None)
+        limit = getattr(config, "max_position_embeddings", None)
+        if isinstance(limit, int) and getattr(tokenizer, "model_max_length", 0) > 1_000_000:
+            tokenizer.model_max_length = limit

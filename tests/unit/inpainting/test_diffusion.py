@@ -9,7 +9,6 @@ import torch
 from mmkn_widgets._errors import BadArgument, Cancelled, NotSupported
 from mmkn_widgets._jobs import CancelToken
 from mmkn_widgets.inpainting import DiffusersInpainter, get_inpainter
-from mmkn_widgets.inpainting.base import coverage
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +93,7 @@ def test_from_a_folder_only_the_hole_changes(folder, pictures, tmp_path):
     assert seen == [(2, 3), (3, 3)]
     for image, mask, result in zip(images, masks, results, strict=True):
         after = np.asarray(result)
-        outside = coverage(mask, 1, 1) == 0
-        assert np.array_equal(after[outside], image[outside])
+        assert np.array_equal(after[~mask], image[~mask])
         assert (after[mask] != image[mask]).mean() > 0.5
 
 
