@@ -79,7 +79,8 @@ def inspect_model(model: str | PathLike[str] | MultimodalModel, **options: Any) 
             else ("there is no processor to read a picture")
         )
         refused.append({"what": "paint", "reason": reason})
-    itemsize = loaded.dtype.itemsize
+    from ..activations import needed_bytes
+
     return {
         "model": loaded.name,
         "architecture": type(loaded.hf).__name__,
@@ -96,7 +97,7 @@ def inspect_model(model: str | PathLike[str] | MultimodalModel, **options: Any) 
         "image_geometry": geometry,
         "tokens_per_image": n_tokens,
         "bytes_per_image": (
-            None if n_tokens is None else n_tokens * itemsize * sum(s.width for s in loaded.sites)
+            None if n_tokens is None else needed_bytes(loaded, n_tokens, on_disk=True)
         ),
         "supported": [name for name in CAPABILITIES if name in supported],
         "refused": refused,

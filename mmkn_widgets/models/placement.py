@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -18,6 +19,17 @@ _DTYPES = {
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
+
+
+_SAID: set[str] = set()
+
+
+def _said_once(record: logging.LogRecord) -> bool:
+    """Let bitsandbytes say once, not at every product, in which type it computes."""
+    text = record.getMessage()
+    new = text not in _SAID
+    _SAID.add(text)
+    return new
 
 
 def best_device() -> torch.device:
@@ -59,6 +71,7 @@ def placement(device: torch.device, device_map: Any, load_in_8bit: bool) -> dict
             ) from error
         from transformers import BitsAndBytesConfig
 
+        logging.getLogger("bitsandbytes.autograd._functions").addFilter(_said_once)
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
         options.setdefault("device_map", {"": device})
     return options

@@ -40,6 +40,13 @@ def test_switching_neurons_off_changes_the_caption_and_back(packed: Any, picture
     assert packed.caption(pictures[0]) == before
 
 
+def test_the_cast_is_not_said_at_every_product(
+    packed: Any, pictures: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    packed.caption(pictures[0], max_new_tokens=4)
+    assert sum("inputs will be cast" in line for line in caplog.messages) <= 1
+
+
 def test_inspect_says_that_edits_are_refused(packed: Any) -> None:
     from mmkn_widgets.models import inspect_model
 
