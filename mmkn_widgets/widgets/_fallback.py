@@ -7,6 +7,8 @@ import html
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 __all__ = ["Account", "fallback_html", "with_fallback"]
 
 _SHOWN = 12
@@ -66,13 +68,26 @@ def _account_of(widget: Any) -> Account:
     if kept is None or not len(kept):
         return Account(head, pictures, lines)
     d, g = widget._d.ravel(), widget._g.ravel()
+    words = _words_of(widget)
     table = [
-        ("L" + "·".join(map(str, widget._place(int(i)))), f"{d[i]:.3g}", f"{g[i]:.3g}")
+        (
+            "L" + "·".join(map(str, widget._place(int(i)))),
+            f"{d[i]:.3g}",
+            f"{g[i]:.3g}",
+            *([" ".join(words.get(int(i), ()))] if words else ()),
+        )
         for i in kept[:_SHOWN]
     ]
     labels = getattr(widget, "labels", {})
     names = (labels.get("short_difference", "difference"), labels.get("short_gradcam", "GradCAM"))
-    return Account(head, pictures, lines, ("neuron", *map(str, names)), table)
+    columns = ("neuron", *map(str, names), *(["writes"] if words else ()))
+    return Account(head, pictures, lines, columns, table)
+
+
+def _words_of(widget: Any) -> dict[int, list[str]]:
+    words = getattr(widget, "words", None) or []
+    ids = np.frombuffer(getattr(widget, "map_ids", b""), "<i4")[: len(words)].tolist()
+    return {int(i): line for i, line in zip(ids, words, strict=False) if line}
 
 
 def with_fallback(widget: Any, made: Any) -> Any:

@@ -45,7 +45,12 @@ def with_map(widget: Any, ids: np.ndarray, prefix: str = "") -> bytes:
     grids = np.frombuffer(trait("maps"), np.uint8).reshape(len(known), rows, cols)[at]
     scale = np.frombuffer(trait("map_scale"), "<f4")[at]
     offset = np.frombuffer(trait("map_offset"), "<f4")[at]
-    mean = (offset[:, None, None] + scale[:, None, None] * grids).mean(0)
+    maps = offset[:, None, None] + scale[:, None, None] * grids
+    if widget.signed:
+        maps = maps * np.frombuffer(trait("map_sign"), np.int8)[at, None, None]
+    mean = maps.mean(0)
+    if widget.signed:
+        mean = np.maximum(mean, 0)
     span = float(mean.max() - mean.min())
     picture = Image.open(io.BytesIO(trait("picture"))).convert("RGB")
     picture = picture.resize((_SIDE, max(1, round(_SIDE * picture.height / picture.width))))

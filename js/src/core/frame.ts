@@ -72,6 +72,7 @@ function notice(session: Session): HTMLElement {
     if (error && kernel === "there") show(false, "Not done.", [error.message, error.remedy].filter(Boolean).join(" "), true);
     else if (session.store.get("read_only")) show(true, "", "Saved view, read-only: thresholds, overlays and tables work; the model is not here.", false);
     else if (status?.state === "closed") show(true, "", "This widget was closed in the kernel.", false);
+    else if (kernel === "saved") show(true, "Read-only.", "The last saved state, without a kernel: thresholds, overlays and tables work. For a live view run the notebook's cells.", false);
     else if (kernel === "restarted") show(true, "Read-only.", "The kernel was restarted, so this is the last state: thresholds, overlays and tables still work. For a live view run the notebook's cells again, down to this one.", false);
     else if (kernel === "silent") show(true, "Read-only for now.", "The kernel does not answer: it is busy, was restarted or is not connected. What you see is the last state. Wait for a running cell; after a restart run the cells again.", false);
     else el.hidden = true;

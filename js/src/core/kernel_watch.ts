@@ -2,7 +2,7 @@
 
 import type { Session } from "./session";
 
-export type KernelState = "there" | "silent" | "restarted";
+export type KernelState = "there" | "silent" | "restarted" | "saved";
 
 const PATIENCE = 6000;
 const AGAIN = 5000;
@@ -10,6 +10,7 @@ const AGAIN = 5000;
 const WHY: Record<Exclude<KernelState, "there">, string> = {
   silent: "the kernel does not answer",
   restarted: "the kernel was restarted: run the cell again",
+  saved: "no kernel stands behind a saved view: run the cell again",
 };
 
 /** `show` is called when the state changes; while it is not "there", nothing is asked of the kernel. */
@@ -56,5 +57,7 @@ export function watchKernel(session: Session, show: (state: KernelState) => void
     clearTimeout(timer);
     model.off("comm_live_update", lost);
   });
-  ping();
+  // A notebook that was opened again shows its saved state: what came with it, such as the layout, has no line to a kernel.
+  if ((model.get("layout") as { comm_live?: boolean } | undefined)?.comm_live === false) set("saved");
+  else ping();
 }

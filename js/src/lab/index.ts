@@ -13,6 +13,7 @@ import { LabIcon } from "@jupyterlab/ui-components";
 
 import { NeuronPanel } from "./panel.js";
 import { EXPLORER_CELLS, openNotebook, quickstart } from "./start.js";
+import { keepStaticViews } from "./static_view.js";
 import { explorerView } from "./view.js";
 
 const CATEGORY = "Neurons";
@@ -50,6 +51,9 @@ function activate(
   panel.title.caption = "Neurons";
   shell.add(panel, "right", { rank: 900 });
   restorer?.add(panel, "mmkn-neurons");
+
+  tracker.forEach(keepStaticViews);
+  tracker.widgetAdded.connect((_, notebook) => keepStaticViews(notebook));
 
   commands.addCommand(PANEL, {
     label: "Show the neurons of this notebook",
