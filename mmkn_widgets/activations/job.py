@@ -13,7 +13,7 @@ import torch
 from .._errors import NotSupported
 from .._provenance import provenance
 from .differentiate import aim, value_of
-from .memory import check_room, needed_bytes, readable
+from .memory import check_room, need, readable
 from .picture import FORMAT, STORE_VERSION, Picture, token_coords
 from .places import geometry_to_text
 from .record import record
@@ -54,15 +54,25 @@ class Job:
         self._ready = (picture, prepared)
         self.shown_prompt = prepared.prompts[0] if prepared.prompts else self.prompt
         steps = (self.max_new_tokens or 64) if self.generate else 0
-        graph = self.gradients is not None
-        rows = len(self.rows)
-        held = 1 if folder is not None or self.reduced else n
         tokens = prepared.n_tokens + steps
-        memory = needed_bytes(self.model, tokens, held, rows=rows, gradients=graph)
-        disk = needed_bytes(self.model, tokens, n, rows=rows, gradients=graph, on_disk=True)
-        if self.roles is None:
-            check_room(memory, 0 if self.reduced else disk, n, folder)
+        memory, disk = need(
+            self.model,
+            tokens=tokens,
+            kept=tokens if self.roles is None else self._kept(prepared, steps),
+            n_images=n,
+            rows=len(self.rows),
+            gradients=self.gradients is not None,
+            reduced=self.reduced,
+            to_disk=folder is not None,
+        )
+        check_room(memory, disk, n, folder)
         return readable(memory if folder is None else disk)
+
+    def _kept(self, prepared: Any, steps: int) -> int:
+        """Return how many tokens of the first picture have one of the roles."""
+        wanted = set(self.roles or ())
+        roles = self.model.token_maps(prepared)[0].role
+        return sum(role in wanted for role in roles) + steps * ("generated" in wanted)
 
     def attrs(self) -> dict[str, Any]:
         """Return the store's attributes; the writer resumes only a store that has the same."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from .._errors import BadArgument
+from .picture import ROLES
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
 
-__all__ = ["check_room", "free_memory", "needed_bytes", "readable"]
+__all__ = ["check_room", "free_memory", "need", "needed_bytes", "readable"]
 
 
 def needed_bytes(
@@ -52,6 +53,45 @@ def needed_bytes(
         size = 4
     n_rows = len(model.sites) if rows is None else rows
     return n_images * n_rows * n_tokens * model.n_neurons * size * (2 if gradients else 1)
+
+
+def need(
+    model: MultimodalModel,
+    *,
+    tokens: int,
+    kept: int,
+    n_images: int,
+    rows: int,
+    gradients: bool,
+    reduced: bool,
+    to_disk: bool,
+) -> tuple[int, int]:
+    """Return (bytes held at once, bytes written in all) of a capture.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    tokens, kept : int
+        Tokens of one picture, and those of them whose role is kept: a picture is captured whole,
+        then cut.
+    n_images, rows, gradients
+        As in `needed_bytes`.
+    reduced : bool
+        Whether the reductions over roles alone are kept; else they lie beside a store on disk.
+    to_disk : bool
+        Whether a picture is written before the next one is captured.
+    """
+
+    def size(n_tokens: int, n: int, on_disk: bool = False) -> int:
+        return needed_bytes(model, n_tokens, n, rows=rows, gradients=gradients, on_disk=on_disk)
+
+    reductions = n_images * 2 * len(ROLES) * rows * model.n_neurons * 4 * (1 + gradients)
+    one = size(tokens, 1)
+    if to_disk:
+        return one, reductions + (0 if reduced else size(kept, n_images, on_disk=True))
+    if reduced:
+        return one + reductions, 0
+    return size(kept, n_images) + (one if kept < tokens else 0), 0
 
 
 def free_memory() -> int:

@@ -165,8 +165,11 @@ def test_a_capture_that_does_not_fit_says_the_choices(
     monkeypatch.setattr(activations.memory, "free_memory", lambda: 2 * 10**6)
     with pytest.raises(BadArgument, match=r"fewer layers=.*out=FOLDER"):
         mmkn.capture(pocket, pictures)
+    with pytest.raises(BadArgument, match=r"fewer layers="):
+        mmkn.capture(pocket, pictures, roles=("image",))
     store = mmkn.capture(pocket, pictures, reduced=True)
     assert store.sizes["image"] == 3
+    assert mmkn.capture(pocket, pictures, roles=("special",)).sizes["token"] == 1
     assert mmkn.capture(pocket, pictures, out=tmp_path / "s").sizes["image"] == 3
 
 
