@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["FrontierChart", "LayerChart", "MethodChart", "ScoreHistogram"]
 
 _ACCENT, _QUIET, _GOOD = "#2f5fd0", "#9aa3b2", "#1a7f4b"
-_MARGIN = {"top": 28, "bottom": 42, "left": 52, "right": 14}
+_MARGIN = {"top": 34, "bottom": 42, "left": 56, "right": 18}
+#: charts side by side in an HBox share its width
+_SHARE = {"flex": "1 1 280px", "min_width": "0"}
 
 
 def _figure(title: str, x: bqplot.Axis, y: bqplot.Axis, marks: list[Any], **more: Any) -> Any:
     """Return a quiet figure: no grid colours of its own, theme background."""
-    layout = ipywidgets.Layout(width="100%", min_width="260px", height="260px")
+    layout = ipywidgets.Layout(width="100%", min_width="240px", height="260px")
     return bqplot.Figure(
         title=title,
         axes=[x, y],
@@ -83,7 +85,7 @@ class LayerChart(ipywidgets.VBox):
             bqplot.Axis(scale=scales["y"], side="left", label="neurons", num_ticks=5),
             [self._bars],
         )
-        super().__init__([figure])
+        super().__init__([figure], layout=_SHARE)
         self.observe(self._count, ["threshold_d", "threshold_g"])
         self.threshold_d, self.threshold_g = float(threshold_d), float(threshold_g)
         self._count()
@@ -110,7 +112,8 @@ class ScoreHistogram(ipywidgets.VBox):
     Attributes
     ----------
     threshold : float
-        The brush's lower edge; also under the name ``threshold_d`` or ``threshold_g``.
+        The brush's lower edge, at first the 95th percentile; also under the name ``threshold_d``
+        or ``threshold_g``.
     """
 
     threshold = traitlets.Float()
@@ -135,17 +138,18 @@ class ScoreHistogram(ipywidgets.VBox):
         self._brush = bqplot.interacts.BrushIntervalSelector(scale=scales["x"], color=_ACCENT)
         name = "activation difference" if variable == "difference" else "GradCAM score"
         figure = _figure(
-            f"{name}: brush to set the threshold",
-            bqplot.Axis(scale=scales["x"], label=name, num_ticks=6),
-            bqplot.Axis(scale=scales["y"], side="left", label="log10(1 + neurons)"),
+            "a brush sets the threshold",
+            bqplot.Axis(scale=scales["x"], label=name, num_ticks=5, tick_format=".2~g"),
+            bqplot.Axis(scale=scales["y"], side="left", label="log10(1 + neurons)", num_ticks=4),
             [bars],
             interaction=self._brush,
         )
         own = "threshold_d" if variable == "difference" else "threshold_g"
-        super().__init__([figure])
+        super().__init__([figure], layout=_SHARE)
         traitlets.link((self, "threshold"), (self, own))
         self._brush.observe(self._from_brush, "selected")
         self.observe(self._to_brush, "threshold")
+        self.threshold = float(np.float32(np.quantile(values, 0.95))) if values.size else 0.0
 
     def _from_brush(self, _change: object) -> None:
         selected = self._brush.selected
@@ -181,7 +185,12 @@ class FrontierChart(ipywidgets.VBox):
     def __init__(self, search: Any) -> None:
         points = search.points
         self._points = points
-        scales = {"x": bqplot.LinearScale(max=1.0), "y": bqplot.LinearScale(min=0.0, max=1.0)}
+        least = min(float(points["retention"].min()), float(search.minimum_retention))
+        low = max(0.0, np.floor(20 * least - 1) / 20)  # room left of the least, in steps of .05
+        scales = {
+            "x": bqplot.LinearScale(min=low, max=1.0),
+            "y": bqplot.LinearScale(min=0.0, max=1.0),
+        }
         marks = bqplot.Scatter(
             x=points["retention"].values,
             y=points["suppression"].values,
@@ -210,11 +219,11 @@ class FrontierChart(ipywidgets.VBox):
         )
         figure = _figure(
             "suppression against retention: click a pair",
-            bqplot.Axis(scale=scales["x"], label="retention", num_ticks=5),
+            bqplot.Axis(scale=scales["x"], label="retention", num_ticks=5, tick_format=".2f"),
             bqplot.Axis(scale=scales["y"], side="left", label="suppression"),
             [limit, line, marks],
         )
-        super().__init__([figure])
+        super().__init__([figure], layout=_SHARE)
         marks.observe(self._clicked, "selected")
         self.observe(self._take, "selected")
         self.selected = int(search.best)
@@ -263,7 +272,7 @@ class MethodChart(ipywidgets.VBox):
             [bars],
             legend_location="top-right",
         )
-        super().__init__([figure])
+        super().__init__([figure], layout=_SHARE)
 
 
 def _least(retention: Mapping[str, Any]) -> float:

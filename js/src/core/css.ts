@@ -107,6 +107,7 @@ const PARTS = `
   width: 100%; touch-action: none; }
 .mmkn .stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; border-radius: var(--radius); }
 .mmkn .stage .empty { position: absolute; inset: 0; display: grid; place-items: center; padding: 20px; text-align: center; }
+.mmkn .card:has(> .slim) { max-width: 560px; }
 .mmkn .stage.drop { outline: 2px dashed var(--accent); outline-offset: 2px; }
 .mmkn .stage .hint { position: absolute; inset: auto 8px 8px; padding: 4px 8px; border-radius: var(--radius); background: var(--bg); font-size: 12px; }
 .mmkn .ghost { position: absolute; left: 0; top: 0; z-index: 1000; pointer-events: none; display: grid; gap: 2px; justify-items: start; }

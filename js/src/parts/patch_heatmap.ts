@@ -40,6 +40,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   opacity.addEventListener("change", () => store.commit());
   const swipe = h("input", { type: "range", min: 0, max: 100, "aria-label": "swipe between the picture and the inpainted one", value: 100 });
   swipe.style.setProperty("--fill", "100%");
+  const wipe = h("label", { class: "grow", hidden: true }, "swipe", swipe);
   swipe.addEventListener("input", () => {
     swipe.style.setProperty("--fill", `${swipe.value}%`);
     store.touch("view");
@@ -65,7 +66,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     stage,
     h("div", { class: "legend" }, steady(low), bar, steady(high), unit),
     choice.el,
-    h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), ...(options.swipe ? [h("label", { class: "grow" }, "swipe", swipe)] : []),
+    h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), wipe,
       maps, ...(options.ownElsewhere ? [] : [mountOwnPicture(session, stage)])),
     h("div", { class: "row expert" }, smooth.el, signed.el, mask.el),
   );
@@ -209,7 +210,12 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     });
   };
   load("picture", (b) => (bitmap = b));
-  if (options.swipe) load("inpainted", (b) => (other = b));
+  if (options.swipe) {
+    load("inpainted", (b) => {
+      other = b;
+      wipe.hidden = b === null;
+    });
+  }
   store.watch(["overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "difference_map", "gradcam_map", "grid", "read_only"], () => {
     choice.set(source.overlay());
     opacity.value = String(Math.round((store.get("opacity") ?? 0.6) * 100));

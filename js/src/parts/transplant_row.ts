@@ -35,7 +35,7 @@ export function mountTransplantRow(session: Session, host: HTMLElement, rewrite:
     const was = part.value;
     const objects = (store.get("objects") ?? []).map(({ name }) => h("option", { value: name }, name));
     const n = session.patches.size;
-    const patches = h("option", { value: PATCHES }, n ? plural(n, "patch") : "patches you click");
+    const patches = h("option", { value: PATCHES }, n ? plural(n, "patch") : "patches …");
     fill(part, ...objects, patches);
     const known = [...part.options].map((option) => option.value);
     part.value = n && !known.includes(was) ? PATCHES : known.includes(was) ? was : (known[0] ?? "");

@@ -1,4 +1,7 @@
 import { part, widget } from "../core/frame";
 import { mountMaskPainter } from "../parts/mask_painter";
 
-export default widget("MaskPainter", part(mountMaskPainter), "mask painter");
+export default widget("MaskPainter", part((session, host) => {
+  host.classList.add("slim");
+  mountMaskPainter(session, host);
+}), "mask painter");
