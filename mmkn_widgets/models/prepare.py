@@ -98,6 +98,8 @@ def _process(
     inputs: dict[str, torch.Tensor] = {}
     extra: dict[str, Any] = {}
     for key, value in made.items():
+        if key == "labels":  # what a loss would be computed from (PaliGemma's processor makes them)
+            continue
         if accepted is None or key in accepted:
             inputs[key] = torch.as_tensor(value)
         else:
@@ -138,7 +140,7 @@ def call_processor(
 
 
 def _ready_made(model: MultimodalModel, given: Mapping[str, Any], continuation: Any) -> Prepared:
-    tensors = {k: v for k, v in given.items() if isinstance(v, torch.Tensor)}
+    tensors = {k: v for k, v in given.items() if isinstance(v, torch.Tensor) and k != "labels"}
     if not tensors:
         raise bad_argument(
             "images", sorted(map(str, given)), "a dict of the model's input tensors, by name"

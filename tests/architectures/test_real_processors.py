@@ -57,3 +57,28 @@ def test_two_pictures_are_captured_and_painted_apart(model: Any, two: list[Any])
     roles = both.role.values
     assert (both.picture.values[roles == "image"] >= 0).all()
     assert (both.picture.values[roles != "image"] == -1).all()
+
+
+def test_gradients_stand_beside_activations(model: Any, two: list[Any]) -> None:
+    store = mmkn.capture(model, two[0], gradients=5)
+    assert store.gradient.shape == store.activation.shape
+    assert np.abs(store.gradient.values).max() > 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_on_a_cpu(model: Any, two: list[Any], dtype: str) -> None:
+    half = mmkn.load_model(model.name, dtype=dtype)
+    assert max(check.error for check in half.checks) <= half.checks[0].tolerance
+    assert half.caption(two, max_new_tokens=2) == [
+        half.caption(one, max_new_tokens=2) for one in two
+    ]
+
+
+def test_without_a_chat_template_or_a_padding_token(model: Any, two: list[Any]) -> None:
+    bare = mmkn.load_model(model.name)
+    bare.processor.chat_template = bare.tokenizer.chat_template = bare.tokenizer.pad_token = None
+    asked = [None, "what is in this picture ?"]
+    together = bare.caption(two, asked, max_new_tokens=2)
+    assert together == [
+        bare.caption(one, q, max_new_tokens=2) for one, q in zip(two, asked, strict=True)
+    ]
