@@ -45,7 +45,7 @@ def with_map(widget: Any, ids: np.ndarray, prefix: str = "") -> bytes:
     grids = np.frombuffer(trait("maps"), np.uint8).reshape(len(known), rows, cols)[at]
     scale = np.frombuffer(trait("map_scale"), "<f4")[at]
     offset = np.frombuffer(trait("map_offset"), "<f4")[at]
-    maps = offset[:, None, None] + scale[:, None, None] * grids
+    maps = offset[:, None, None] + scale[:, None, None] * grids.astype(np.float32)
     if widget.signed:
         maps = maps * np.frombuffer(trait("map_sign"), np.int8)[at, None, None]
     mean = maps.mean(0)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from fake_study import FakeStudy
+from ipywidgets.embed import embed_minimal_html
 from PIL import Image
 
 from mmkn_widgets.widgets import Explorer, PatchHeatmap
-from mmkn_widgets.widgets._html import offline_page
+from mmkn_widgets.widgets._html import offline_page, wire_state
 
 
 def embedded(page: str, name: str) -> object:
@@ -79,3 +80,22 @@ def test_the_static_picture_wears_the_mean_map_of_the_kept() -> None:
     assert shown[-1, 0].max() < 8
     heat.threshold_d = 99.0
     assert 'alt="picture"' in heat._repr_mimebundle_()[0]["text/html"]
+
+
+def test_embed_minimal_html_holds_every_trait(explorer: Explorer, tmp_path: Path) -> None:
+    """It needs its CDN to be seen, so only what it carries is looked at here."""
+    explorer.ablate()
+    path = tmp_path / "embed.html"
+    embed_minimal_html(path, views=[explorer], drop_defaults=False)
+    kind = "application/vnd.jupyter.widget-state+json"
+    found = re.search(rf'<script type="{re.escape(kind)}">(.*?)</script>', path.read_text(), re.S)
+    assert found is not None
+    made = json.loads(found.group(1))["state"][explorer.model_id]
+    raw = {tuple(b["path"]): base64.b64decode(b["data"]) for b in made["buffers"]}
+    for name, value in wire_state(explorer).items():
+        if isinstance(value, bytes):
+            assert raw.get((name,), b"") == value, name
+        elif name not in ("thumbnails", "object_masks"):  # lists of bytes
+            assert made["state"][name] == json.loads(json.dumps(value)), name
+    assert raw[("thumbnails", 1)] == explorer.thumbnails[1]
+    assert "render" in made["state"]["_esm"]
