@@ -259,7 +259,7 @@ class DiffusersInpainter:
 def _limit_prompts(pipeline: Any) -> None:
     """Give a tokenizer without a limit (it says 1e30, which overflows) its encoder's."""
     for suffix in ("", "_2", "_3"):
-        tokenizer = getattr(pipeline, f"tokenizer{suffix}", None)
+        tokenizer: Any = getattr(pipeline, f"tokenizer{suffix}", None)
         config = getattr(getattr(pipeline, f"text_encoder{suffix}", None), "config", None)
         limit = getattr(config, "max_position_embeddings", None)
         if isinstance(limit, int) and getattr(tokenizer, "model_max_length", 0) > 1_000_000:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from ..models import MultimodalModel
 
-__all__ = ["CureScenes", "cure_curves", "cure_scenes", "write_cure"]
+__all__ = ["CureScenes", "cure_curves", "cure_scenes", "cure_subset", "write_cure"]
 
 _LEARN_WRONG, _LEARN_RIGHT, _PRESENT = 60, 32, 100
 _SUBSET = 300
@@ -128,6 +128,69 @@ def cure_curves(
             }
             for point in points
         ]
+    return rows
+
+
+def cure_subset(
+    model: MultimodalModel, *, n_neurons: int = 5, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Cure all words at once, and measure the whole hallucination subset of ``test``.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The pocket model.
+    n_neurons : int
+        For each word.
+    seed : int
+        Of the edits.
+
+    Returns
+    -------
+    list of dict
+        For the model as it is ("none"), with the neurons silenced ("zero") and edited ("edit"):
+        ``chair_s`` and ``chair_i`` of the subset, and ``recall``: word to the share of scenes with
+        it whose caption names it.
+    """
+    from contextlib import ExitStack
+
+    from ..datasets import pocket_world
+    from ..evaluation import chair, names
+    from ..interventions import ablate, blame, corrections, reduce_hallucination
+    from ..interventions.report import caption_all
+
+    subset = pocket_world("test", _SUBSET, subset="hallucination")
+    held = cure_scenes()
+    cures: dict[str, list[Any]] = {"none": [], "zero": [], "edit": []}
+    for word, scenes in held.items():
+        with model.interventions.suspended():
+            wrong, instead, _ = corrections(model, word, scenes["learn"])
+            chosen = blame(model, wrong, instead, top=n_neurons)
+        cures["zero"].append(ablate(model, chosen))
+        cures["edit"].append(
+            reduce_hallucination(model, word, scenes["learn"], neurons=chosen, seed=seed)
+        )
+    rows = []
+    for name, active in cures.items():
+        with model.interventions.suspended(), ExitStack() as stack:
+            for cure in active:
+                stack.enter_context(cure)
+            texts = caption_all(model, list(subset), None, 32)
+            found = chair(texts, [scene.categories for scene in subset], subset.categories)
+            recall = {}
+            for word, scenes in held.items():
+                captions = caption_all(model, scenes["present"], None, 32)
+                recall[word] = sum(names(text, word) for text in captions) / len(captions)
+        rows.append(
+            {
+                "cure": name,
+                "n_neurons": n_neurons * len(active),
+                "n_scenes": len(subset),
+                "chair_s": found["chair_s"],
+                "chair_i": found["chair_i"],
+                "recall": recall,
+            }
+        )
     return rows
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._provenance import provenance
 from .atlas import open_atlas
-from .cure import cure_curves, write_cure
+from .cure import cure_curves, cure_subset, write_cure
 from .judged import judge, mean_judgement
 from .parts import part_path, write_json
 from .pocket_tables import write_summary
@@ -132,11 +132,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     judged = _once(work / "judged.json", lambda: judge_methods(model, work, words, show))
     edits = _once(work / "edits.json", lambda: measure_edits(model, show))
-    rows = _once(work / "cure.json", lambda: {"rows": cure_curves(model, progress=show)})["rows"]
+    cure = _once(
+        work / "hallucination.json",
+        lambda: {"points": cure_curves(model, progress=show), "subset": cure_subset(model)},
+    )
     out.mkdir(parents=True, exist_ok=True)
     for name in _PUBLISHED:
         shutil.copyfile(work / name, out / name)
-    write_cure(rows, out)
+    write_cure(cure["points"], out)
+    write_json(out / "hallucination.json", cure)
     write_json(out / "judged.json", judged)
     write_json(out / "edits.json", edits)
     made = json.loads((work / "provenance.json").read_text("utf-8"))
@@ -147,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         {"weights_file": weights_digest(Path(path())), **provenance("pocket_study"), "study": made},
     )
     report = json.loads(report_path().read_text("utf-8"))
-    write_summary(out / "README.md", result, judged, edits, rows, report)
+    write_summary(out / "README.md", result, judged, edits, cure, report)
 
 
 def _once(path: Path, make: Any) -> dict[str, Any]:

@@ -39,14 +39,14 @@ def _short(value: float) -> str:
 def claims(
     result: Mapping[str, Any],
     edits: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
+    cure: Mapping[str, Any],
     report: Mapping[str, Any],
 ) -> list[tuple[str, str, str, bool]]:
     """Return what was asked of the methods, and what was measured.
 
     Parameters
     ----------
-    result, edits, rows, report : mapping
+    result, edits, cure, report : mapping
         As for `write_summary`.
 
     Returns
@@ -98,19 +98,33 @@ def claims(
             )
             for field, asked in (("success", 0.9), ("locality", 0.95))
         ]
+    before, *after = cure["subset"]
+    for row in after:
+        name = {"zero": "silencing", "edit": "editing"}[row["cure"]]
+        lost = max(before["recall"][word] - row["recall"][word] for word in before["recall"])
+        found.append(
+            (
+                f"CHAIR_s of the hallucination subset, {name} {row['n_neurons']} neurons;"
+                " recall lost",
+                "halved, ≤ .05",
+                f"{_short(before['chair_s'])} → {_short(row['chair_s'])}; {_short(lost)}",
+                row["chair_s"] <= before["chair_s"] / 2 and lost <= 0.05,
+            )
+        )
+    rows = cure["points"]
     for word in dict.fromkeys(row["word"] for row in rows):
-        for cure, name in (("zero", "silencing"), ("edit", "editing")):
-            before, after = cheapest(rows, word, cure)
+        for kind, name in (("zero", "silencing"), ("edit", "editing")):
+            start, end = cheapest(rows, word, kind)
             shown = (
-                f"{_short(before['chair'])} → {_short(after['chair'])}, recall "
-                f"{_short(before['recall'])} → {_short(after['recall'])}"
+                f"{_short(start['chair'])} → {_short(end['chair'])}, recall "
+                f"{_short(start['recall'])} → {_short(end['recall'])}"
             )
             found.append(
                 (
-                    f"false {word} by {name} {after['n_neurons']} neurons: CHAIR_s, recall",
+                    f"false {word} by {name} {end['n_neurons']} neurons: CHAIR_s, recall",
                     "halved, ≤ .05 lost",
                     shown,
-                    _cured(before, after),
+                    _cured(start, end),
                 )
             )
     return found
@@ -146,7 +160,7 @@ def write_summary(
     result: Mapping[str, Any],
     judged: Mapping[str, Any],
     edits: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
+    cure: Mapping[str, Any],
     report: Mapping[str, Any],
 ) -> None:
     """Write the page.
@@ -160,8 +174,8 @@ def write_summary(
         From `judge_methods`.
     edits : mapping
         From `measure_edits`.
-    rows : sequence of mapping
-        From `cure_curves`.
+    cure : mapping
+        ``points`` from `cure_curves`, ``subset`` from `cure_subset`.
     report : mapping
         The pocket model's ``report.json``.
     """
@@ -177,7 +191,7 @@ def write_summary(
         *_table(
             ("", "asked", "measured", ""),
             [(a, b, c, "yes" if ok else "**no**") for a, b, c, ok in claims(
-                result, edits, rows, report)],
+                result, edits, cure, report)],
         ),
         "## Methods",
         "",
@@ -254,7 +268,7 @@ def write_summary(
                     _short(row["recall"]),
                     _short(row["kept"]),
                 )
-                for row in rows
+                for row in cure["points"]
             ],
         ),
         "![the trade-off](hallucination.png)",
