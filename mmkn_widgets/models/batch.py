@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .continuation import all_continuation_ids
+from .families import written_type
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -143,7 +144,10 @@ def collate(
     continued: tuple[tuple[int, ...], ...] = ()
     if continuation is not None:
         continued = all_continuation_ids(model, continuation, texts, n)
-        rows = [_continue(row, ids, stream) for row, ids in zip(rows, continued, strict=True)]
+        kinds = {**_CONTINUED, "token_type_ids": written_type(model)}
+        rows = [
+            _continue(row, ids, stream, kinds) for row, ids in zip(rows, continued, strict=True)
+        ]
     lengths = tuple(row[stream].shape[1] if stream in row else 1 for row in rows)
     flat = "target_sizes" in rows[0]  # MiniCPM lays all pictures' patches in one line
     inputs = {
@@ -157,7 +161,7 @@ def collate(
 
 
 def _continue(
-    row: dict[str, torch.Tensor], ids: Sequence[int], stream: str
+    row: dict[str, torch.Tensor], ids: Sequence[int], stream: str, kinds: Mapping[str, int]
 ) -> dict[str, torch.Tensor]:
     length, more = row[stream].shape[1], len(ids)
     if not more:
@@ -174,7 +178,7 @@ def _continue(
         elif name in _GOES_ON:
             tail = value[:, -1:].expand(value.shape[0], more, *value.shape[2:])
         else:
-            fill = _CONTINUED.get(name, _PER_TOKEN[name] or 0)
+            fill = kinds.get(name, _PER_TOKEN[name] or 0)
             tail = value.new_full((value.shape[0], more, *value.shape[2:]), fill)
         longer[name] = torch.cat([value, tail], dim=1)
     return longer

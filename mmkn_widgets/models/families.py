@@ -18,6 +18,7 @@ __all__ = [
     "placeholders",
     "reads_text",
     "reads_text_apart",
+    "written_type",
 ]
 
 
@@ -56,6 +57,14 @@ def placeholders(model: MultimodalModel) -> set[int]:
     names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
     found = (getattr(model.hf.config, name, None) for name in names)
     return {value for value in found if isinstance(value, int) and value >= 0}
+
+
+def written_type(model: MultimodalModel) -> int:
+    """Return the token type of what a model writes itself.
+
+    PaliGemma reads what has type 0 in both directions, its caption (1) from left to right.
+    """
+    return int(_kind(model) == "paligemma")
 
 
 def as_read(model: MultimodalModel, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

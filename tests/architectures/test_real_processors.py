@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from occlusion import occlusion
 from real_processors import FAMILIES, write_folder
 from roundtrip import picture
 
 import mmkn_widgets as mmkn
+from mmkn_widgets.activations import record
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -57,6 +59,19 @@ def test_two_pictures_are_captured_and_painted_apart(model: Any, two: list[Any])
     roles = both.role.values
     assert (both.picture.values[roles == "image"] >= 0).all()
     assert (both.picture.values[roles != "image"] == -1).all()
+
+
+def test_a_forced_caption_is_read_from_left_to_right(model: Any, two: list[Any]) -> None:
+    """What comes later must not be seen: the position before a word is to predict it."""
+    ids = [7, 9, 11, 8]
+    values = []
+    for length in (4, 2):
+        prepared = model.prepare(two[0], continuation=[ids[:length]])
+        with record(model) as seen:
+            model.forward(prepared)
+        values.append(seen.stack())
+    n = values[1].shape[2]
+    torch.testing.assert_close(values[0][:, :, :n], values[1], rtol=1e-4, atol=1e-6)
 
 
 def test_gradients_stand_beside_activations(model: Any, two: list[Any]) -> None:
