@@ -1,76 +1,175 @@
-"""The offline page in a browser: it works without a kernel, and axe-core finds nothing serious."""
+"""The offline pages in a browser without a network: they work, and data stays text in them."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "wire"))
-AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
+from .pages import EVIL, WIDGETS, opened
 
 
 @pytest.fixture(scope="module")
-def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a saved Explorer with an ablation, figures and marks in it."""
-    from fake_study import FakeStudy
-
-    from mmkn_widgets.widgets import Explorer
-
-    explorer = Explorer(FakeStudy())
-    explorer.ablate()
-    for name in ("evaluate", "propose"):
-        explorer._receive(explorer, {"kind": "request", "id": name, "name": name}, [])
-    explorer.wait()
-    yield explorer.save_html(tmp_path_factory.mktemp("offline") / "car.html")
-    explorer.close()
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Any, Path]]]:
+    """Return the three composed widgets and the page of each."""
+    folder = tmp_path_factory.mktemp("offline")
+    made = {name: WIDGETS[name]() for name in ("Explorer", "ConceptPair", "StoreExplorer")}
+    yield {name: (w, w.save_html(folder / f"{name}.html")) for name, w in made.items()}
+    for widget in made.values():
+        widget.close()
 
 
-def opened(page: Page, path: Path, scheme: str = "light") -> list[str]:
-    """Open the page; return what it asks of a network and what fails in it, as it happens."""
-    trouble: list[str] = []
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
-    page.on("request", lambda r: trouble.append(r.url) if r.url.startswith("http") else None)
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    page.goto(path.as_uri())
-    expect(page.locator(".mmkn .plane canvas")).to_be_visible()
-    return trouble
+def pixels(page: Page, selector: str) -> str:
+    return str(page.evaluate("(q) => document.querySelector(q).toDataURL()", selector))
 
 
-def test_thresholds_scenes_and_overlays_live_without_a_kernel(page: Page, offline: Path) -> None:
-    trouble = opened(page, offline)
+def wait_for_pixels(page: Page, selector: str, old: str) -> None:
+    page.wait_for_function(
+        "([q, old]) => document.querySelector(q).toDataURL() !== old", arg=[selector, old]
+    )
+
+
+def row(page: Page, place: int) -> Locator:
+    """Return a row of the table by its place, from 1."""
+    return page.locator(f'.trow[aria-rowindex="{place + 1}"]:not([hidden])')
+
+
+def test_explorer_thresholds_scenes_overlays_and_table(
+    page: Page, saved: dict[str, tuple[Any, Path]]
+) -> None:
+    explorer, path = saved["Explorer"]
+    trouble = opened(page, path)
     button = page.locator("button.primary")
     expect(button).to_be_disabled()
-    before = button.text_content()
-    page.locator(".plane .corner").press("ArrowRight")
+    expect(button).to_have_text("Ablate 60 neurons")
+    expect(page.locator(".alert")).to_contain_text("read-only")
+    corner = page.locator(".plane .corner")
     for _ in range(8):
-        page.locator(".plane .corner").press("Shift+ArrowRight")
-    expect(button).not_to_have_text(before or "")
+        corner.press("Shift+ArrowRight")
+    expect(button).not_to_have_text("Ablate 60 neurons")
+    page.wait_for_timeout(100)
+    cut = page.evaluate("mmkn.model.get('threshold_d')")
+    explorer.threshold_d = cut
+    expect(button).to_have_text(f"Ablate {len(explorer.kept)} neurons")
     expect(page.locator(".captions ins")).to_have_text("bus")
-    picture = "() => document.querySelector('.a-picture canvas').toDataURL()"
-    first = page.evaluate(picture)
+    canvas = ".a-picture canvas"
+    first = pixels(page, canvas)
     page.locator(".strip button").nth(3).click()
-    page.wait_for_function(f"(old) => ({picture})() !== old", arg=first)
+    wait_for_pixels(page, canvas, first)
     expect(page.locator(".a-picture .note").first).to_have_text(re.compile("kept"))
+    second = pixels(page, canvas)
+    third = row(page, 3)
+    third.click()
+    wait_for_pixels(page, canvas, second)
+    name = third.locator("[role=gridcell]").nth(1).text_content()
+    expect(page.locator(".a-picture .note").first).to_have_text(name or "-")
+    by_difference = max(explorer.kept.tolist(), key=lambda i: float(explorer._d.ravel()[i]))
+    page.get_by_role("button", name="diff", exact=True).click()
+    best = "L" + "·".join(str(n) for n in explorer._place(by_difference))
+    expect(row(page, 1).locator("[role=gridcell]").nth(1)).to_have_text(best)
     page.get_by_role("button", name="copy as Python").click()
     assert trouble == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1300, 640])
-def test_axe_finds_nothing_serious(page: Page, offline: Path, scheme: str, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 1000})
-    opened(page, offline, scheme)
-    page.wait_for_timeout(300)
-    found = page.evaluate(
-        f"async () => {{ {AXE.read_text(encoding='utf-8')}; "
-        "return (await axe.run(document)).violations.map((v) => "
-        "[v.impact, v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160))]); }"
+def test_pair_thresholds_scenes_parts_and_captions(
+    page: Page, saved: dict[str, tuple[Any, Path]]
+) -> None:
+    pair, path = saved["ConceptPair"]
+    trouble = opened(page, path)
+    counts = page.locator(".choose b")
+    wanted = [str(len(pair.ids_of(part))) for part in ("a", "shared", "b")]
+    expect(counts).to_have_text(wanted)
+    expect(page.locator(".p-a .captions ins").first).to_have_text("bus")
+    page.get_by_role("slider", name="car: difference threshold", exact=True).press("PageUp")
+    expect(counts).not_to_have_text(wanted)
+    pair.a_threshold_d = page.evaluate("mmkn.model.get('a_threshold_d')")
+    expect(counts).to_have_text([str(len(pair.ids_of(part))) for part in ("a", "shared", "b")])
+    canvas = ".p-b .stage canvas"
+    first = pixels(page, canvas)
+    page.locator(".choose").nth(2).click()
+    wait_for_pixels(page, canvas, first)
+    second = pixels(page, canvas)
+    page.locator(".p-b .strip button").nth(2).click()
+    wait_for_pixels(page, canvas, second)
+    assert page.evaluate("mmkn.model.get('b_caption_before')") == pair.study_b.caption(2)
+    expect(page.locator(".effects tbody tr")).to_have_count(3)
+    assert trouble == []
+
+
+def test_store_pictures_and_rows(page: Page, saved: dict[str, tuple[Any, Path]]) -> None:
+    explorer, path = saved["StoreExplorer"]
+    trouble = opened(page, path)
+    canvas = ".w-picture canvas"
+    first = pixels(page, canvas)
+    page.locator(".strip button").nth(2).click()
+    wait_for_pixels(page, canvas, first)
+    second = pixels(page, canvas)
+    row(page, 2).click()
+    wait_for_pixels(page, canvas, second)
+    assert page.evaluate("mmkn.model.get('selected')") == int(explorer.kept[1])
+    assert trouble == []
+
+
+def evil_study(word: str, seed: int = 0) -> Any:
+    """Return a study whose every text from data tries to be HTML."""
+    from fake_study import FakeStudy
+
+    from mmkn_widgets.datasets import ObjectInstance, Scene
+
+    study = FakeStudy(word, seed=seed)
+    study.caption = lambda scene: f"a {word} {EVIL}"  # type: ignore[method-assign]
+    study.words = lambda rows, indices, k=6: [[EVIL, word]] * len(rows)  # type: ignore
+    study.tokens = lambda *a: ([(EVIL, "text", -1)] * 2, [1.0, 2.0])  # type: ignore
+    study.patch_words = lambda scene, k=3: [[EVIL]] * 144  # type: ignore[method-assign]
+    study.model.name = f"model {EVIL}"
+    study.scenes = tuple(
+        Scene(
+            f"{EVIL}-{k}.png",
+            scene.image,
+            [EVIL, f"{EVIL} again"],
+            [ObjectInstance(EVIL, scene.mask(word), (0, 0, 1, 1))],
+            source="drawn",
+            categories=[EVIL, word],
+        )
+        for k, scene in enumerate(study.scenes)
     )
-    assert [v for v in found if v[0] in ("serious", "critical")] == []
+    return study
+
+
+@pytest.mark.parametrize("which", ["Explorer", "ConceptPair"])
+def test_tags_and_scripts_in_data_are_letters(page: Page, tmp_path: Path, which: str) -> None:
+    from mmkn_widgets.widgets import Explorer, compare
+
+    one = evil_study(EVIL)
+    if which == "Explorer":
+        widget: Any = Explorer(one)
+        widget._receive(widget, {"kind": "request", "id": "1", "name": "lens"}, [])
+        widget._receive(
+            widget, {"kind": "request", "id": "2", "name": "tokens", "args": {"id": 3}}, []
+        )
+    else:
+        two = evil_study("bus", seed=2)
+        two.model = one.model
+        widget = compare(one, two)
+    widget.ablate()
+    widget.wait()
+    trouble = opened(page, widget.save_html(tmp_path / f"{EVIL[:4]}.html"))
+    page.locator(".trow:not([hidden])").first.click()
+    page.locator(".strip button").nth(1).click()
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.hit === undefined")
+    assert page.locator(".mmkn :is(script, img[src='x'])").count() == 0
+    text = page.locator(".mmkn").text_content() or ""
+    assert text.count("<img src=x") > (10 if which == "Explorer" else 5)
+    expect(page.locator(".captions dd").first).to_contain_text("<script>window.hit=2</script>")
+    html = widget._repr_mimebundle_()[0]["text/html"]
+    page.set_content(html)
+    assert page.evaluate("window.hit === undefined")
+    assert page.locator("img[src=x], script").count() == 0
+    expect(page.locator(".mmkn-static")).to_contain_text("<img src=x")
+    assert trouble == []
+    widget.close()

@@ -37,7 +37,7 @@ def test_a_row_shows_its_neuron_on_the_picture_and_along_the_tokens(
     notebook: NotebookPage, explorer: ExplorerOnPage
 ) -> None:
     root = explorer.root
-    row = root.locator(".trow:not([hidden])").nth(3)
+    row = root.locator('.trow[aria-rowindex="5"]:not([hidden])')
     row.click()
     third = notebook.python("int(explorer.kept[3])")
     notebook.wait_for_python(f"explorer.selected == {third}")
@@ -88,7 +88,9 @@ def test_a_slider_and_python_keep_the_same_neurons(
     assert notebook.python("len(explorer.to_neurons())") == 0
     notebook.execute("explorer.threshold_d = explorer.threshold_g = 0.0")
     count = notebook.python("len(explorer.to_neurons())")
-    expect(root.locator(".w-table > .head .note").first).to_have_text(re.compile(rf"^{count:,} kept"))
+    expect(root.locator(".w-table > .head .note").first).to_have_text(
+        re.compile(rf"^{count:,} kept")
+    )
 
 
 def test_where_else_lists_the_pictures_that_excite_a_neuron(
