@@ -100,8 +100,7 @@ def record(
     seen = Recording(chosen, batch, pack)
     handles: list[Any] = []
     try:
-        if batch is None:
-            handles.append(_watch_batch(model, seen))
+        handles.append(_watch_forwards(model, seen, batch is None))
         for row in chosen:
             handles.append(_watch(model, seen, row, site, gradients))
         yield seen
@@ -111,13 +110,13 @@ def record(
     seen.close(model)
 
 
-def _watch_batch(model: MultimodalModel, seen: Recording) -> Any:
-    """Note the batch size of every forward, where it is still an axis."""
+def _watch_forwards(model: MultimodalModel, seen: Recording, batch: bool) -> Any:
+    """Note the length of every forward, and its batch size, where it is still an axis."""
 
     def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         hidden = args[0] if args else kwargs.get("hidden_states")
         if seen.mine and isinstance(hidden, torch.Tensor) and hidden.dim() == 3:
-            seen.batch = hidden.shape[0]
+            seen.batch = hidden.shape[0] if batch else seen.batch
             seen.lengths.append(hidden.shape[1])
 
     return model.blocks[0].register_forward_pre_hook(before, with_kwargs=True)

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from mmkn_widgets.activations import record
 
-__all__ = ["captured_equal", "gradient_agrees", "restored", "silenced"]
+__all__ = ["captured_equal", "forced_equal", "gradient_agrees", "restored", "silenced"]
 
 
 def captured_equal(model: Any, prepared: Any) -> bool:
@@ -199,6 +199,21 @@ def silenced(model: Any, prepared: Any) -> bool:
         if not torch.equal(output, wanted.to(output.dtype)):
             return False
     return len(outputs) > 0
+
+
+def forced_equal(model: Any, prepared: Any) -> bool:
+    """Compare activations over prompt and steps with those of one forward over the same caption."""
+    with record(model) as steps:
+        written = model.generate(prepared, max_new_tokens=4).token_ids[0]
+    if not written:
+        return True  # it ends at once: there are no steps
+    forced = model.prepare(prepared.images[0], prepared.prompts[0], continuation=[written])
+    with record(model) as whole:
+        model.forward(forced)
+    one, other = steps.stack(), whole.stack()
+    length = min(one.shape[2], other.shape[2])  # the last token's own step was not run
+    difference = (one[:, :, :length] - other[:, :, :length]).abs().max()
+    return length >= one.shape[2] - 1 and float(difference / other.abs().max()) < 1e-4
 
 
 def restored(model: Any, prepared: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from checks import captured_equal, gradient_agrees, restored, silenced
+from checks import captured_equal, forced_equal, gradient_agrees, restored, silenced
 from occlusion import occlusion
 from PIL import Image
 from pixels import pixel_maker
@@ -149,6 +149,9 @@ def generation(model: Any, prepared: Any, result: Result) -> None:
         result.refused.append(f"caption: {type(error).__name__}: {text}")
         return
     result.generates = True
+    if model.stack == "decoder":
+        name = "captured while generating equals the forced caption's"
+        result.checks[name] = forced_equal(model, prepared)
     result.checks["captions before and after are the same"] = before == after
 
 
