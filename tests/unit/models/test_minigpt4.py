@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -110,8 +111,6 @@ def model(request: pytest.FixtureRequest, parts: dict[str, Path]) -> Any:
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    import numpy as np
-
     pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -164,6 +163,19 @@ def test_the_token_map_has_the_versions_tokens(model: Any, picture: Image.Image)
         assert (geometry.kind, geometry.shape) == ("strips", (4, 1))
         wanted = torch.tensor([[0, 10 * i, 60, 10 * i + 10] for i in range(4)])
         assert torch.allclose(torch.tensor(geometry.boxes), wanted.double(), atol=0.2)
+
+
+@pytest.mark.parametrize("strip", range(4))
+def test_a_mark_lands_on_its_strip(
+    parts: dict[str, Path], picture: Image.Image, strip: int
+) -> None:
+    model = _load(parts, "llama2")
+    x0, y0, x1, y1 = model.token_maps(model.prepare(picture))[0].geometry.boxes[strip].round()
+    pixels = np.asarray(picture).copy()
+    pixels[int(y0) + 2 : int(y1) - 2, int(x0) + 2 : int(x1) - 2] ^= 255
+    images = [picture, Image.fromarray(pixels)]
+    plain, marked = (model.hf.eyes(model.prepare(one).inputs["pixel_values"]) for one in images)
+    assert int((marked - plain)[0].norm(dim=1).argmax()) == strip
 
 
 def test_captions_are_greedy_and_batched(model: Any, picture: Image.Image) -> None:
