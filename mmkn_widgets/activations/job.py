@@ -155,9 +155,12 @@ class Job:
         with torch.enable_grad():
             y = value_of(output.logits, wanted, self.target)
             found = seen.gradients(y)
-        values = seen.stack()[0].detach()
+        del output, y  # with them the graph: a picture is in memory once, not twice
+        values = seen.pop_stacked()[0]
         seen.values = found
-        return {"activation": values, "gradient": seen.stack()[0]}, model.token_maps(prepared)[0]
+        return {"activation": values, "gradient": seen.pop_stacked()[0]}, model.token_maps(
+            prepared
+        )[0]
 
     def _prepared(self, picture: Any) -> Any:
         """Return the picture's inputs; those of the first are there already."""

@@ -88,6 +88,17 @@ class Recording:
         padded = [torch.nn.functional.pad(v, (0, width - v.shape[-1])) for v in rows]
         return torch.stack(padded, 1)
 
+    def pop_stacked(self) -> torch.Tensor:
+        """Return what `stack` returns, detached, in main memory; let each value go when copied."""
+        rows = sorted(self.values)
+        first = self.values[rows[0]]
+        width = max(value.shape[-1] for value in self.values.values())
+        whole = torch.zeros(first.shape[0], len(rows), first.shape[1], width, dtype=first.dtype)
+        for place, row in enumerate(rows):
+            value = self.values.pop(row).detach()
+            whole[:, place, :, : value.shape[-1]].copy_(value)
+        return whole
+
     def gradients(self, of: torch.Tensor) -> dict[int, torch.Tensor]:
         """Return d sum(of) / d activation for every site, by one backward.
 
