@@ -236,6 +236,8 @@ def _inspect(arguments: argparse.Namespace) -> None:
     for key, value in found.items():
         if isinstance(value, dict):
             value = [f"{name.replace('_', ' ')}: {part}" for name, part in value.items() if part]
+        if key == "refused":
+            value = [f"{entry['what']}: {entry['reason']}" for entry in value]
         if isinstance(value, list | tuple):
             value = ("\n" + " " * (width + 2)).join(map(str, value)) or "-"
         print(f"{key:<{width}}  {value}")
