@@ -168,7 +168,7 @@ describe("what is measured", () => {
       predicted: -2, predicted_here: -4.1, measured: -3.7, unit: "nats", why: "" });
     frames.run();
     expect(host.querySelector(".effect")!.textContent).toBe(
-      "log-probability of “car”, this picture: predicted −4.10 · measured −3.70 nats · predicted over all scenes −2.00");
+      "log-probability of “car”, this picture: predicted −4.10 · measured −3.70 nats · predicted, all scenes −2.00");
   });
   it("the neuron's page says what its shares are", async () => {
     host.append(neuronPage(session));

@@ -118,6 +118,7 @@ const PARTS = `
 .mmkn .transplant { display: grid; gap: 4px; margin-top: 2px; }
 .mmkn .transplant select { max-width: 106px; }
 .mmkn .effect b { font-weight: 600; }
+.mmkn .line > .effect { flex: 1 1 280px; }
 .mmkn .shares { display: grid; grid-template-columns: auto minmax(60px, 1fr) auto auto auto; gap: 3px 10px; align-items: center; margin-top: 4px; }
 .mmkn .shares .own { color: var(--accent); font-weight: 600; }
 .mmkn .shares .num { text-align: right; }

@@ -23,7 +23,8 @@ export function widget(name: keyof typeof WIDGETS, mount: (session: Session, car
         if (KEYS.test(event.key)) event.stopPropagation();
       });
       const card = h("div", { class: "card" });
-      const session = new Session(model, root, Object.keys({ ...EXPLORER, ...more }) as TraitName[]);
+      const names = Object.keys({ ...EXPLORER, ...more }) as TraitName[];
+      const session = new Session(model, root, names);
       applyTheme(root, session.off.signal, () => session.store.touch("view"));
       const alert = notice(session);
       if (name === "Explorer") alert.classList.add("a-alert");
@@ -37,6 +38,8 @@ export function widget(name: keyof typeof WIDGETS, mount: (session: Session, car
         sizes.disconnect();
         session.dispose();
         root.remove();
+        if (session.store.get("status")?.state !== "closed") return;
+        for (const name of names) if (model.get(name) instanceof DataView) model.set(name, new DataView(new ArrayBuffer(0))); // JupyterLab keeps closed models
       };
       signal?.addEventListener("abort", stop, { once: true });
       return stop;

@@ -3,12 +3,11 @@
 import { float32Literal, pythonFloat } from "./format";
 import type { Listener, WidgetModel } from "./model";
 import { PARTS, SIDE, SIDES, type Part, type Side } from "./pair_traits";
-import { Session } from "./session";
+import { CUTS, Session } from "./session";
 import type { Schedule } from "./store";
 import type { TraitName } from "./traits";
 
 const SHARED: readonly TraitName[] = ["status", "read_only", "shape", "rows", "map_ids", "words", "selected", "opacity", "colormap", "signed"];
-export const CUTS: readonly TraitName[] = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape"];
 
 /** The widget's model as one side sees it: its own traits without their prefix. */
 export function sideModel(model: WidgetModel, side: Side): WidgetModel {

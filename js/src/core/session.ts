@@ -12,6 +12,11 @@ import type { ExplorerTraits, Grid, RequestName, TraitName } from "./traits";
 /** Traits and what only the page knows: its theme and size. */
 export type Local = ExplorerTraits & { view: number };
 
+/** What decides which neurons pass. */
+export const CUTS = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape"] as const;
+/** And which of them are kept. */
+export const SETS = [...CUTS, "unchecked", "rows_off"] as const;
+
 const NO_GRID: Grid = { rows: 0, cols: 0, extent: [0, 0, 1, 1], approximate: false, reason: "" };
 
 export class Session {
@@ -65,18 +70,16 @@ export class Session {
     });
     this.unchecked = derive(s, ["unchecked"], () => new Set(s.get("unchecked") ?? []));
     this.rowsOff = derive(s, ["rows_off"], () => new Set(s.get("rows_off") ?? []));
-    const cuts = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape"] as const;
-    this.thresholds = derive(s, cuts, () => {
+    this.thresholds = derive(s, CUTS, () => {
       if (s.get("mode") !== "quantile") return [s.get("threshold_d") ?? 0, s.get("threshold_g") ?? 0] as const;
       const e = this.evidence();
       return [e.quantile("difference", s.get("quantile_d") ?? 0), e.quantile("gradcam", s.get("quantile_g") ?? 0)] as const;
     });
-    const sets = [...cuts, "unchecked", "rows_off"] as const;
-    this.kept = derive(s, sets, () => {
+    this.kept = derive(s, SETS, () => {
       const [td, tg] = this.thresholds();
       return this.evidence().count(td, tg, this.rowsOff(), this.unchecked());
     });
-    this.predicted = derive(s, [...sets, "gradient_sum", "ablate_mode", "ablate_scale"], () => this.predictChange());
+    this.predicted = derive(s, [...SETS, "gradient_sum", "ablate_mode", "ablate_scale"], () => this.predictChange());
     this.sumsInOrder = derive(s, ["gradient_sum", "difference", "gradcam", "shape"], () => this.evidence().inOrder(asFloat32(s.get("gradient_sum"))));
     this.maps = derive(s, ["map_ids", "maps", "map_scale", "map_offset", "map_sign", "grid"], () => {
       const ids = asInt32(s.get("map_ids"));

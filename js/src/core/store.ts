@@ -21,6 +21,8 @@ export class Store<S extends object> {
   private readonly watchers = new Set<Watcher<S>>();
   private readonly attached: [string, Listener][] = [];
   private waiting = false;
+  /** forget what was derived */
+  readonly forget = new Set<() => void>();
 
   constructor(
     readonly model: WidgetModel,
@@ -103,17 +105,21 @@ export class Store<S extends object> {
     }
   }
 
-  /** Stop listening to the model. */
+  /** Stop listening to the model, and let go of what was derived: a host may keep the widget in one of its lists. */
   dispose(): void {
     for (const [event, listener] of this.attached) this.model.off(event, listener);
     this.watchers.clear();
+    for (const run of this.forget) run();
   }
 }
 
 /** A value derived from traits, computed again only when one of them changed. */
 export function derive<S extends object, T>(store: Store<S>, names: readonly (keyof S)[], make: () => T): () => T {
   let key = -1;
-  let value: T;
+  let value: T | undefined;
+  store.forget.add(() => {
+    [key, value] = [-1, undefined];
+  });
   return () => {
     let now = 0;
     for (const name of names) now += store.version(name); // versions only grow: so does their sum
@@ -121,6 +127,6 @@ export function derive<S extends object, T>(store: Store<S>, names: readonly (ke
       value = make();
       key = now;
     }
-    return value;
+    return value as T;
   };
 }

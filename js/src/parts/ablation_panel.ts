@@ -3,7 +3,7 @@
 import { button, fill, h, setAttr, setText, steady } from "../core/dom";
 import { change, plural } from "../core/format";
 import { rewriter, type Rewrite } from "../core/rewrite";
-import type { Session } from "../core/session";
+import { SETS, type Session } from "../core/session";
 
 export interface AblationOptions {
   /** how the caption is written anew; by default nobody sees it stream in */
@@ -41,7 +41,7 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
   if (options.effects) options.effects.prepend(effect);
   else host.append(effect);
 
-  store.watch(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off", "difference", "gradcam", "shape", "status", "read_only"], () => {
+  store.watch([...SETS, "status", "read_only"], () => {
     const { checked } = session.kept();
     setText(label, checked ? `Ablate ${plural(checked, "neuron")}` : "Ablate");
     const blocked = session.blocked();
@@ -61,7 +61,7 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
   const lead = h("span", { class: "note" });
   const value = h("b");
   const line = h("div", { class: "steady" }, lead, h("span", { title: `${FIRST}; mean over the study's scenes` }, "predicted ", value));
-  store.watch(["ablation", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off", "gradient_sum", "difference", "gradcam",
+  store.watch(["ablation", ...SETS, "gradient_sum",
     "ablate_mode", "ablate_scale", "concept", "labels"], () => {
     const state = store.get("ablation");
     const score = `${store.get("labels")?.score || "score"}${store.get("concept") ? ` of “${store.get("concept")}”` : ""}`;
@@ -72,7 +72,7 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
       parts.push(h("span", { class: "note" }, `${score}, this picture: `));
       if (state.predicted_here !== null) parts.push(figure("predicted", state.predicted_here, `${FIRST}; on this picture`), " · ");
       parts.push(figure("measured", state.measured, "where the unchanged caption predicts the word (teacher-forced): with all that is active, minus without"), ` ${unit}`);
-      if (state.predicted !== null) parts.push(h("span", { class: "note", title: `${FIRST}; mean over the study's scenes` }, ` · predicted over all scenes ${change(state.predicted)}`));
+      if (state.predicted !== null) parts.push(h("span", { class: "note", title: `${FIRST}; mean over the study's scenes` }, ` · predicted, all scenes ${change(state.predicted)}`));
     } else if (changed && state.why) {
       parts.push(h("span", { class: "note", title: state.why }, `change of the ${score} not measured: this caption does not name it`));
     } else {

@@ -2,8 +2,7 @@
 
 import { button, fill, h, setAttr, setText } from "../core/dom";
 import { plural, short } from "../core/format";
-import type { Session } from "../core/session";
-import { SETS } from "./heat_source";
+import { SETS, type Session } from "../core/session";
 
 const MEASURES: readonly (readonly [string, string, string])[] = [
   ["suppression", "suppression", "share of scenes that named the concept before and no longer name it"],
@@ -17,7 +16,8 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
   const rows = h("div", { class: "measures" });
   const legend = h("span", { class: "note grow" });
   const measure = button("measure", () => void session.ask("evaluate", {}, [session.survivors().slice().buffer as ArrayBuffer]));
-  host.append(rows, h("div", { class: "row" }, ...(asks ? [measure] : []), legend));
+  const below = h("div", { class: "row" }, ...(asks ? [measure] : []), legend);
+  host.append(rows, below);
 
   const cuts = (): string => SETS.map((name) => store.version(name)).join();
   let seen = "";
@@ -38,6 +38,7 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
   });
   store.watch(["effect", ...SETS], () => {
     const effect = store.get("effect");
+    below.hidden = !asks && !effect;
     if (!effect) return setText(legend, asks ? "suppression and retention of the kept neurons over the scenes, against random neurons" : "");
     const moved = asks && (effect.neurons !== session.kept().checked || seen !== cuts());
     rows.classList.toggle("stale", moved);

@@ -3,8 +3,7 @@
 import { asFloat32, byteLength } from "../core/binary";
 import { integer } from "../core/format";
 import { meanMap, neuronMap } from "../core/heat";
-import type { Session } from "../core/session";
-import type { TraitName } from "../core/traits";
+import { SETS, type Session } from "../core/session";
 
 export type Overlay = "kept" | "neuron" | "difference" | "gradcam" | "none";
 
@@ -22,8 +21,6 @@ export interface HeatSource {
   /** whether both stages over the patches can be shown */
   stages(): boolean;
 }
-
-export const SETS: readonly TraitName[] = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "unchecked", "rows_off"];
 
 /** `asks`: whether the kernel behind this widget has a model to ask. */
 export function heatSource(session: Session, asks: boolean): HeatSource {

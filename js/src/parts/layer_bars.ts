@@ -2,7 +2,7 @@
 
 import { h, setAttr, setText, steady } from "../core/dom";
 import { integer } from "../core/format";
-import type { Session } from "../core/session";
+import { SETS, type Session } from "../core/session";
 
 export function mountLayerBars(session: Session, host: HTMLElement): void {
   const { store } = session;
@@ -30,7 +30,7 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
     store.commit({ rows_off: [...off].sort((a, b) => a - b) });
   };
   store.watch(["rows"], build);
-  store.watch(["rows", "rows_off", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "unchecked"], () => {
+  store.watch(["rows", ...SETS], () => {
     const { perRow } = session.kept();
     const off = session.rowsOff();
     const most = Math.max(1, ...perRow);

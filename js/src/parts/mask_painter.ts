@@ -125,7 +125,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     setText(empty, base ? "" : byteLength(store.get("inpainted")) ? "the picture cannot be read" : "no picture");
     hint.hidden = bitmap !== null || editing || !original;
     setText(hint, "No mask here yet: paint over the object, then inpaint.");
-    setText(title, options.title?.() ?? "without the object");
+    setText(title, options.title?.() ?? (bitmap ? "without the object" : "mask of the object"));
     const share = area() ? `mask ${(area() * 100).toFixed(1)}%` : "";
     setLine(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap ? store.get("facts")?.inpainter : "", share].filter(Boolean).join(", "));
     const blocked = session.blocked();

@@ -4,7 +4,7 @@ import { fill, h, setAttr, setText, steady } from "../core/dom";
 import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
 import { integer, plural, short } from "../core/format";
-import type { Session } from "../core/session";
+import { CUTS, SETS, type Session } from "../core/session";
 import { derive } from "../core/store";
 import { neuronPage } from "./neuron_page";
 
@@ -54,7 +54,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search), table);
   if (page) host.append(page);
 
-  const cuts = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids", "view"] as const;
+  const cuts = [...CUTS, "rows_off", "words", "map_ids", "view"] as const;
   const found = derive(store, cuts, () => ({ ids: new Int32Array(0) as Int32Array, whole: false }));
   /** The ids in order: at least the first `upto`, or all; a drag lists no more than it shows. */
   const list = (upto = Infinity): Int32Array => {
@@ -207,8 +207,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     }
   });
   local = ++tables;
-  session.paint(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "rows_off", "words", "map_ids",
-    "unchecked", "selected", "concept_forms", "rows"], paint);
+  session.paint([...SETS, "words", "map_ids", "selected", "concept_forms", "rows"], paint);
 }
 
 let tables = 0;

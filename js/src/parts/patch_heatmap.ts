@@ -6,9 +6,9 @@ import { clamp, h, segments, setLine, setText, steady } from "../core/dom";
 import { short } from "../core/format";
 import { percentile, range, shade, upsample } from "../core/heat";
 import { decodePicture } from "../core/pictures";
-import type { Session } from "../core/session";
+import { SETS, type Session } from "../core/session";
 import { fit } from "../core/theme";
-import { heatSource, SETS, type Heat, type Overlay } from "./heat_source";
+import { heatSource, type Heat, type Overlay } from "./heat_source";
 import { mountOwnPicture } from "./own_picture";
 import { cellBox, pictureHand } from "./picture_hand";
 

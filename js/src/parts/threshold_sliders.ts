@@ -3,7 +3,7 @@
 import type { Axis } from "../core/axis";
 import { clamp, h, segments, setText, steady } from "../core/dom";
 import { float32Literal, plural, top } from "../core/format";
-import type { Session } from "../core/session";
+import { CUTS, type Session } from "../core/session";
 
 type Key = "difference" | "gradcam";
 const STEPS = 1000;
@@ -57,7 +57,7 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
   });
   box.addEventListener("change", commit);
 
-  session.paint(["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape", "axis"], () => {
+  session.paint([...CUTS, "axis"], () => {
     const value = cut();
     const q = store.get(key === "difference" ? "quantile_d" : "quantile_g") ?? 0;
     const position = quantile() ? fromQuantile(q) : clamp(axis().position(value), 0, 1);
