@@ -15,12 +15,14 @@ import anywidget
 
 from .._errors import Cancelled, MmknError, bad_argument
 from .._jobs import CancelToken
+from ._kinds import flag_of
 from .traits import READY, StatusTraits
 
 __all__ = ["Call", "Widget", "bundle", "request"]
 
 _LOG = logging.getLogger("mmkn_widgets.widgets")
 _STATIC = Path(__file__).resolve().parents[1] / "static"
+_LARGE = ("words", "thumbnails", "object_masks", "tokens")
 _NOT_BUILT = """export default {{ render({{ el }}) {{
   el.textContent = "mmkn_widgets was installed without its page modules ({name}.js is missing). "
     + "In a clone run `make`; else install a built wheel.";
@@ -94,6 +96,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         self._running: dict[str, CancelToken] = {}
         self._owed = 0
         self._closed = False
+        self._own_layout = "layout" not in kwargs
         super().__init__(**kwargs)
         self.on_msg(self._receive)
 
@@ -247,7 +250,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         return {}
 
     def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return what another value of a trait brings, for a page without a kernel."""
+        """Return what another value of a trait brings to a page without a kernel."""
         return {}
 
     def save_html(self, path: str | Path) -> Path:
@@ -275,7 +278,15 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             token.cancel()
         self.status = {**READY, "state": "closed"}
         self._closed = True
+        layout = self.layout if self._own_layout else None
         super().close()
+        if layout is not None:
+            layout.close()
+        for name, trait in self.traits().items():  # Out and _ keep the widget, not what it showed
+            if flag_of(trait) == "bytes":
+                self._trait_values[name] = b""
+            elif name.endswith(_LARGE):
+                self._trait_values[name] = []
 
 
 def explain(error: BaseException) -> tuple[str, str]:
