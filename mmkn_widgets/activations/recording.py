@@ -85,7 +85,8 @@ class Recording:
             return self._buffer[:, :, :n_tokens]
         rows = [self.values[row] for row in sorted(self.values)]
         width = max(value.shape[-1] for value in rows)
-        padded = [torch.nn.functional.pad(v, (0, width - v.shape[-1])) for v in rows]
+        device = rows[0].device  # a spread model's layers are on several
+        padded = [torch.nn.functional.pad(v.to(device), (0, width - v.shape[-1])) for v in rows]
         return torch.stack(padded, 1)
 
     def pop_stacked(self) -> torch.Tensor:

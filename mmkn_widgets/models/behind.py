@@ -112,18 +112,23 @@ def what_follows(
     after = seen.after.reshape(-1, hidden).double().to(added.device)
     if after.shape != added.shape:
         return ("not followed: the block returns more than one residual stream",)
+
+    def rows(tensor: torch.Tensor) -> torch.Tensor:
+        """Return (batch * token, hidden) where the output is: a spread model's input may not be."""
+        return tensor.reshape(-1, hidden).double().to(added.device)
+
     flat = [
-        (name, given.reshape(-1, hidden).double(), made.reshape(-1, hidden).double())
+        (name, rows(given), rows(made))
         for name, given, made in seen.norms
         if given.shape[-1] == hidden and given.numel() == after.numel()
     ]
     streams = [given for _, given, _ in flat]
     if seen.before is not None and seen.before.numel() == after.numel():
-        before = seen.before.reshape(-1, hidden).double()
+        before = rows(seen.before)
         streams.append(before)
         for made in seen.attention:  # attention and FFN side by side (Cohere)
             if made.numel() == after.numel():
-                streams.append(before + made.reshape(-1, hidden).double())
+                streams.append(before + rows(made))
     streams += [made for _, _, made in flat]
     steps: list[str] = []
     for name, given, made in flat:
