@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from roundtrip import examine
-from table import markdown
+from table import BEGIN, END, markdown
 from tiny_models import ARCHITECTURES, without_timm
 
 WRITTEN: dict[str, dict[str, Any]] = {
@@ -44,6 +44,12 @@ def test_most_architectures_work() -> None:
     assert len(rows) == len(ARCHITECTURES)
     assert sum(row["works"] for row in rows) >= 88
     assert sum(row["paints"] and not row["approximate"] for row in rows) >= 65
+
+
+def test_the_readme_shows_this_table() -> None:
+    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = page.partition(BEGIN)[2].partition(END)[0].strip()
+    assert shown == markdown([WRITTEN[name] for name in ARCHITECTURES])
 
 
 def test_the_table_has_a_line_for_each() -> None:
