@@ -85,6 +85,7 @@ def test_the_static_picture_wears_the_mean_map_of_the_kept() -> None:
 def test_embed_minimal_html_holds_every_trait(explorer: Explorer, tmp_path: Path) -> None:
     """It needs its CDN to be seen, so only what it carries is looked at here."""
     explorer.ablate()
+    explorer.wait()  # the change is measured after the caption
     path = tmp_path / "embed.html"
     embed_minimal_html(path, views=[explorer], drop_defaults=False)
     kind = "application/vnd.jupyter.widget-state+json"
