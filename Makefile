@@ -96,8 +96,8 @@ atlas: build ## every pocket neuron's effect by brute force (half an hour on two
 	python -m mmkn_widgets.studies.atlas --out build/atlas
 
 study: build ## the papers' experiments on the pocket model, into mmkn_widgets/pocket/study/
-	mmkn study --dataset pocket:test --bertscore packaged --jobs $(JOBS) --out build/study
-	python -m mmkn_widgets.studies.pocket_study --work build/study
+	OMP_NUM_THREADS=1 mmkn study --dataset pocket:test --bertscore packaged --jobs $(JOBS) --out build/study
+	OMP_NUM_THREADS=1 python -m mmkn_widgets.studies.pocket_study --work build/study
 
 wheel: build ## dist/*.whl and dist/*.tar.gz
 	python -m build

@@ -69,7 +69,7 @@ def run_jobs(
         With the last line of a process that failed; the others are stopped.
     """
     threads = str(max(1, (os.cpu_count() or 1) // n))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads}
+    environment = {"OMP_NUM_THREADS": threads, **os.environ}
     before = _finished(out)
     total = max(1, total - before)
     with ExitStack() as files:

@@ -121,7 +121,7 @@ def claims(
             )
             found.append(
                 (
-                    f"false {word} by {name} {end['n_neurons']} neurons: CHAIR_s, recall",
+                    f"false {word}, {name}, neurons: {end['n_neurons']}; CHAIR_s, recall",
                     "halved, ≤ .05 lost",
                     shown,
                     _cured(start, end),
@@ -184,7 +184,9 @@ def write_summary(
         "",
         "Written by `make study`; `provenance.json` says from what. Neurons, thresholds, sizes and"
         " deltas come from `val`, all figures from `test`; means over concepts (edits: pairs) with"
-        " 95 % bootstrap intervals. One model, one seed.",
+        " 95 % bootstrap intervals. One model, one seed. That silencing a concept's neurons removes"
+        " its word is what this model was trained for (its card says how): the figures show that"
+        " the package finds and measures what is there, not what another model hides.",
         "",
         "## Asked and measured",
         "",
@@ -198,7 +200,8 @@ def write_summary(
         f"{len(result['concepts'])} concepts, {result['n_scenes']} scenes with each and as many"
         " without. Retention: the smaller of scene and other. BLEU and BERTScore against the"
         " references, on scenes without the concept (those with it lose its word by design). All"
-        " columns with intervals: `table.md`, `table.csv`; by concept: `study.json`.",
+        " columns with intervals: `table.md`, `table.csv`; by concept: `study.json`. Best first, by the"
+        " smaller of suppression and retention.",
         "",
         *_table(
             ("method", "neurons", "suppression", "retention", "random", "identical", "BLEU",
@@ -214,7 +217,7 @@ def write_summary(
                     *(_short(row[key]["without"]["after"]["mean"])
                       for key in ("bleu", "rougeL", "bertscore")),
                 )
-                for name, row in result["methods"].items()
+                for name, row in sorted(result["methods"].items(), key=_worse, reverse=True)
             ],
         ),
         "![suppression against retention](methods.png)",
@@ -274,6 +277,12 @@ def write_summary(
         "![the trade-off](hallucination.png)",
     ]  # fmt: skip
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _worse(method: tuple[str, Mapping[str, Any]]) -> float:
+    """Return the smaller of a method's suppression and retention."""
+    row = method[1]
+    return float(min(row["suppression"]["mean"], row["retention"]["mean"]))
 
 
 def _span(judged: Mapping[str, Any], truth: str) -> str:

@@ -147,7 +147,7 @@ def run_study(
             )
             neurons.save(parts[word, name].with_suffix(".mmkn.json"))
             write_json(parts[word, name], {"neurons": len(neurons), **effect.to_dict()})
-    if progress is not None:
+    if progress is not None and missing:
         progress("study", len(missing), len(missing))
     result = summarize(folder, words, chosen_methods, seed=seed)
     write_json(folder / "study.json", result)
