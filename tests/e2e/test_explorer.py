@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from .notebook import NotebookPage, drag, wait_for
+from .notebook import NotebookPage, drag
 
 WIRE = Path(__file__).resolve().parents[1] / "wire"
 OpenNotebook = Callable[..., NotebookPage]
@@ -115,31 +115,3 @@ def test_errors_and_closing_are_said_in_the_widget(notebook: NotebookPage) -> No
     expect(root.locator(".alert")).to_contain_text("out of memory")
     root.locator(".alert button").click()
     expect(root.locator(".alert")).to_be_hidden()
-
-
-def test_thousand_slider_events_end_in_the_right_state(notebook: NotebookPage) -> None:
-    root = widget(notebook)
-    slider = root.locator('input[aria-label="difference threshold"]')
-    slider.evaluate(
-        """async (el) => {
-            for (let k = 0; k < 1000; k++) {
-                el.value = String((k * 37) % 1000);
-                el.dispatchEvent(new Event("input", { bubbles: true }));
-                el.dispatchEvent(new Event("change", { bubbles: true }));
-                if (k % 5 === 0) await new Promise((done) => setTimeout(done, 5));
-            }
-            el.value = "512";
-            el.dispatchEvent(new Event("input", { bubbles: true }));
-            el.dispatchEvent(new Event("change", { bubbles: true }));
-        }"""
-    )
-    notebook.page.wait_for_timeout(500)  # frames: the page shows its last value
-
-    def shown() -> int:
-        label = root.locator("button.primary").text_content() or ""
-        return int(re.sub(r"\D", "", label) or 0)
-
-    count = shown()
-    wait_for("the last value", lambda: notebook.python("len(explorer.kept)") == count)
-    notebook.page.wait_for_timeout(1000)
-    assert shown() == count == notebook.python("len(explorer.kept)")
