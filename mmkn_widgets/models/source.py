@@ -72,7 +72,7 @@ def refuse_mismatch(source: str, name: str, config: Any, kind: Any) -> None:
     transformers would make up what is missing, which may be more than the memory holds.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     held = 0
     files = list(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []

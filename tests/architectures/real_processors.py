@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from special import SETTINGS
 from tiny_models import tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers.models.auto.auto_mappings import IMAGE_PROCESSOR_MAPPING_NAMES
@@ -102,10 +101,6 @@ _NAMED = {
         "image_token": "<image_soft_token>",
     },
 }  # fmt: skip
-
-SETTINGS.setdefault("internvl", {}).update(
-    {"vision_config.image_size": [32, 32], "vision_config.patch_size": [8, 8]}
-)
 
 
 def _tokenizer(architecture: str, special: dict[int, str], chat: bool) -> Any:

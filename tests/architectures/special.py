@@ -141,6 +141,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "deepseek_vl_hybrid": {"high_res_vision_config.image_size": 128},
     "qianfan_ocr": {"vision_config.image_size": [64, 64]},
     "vipllava": {"vision_feature_layers": [-1, -2, -3, -4, 1]},
+    "internvl": {
+        "vision_config.image_size": [IMAGE, IMAGE],
+        "vision_config.patch_size": [PATCH, PATCH],
+    },
     "inkling_mm_model": {"vision_config.patch_size": 40},
     "glm46v": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
     "glm4v": {"text_config.rope_parameters": {**_ROPE, "mrope_section": [2, 3, 3]}},
