@@ -211,32 +211,25 @@ def write_cure(rows: Sequence[dict[str, Any]], folder: Path) -> None:
         writer.writeheader()
         writer.writerows(rows)
     words = list(dict.fromkeys(row["word"] for row in rows))
-    figure = Figure(figsize=(4 * len(words), 3.4), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(words), 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    for number, word in enumerate(words):
-        axes = figure.add_subplot(1, len(words), number + 1)
-        own = [row for row in rows if row["word"] == word]
-        before = own[0]
-        for cure, marker in (("zero", "o-"), ("edit", "s-")):
-            line = [before, *[row for row in own if row["cure"] == cure]]
-            axes.plot([r["recall"] for r in line], [r["chair"] for r in line], marker, label=cure)
-            for row in line[1:]:
-                axes.annotate(
-                    str(row["n_neurons"]),
-                    (row["recall"], row["chair"]),
-                    xytext=(4, 3),
-                    textcoords="offset points",
-                    fontsize=7,
-                )
+    for axes, word in zip(figure.subplots(1, len(words), squeeze=False)[0], words, strict=True):
+        before, *points = [row for row in rows if row["word"] == word]
+        for cure, color in (("zero", "C0"), ("edit", "C1")):
+            line = [before, *[row for row in points if row["cure"] == cure]]
+            sizes = [row["n_neurons"] for row in line]
+            axes.plot(sizes, [r["chair"] for r in line], "o-", color=color, ms=4,
+                      label=f"{cure}: CHAIR_s without it")  # fmt: skip
+            axes.plot(sizes, [r["recall"] for r in line], "s--", color=color, ms=3,
+                      label=f"{cure}: recall where it is")  # fmt: skip
         axes.axhline(before["chair"] / 2, color="grey", lw=0.8, ls=":")
-        axes.axvline(before["recall"] - 0.05, color="grey", lw=0.8, ls=":")
-        axes.set(
-            xlabel=f"recall of {word} where it is",
-            ylabel="CHAIR_s where it is not",
-            title=f"false {word}",
-            ylim=(-0.03, max(0.1, 1.15 * before["chair"])),
-        )
-        axes.set_xlim(min(before["recall"] - 0.1, *[r["recall"] - 0.02 for r in own]), 1.01)
-        axes.legend(fontsize=8)
+        axes.axhline(before["recall"] - 0.05, color="grey", lw=0.8, ls=":")
+        sizes = sorted({row["n_neurons"] for row in rows if row["word"] == word})
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.set_xlim(-0.1, 1.1 * sizes[-1])
+        axes.minorticks_off()
+        axes.set(xlabel="neurons", title=f"false {word}", ylim=(-0.03, 1.05))
         axes.grid(alpha=0.25)
+    figure.axes[0].legend(fontsize=7, loc=(0.42, 0.58))
     figure.savefig(folder / "hallucination.png", dpi=110)

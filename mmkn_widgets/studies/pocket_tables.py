@@ -200,8 +200,8 @@ def write_summary(
         f"{len(result['concepts'])} concepts, {result['n_scenes']} scenes with each and as many"
         " without. Retention: the smaller of scene and other. BLEU and BERTScore against the"
         " references, on scenes without the concept (those with it lose its word by design). All"
-        " columns with intervals: `table.md`, `table.csv`; by concept: `study.json`. Best first, by the"
-        " smaller of suppression and retention.",
+        " columns with intervals: `table.md`, `table.csv`; by concept: `study.json`. Best first,"
+        " by the smaller of suppression and retention.",
         "",
         *_table(
             ("method", "neurons", "suppression", "retention", "random", "identical", "BLEU",
@@ -220,7 +220,7 @@ def write_summary(
                 for name, row in sorted(result["methods"].items(), key=_worse, reverse=True)
             ],
         ),
-        "![suppression against retention](methods.png)",
+        "![suppression, retention, random control, substitution](methods.png)",
         "",
         "## Against the atlas",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def _markdown(cell: dict[str, float] | str | None) -> str:
 
 
 def write_figures(result: dict[str, Any], folder: Path) -> None:
-    """Draw suppression against retention for every method, as ``methods.png`` and ``methods.svg``.
+    """Draw every method's figures with intervals, as ``methods.png`` and ``methods.svg``.
 
     Parameters
     ----------
@@ -119,34 +120,36 @@ def write_figures(result: dict[str, Any], folder: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    names = list(result["methods"])
+    figure = Figure(figsize=(9, 1.4 + 0.26 * len(names)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for name, row in result["methods"].items():
-        gone, kept = row["suppression"], row["retention"]["scene"]
-        other = row["retention"]["other"]
-        if gone is None or kept is None:
-            continue
-        least = kept if other is None or kept["mean"] <= other["mean"] else other
-        axes.errorbar(
-            least["mean"],
-            gone["mean"],
-            xerr=[
-                [max(0.0, least["mean"] - least["low"])],
-                [max(0.0, least["high"] - least["mean"])],
-            ],
-            yerr=[[max(0.0, gone["mean"] - gone["low"])], [max(0.0, gone["high"] - gone["mean"])]],
-            fmt="o",
-            capsize=2,
-        )
-        axes.annotate(
-            name, (least["mean"], gone["mean"]), xytext=(5, 4), textcoords="offset points"
-        )
-    axes.set(
-        xlabel="retention (the smaller of scene and other)",
-        ylabel="suppression",
-        title=f"{len(result['concepts'])} concepts, held-out scenes",
+    panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
+    for axes, (title, cell_of) in zip(panels, _PANELS, strict=True):
+        for place, name in enumerate(names):
+            cell = cell_of(result["methods"][name])
+            if cell is None or cell["mean"] is None:
+                continue
+            spread = [
+                [max(0.0, cell["mean"] - cell["low"])],
+                [max(0.0, cell["high"] - cell["mean"])],
+            ]
+            axes.errorbar(cell["mean"], place, xerr=spread, fmt="o", color="C0", ms=4, capsize=2)
+        axes.set(title=title, ylim=(len(names) - 0.5, -0.5))
+        if title != "retention":
+            axes.set_xlim(left=-0.05 * axes.get_xlim()[1])
+        axes.set_yticks(range(len(names)), names)
+        axes.grid(alpha=0.25)
+    figure.suptitle(
+        f"{len(result['concepts'])} concepts, held-out scenes, 95 % intervals", fontsize=10
     )
-    axes.grid(alpha=0.25)
     for suffix in ("png", "svg"):
-        figure.savefig(folder / f"methods.{suffix}", dpi=150)
+        figure.savefig(folder / f"methods.{suffix}", dpi=110)
+
+
+#: retention is the smaller of scene and other
+_PANELS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
+    ("suppression", lambda row: row["suppression"]),
+    ("retention", lambda row: row["retention"]),
+    ("random control", lambda row: row["random_control"]),
+    ("substitution", lambda row: row["substitution"]),
+)
