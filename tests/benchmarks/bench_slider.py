@@ -55,11 +55,13 @@ def measure() -> list[Row]:
             rows.append(Row("first paint of the Explorer, 32 x 11,008", first, "ms", 1500.0))
             for name, selector, flat in (
                 ("slider", 'input[aria-label="difference threshold"]', True),
-                ("corner of the plane", ".plane canvas, canvas", False),
+                ("corner of the plane", ".plane canvas", False),
+                ("opacity", 'input[aria-label="opacity of the heatmap"]', True),
+                ("mask brush", ".a-without canvas", False),
             ):
                 page.evaluate("window.reset()")
                 _drag_all(page, selector, flat)
-                page.wait_for_timeout(300)
+                page.wait_for_timeout(600)
                 got = page.evaluate("({frames: window.frames, during: window.sentDuring})")
                 if len(got["frames"]) < 30:
                     raise AssertionError(f"{name}: only {len(got['frames'])} frames were seen")

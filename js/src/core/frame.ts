@@ -29,7 +29,11 @@ export function widget(name: keyof typeof WIDGETS, mount: (session: Session, car
       const alert = notice(session);
       if (name === "Explorer") alert.classList.add("a-alert");
       card.append(alert);
-      mount(session, card);
+      try {
+        mount(session, card);
+      } catch (error) {
+        session.broken(error);
+      }
       root.append(card, session.live);
       el.append(root);
       const sizes = new ResizeObserver(() => session.store.touch("view"));

@@ -62,6 +62,7 @@ export class Session {
     this.live.setAttribute("role", "status");
     this.live.setAttribute("aria-live", "polite");
     const s = this.store;
+    s.onerror = (error) => this.broken(error);
 
     this.colors = derive(s, ["view"], () => colors(root));
     this.evidence = derive(s, ["difference", "gradcam", "shape"], () => {
@@ -158,6 +159,12 @@ export class Session {
   /** Show inside the widget that something could not be done. */
   fail(message: string, remedy = ""): void {
     this.failed(message, remedy);
+  }
+
+  /** Show that drawing failed: the rest of the widget is left as it is. */
+  broken(error: unknown): void {
+    console.error(error);
+    this.failed(`The page could not draw this: ${String(error)}.`, "Run the cell again; the trace is in the browser's console.");
   }
 
   /** Note that the kernel of this widget is gone (why), or that it is there (empty). */

@@ -21,6 +21,8 @@ export class Store<S extends object> {
   private readonly watchers = new Set<Watcher<S>>();
   private readonly attached: [string, Listener][] = [];
   private waiting = false;
+  /** told what failed in a watcher; the others run on */
+  onerror: (error: unknown) => void = console.error;
   /** forget what was derived */
   readonly forget = new Set<() => void>();
 
@@ -96,11 +98,11 @@ export class Store<S extends object> {
     const names = new Set(this.changed);
     this.changed.clear();
     for (const watcher of this.watchers) {
-      for (const name of names) {
-        if (watcher.names.has(name)) {
-          watcher.run();
-          break;
-        }
+      if (![...names].some((name) => watcher.names.has(name))) continue;
+      try {
+        watcher.run();
+      } catch (error) {
+        this.onerror(error);
       }
     }
   }

@@ -22,7 +22,7 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
     const table = lut(DIVERGING);
     const color = (value: number): string => {
       const k = Math.round((0.5 + value / (2 * edge)) * 255) * 3;
-      return `rgb(${table[k]} ${table[k + 1]} ${table[k + 2]} / ${Math.round(Math.abs(value / edge) * 70)}%)`;
+      return `rgb(${table[k]} ${table[k + 1]} ${table[k + 2]} / ${Math.round(Math.abs(value / edge) * 55)}%)`;
     };
     const say = (k: number): string => {
       const token = tokens[k];

@@ -54,13 +54,19 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     setText(run, scenes.length && !blank ? "compute again" : "compute");
   });
   let said = "";
+  let late = 0;
+  const busy = (on: boolean): void => {
+    bar.hidden = stage.hidden = cancel.hidden = !on;
+    facts.hidden = run.hidden = on; // one line, whatever happens
+  };
+  busy(false);
+  session.off.signal.addEventListener("abort", () => clearTimeout(late));
   store.watch(["status", "read_only"], () => {
     const status = store.get("status");
     const working = status?.state === "working";
-    bar.hidden = !working;
-    stage.hidden = !working;
-    cancel.hidden = !working;
-    run.hidden = working;
+    clearTimeout(late);
+    if (!working) busy(false);
+    else if (bar.hidden) late = setTimeout(busy, 150, true) as unknown as number; // what is done at once does not flicker
     run.disabled = input.disabled = session.blocked() !== null;
     setAttr(run, "title", session.blocked() ?? "find the neurons of this concept");
     if (!working || !status) {
