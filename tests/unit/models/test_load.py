@@ -218,6 +218,7 @@ def test_weights_on_disk_can_be_read(
 def test_small_weights_load_without_a_progress_bar(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("transformers.utils.logging._tqdm_active", True)
     mmkn.load_model("pocket")
     assert "Loading weights" not in capfd.readouterr().err
     monkeypatch.setattr("mmkn_widgets.models.quiet._SMALL", 0)
