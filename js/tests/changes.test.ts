@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { carry, takeCargo, type Cargo } from "../src/core/carry";
 import { watchKernel, type KernelState } from "../src/core/kernel_watch";
 import { Session } from "../src/core/session";
-import { WIDGETS, type TraitName } from "../src/core/traits";
 import { mountAblationPanel } from "../src/parts/ablation_panel";
 import { mountCaptionDiff } from "../src/parts/caption_diff";
 import { heatSource } from "../src/parts/heat_source";
@@ -11,7 +10,6 @@ import { mountOwnPicture } from "../src/parts/own_picture";
 import { mountTopBar } from "../src/parts/top_bar";
 import { FakeModel, floats, Frames } from "./fake";
 
-const NAMES = Object.keys(WIDGETS.Explorer) as TraitName[];
 let model: FakeModel;
 let frames: Frames;
 let session: Session;
@@ -33,7 +31,7 @@ beforeEach(() => {
   frames = new Frames();
   host = document.createElement("div");
   document.body.append(host);
-  session = new Session(model, host, NAMES, frames.schedule);
+  session = new Session(model, host, frames.schedule);
 });
 
 afterEach(() => {

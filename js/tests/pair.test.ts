@@ -1,13 +1,11 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { Pair, sideModel } from "../src/core/pair";
 import { Session } from "../src/core/session";
-import { WIDGETS, type TraitName } from "../src/core/traits";
 import { mountPairCaptions } from "../src/parts/pair_captions";
 import { mountPairParts } from "../src/parts/pair_parts";
 import { mountPairTable } from "../src/parts/pair_table";
 import { FakeModel, floats, Frames, random } from "./fake";
 
-const NAMES = Object.keys(WIDGETS.ConceptPair) as TraitName[];
 let model: FakeModel;
 let frames: Frames;
 let session: Session;
@@ -28,7 +26,7 @@ beforeEach(() => {
   frames = new Frames();
   host = document.createElement("div");
   document.body.append(host);
-  session = new Session(model, host, NAMES, frames.schedule);
+  session = new Session(model, host, frames.schedule);
   pair = new Pair(session, model, frames.schedule);
 });
 

@@ -1,15 +1,13 @@
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { asPython } from "../src/core/python";
 import { Session } from "../src/core/session";
 import { Store } from "../src/core/store";
 import { neuronsCsv } from "../src/core/table_csv";
-import { WIDGETS, type TraitName } from "../src/core/traits";
 import { mountAblationPanel } from "../src/parts/ablation_panel";
 import { mountCaptionDiff } from "../src/parts/caption_diff";
 import { mountNeuronTable } from "../src/parts/neuron_table";
 import { FakeModel, floats, Frames } from "./fake";
 
-const NAMES = Object.keys(WIDGETS.Explorer) as TraitName[];
 let model: FakeModel;
 let frames: Frames;
 let session: Session;
@@ -26,12 +24,12 @@ beforeEach(() => {
   frames = new Frames();
   host = document.createElement("div");
   document.body.append(host);
-  session = new Session(model, host, NAMES, frames.schedule);
+  session = new Session(model, host, frames.schedule);
 });
 
 describe("store", () => {
   it("a thousand previews: one frame, no message; the commit sends the last", () => {
-    const store = new Store<{ x: number }>(new FakeModel({ x: 0 }), ["x"], frames.schedule);
+    const store = new Store<{ x: number }>(new FakeModel({ x: 0 }), frames.schedule);
     let runs = 0;
     store.watch(["x"], () => runs++);
     runs = 0;
@@ -47,6 +45,21 @@ describe("store", () => {
     session.store.preview({ threshold_d: 9 });
     model.set("threshold_d", 2.5);
     expect(session.store.get("threshold_d")).toBe(2.5);
+  });
+  it("what fails in one part is said, and the others are drawn", () => {
+    const said: string[] = [];
+    const quiet = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    session.onfail((message) => said.push(message));
+    let drawn = 0;
+    session.store.watch(["threshold_d"], () => {
+      if (drawn) throw new TypeError("no canvas");
+    });
+    session.store.watch(["threshold_d"], () => drawn++);
+    model.set("threshold_d", 2);
+    frames.run();
+    expect(drawn).toBe(2);
+    expect(said).toEqual(["The page could not draw this: TypeError: no canvas."]);
+    quiet.mockRestore();
   });
   it("stops listening when disposed", () => {
     session.dispose();

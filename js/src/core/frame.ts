@@ -5,16 +5,18 @@ import { watchKernel, type KernelState } from "./kernel_watch";
 import type { RenderProps } from "./model";
 import { Session } from "./session";
 import { applyTheme } from "./theme";
-import { EXPLORER, type TraitName, type WIDGETS } from "./traits";
+import type { WIDGETS } from "./traits";
 
 export interface Module {
   render(props: RenderProps): () => void;
 }
 
+const ARRAYS = ["", "a_", "b_"].flatMap((side) => ["difference", "gradcam", "gradient_sum", "maps", "picture", "inpainted"].map((name) => side + name));
+const EMPTY = new DataView(new ArrayBuffer(0));
 const KEYS = /^(Arrow|Page|Home$|End$)/;
 
-/** An anywidget module whose content `mount` builds into a card; it listens to the Explorer's traits and to `more`. */
-export function widget(name: keyof typeof WIDGETS, mount: (session: Session, card: HTMLElement) => void, label: string, more: object = {}): Module {
+/** An anywidget module whose content `mount` builds into a card. */
+export function widget(name: keyof typeof WIDGETS, mount: (session: Session, card: HTMLElement) => void, label: string): Module {
   return {
     render({ model, el, signal }) {
       const root = h("div", { class: "mmkn", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": label });
@@ -23,8 +25,7 @@ export function widget(name: keyof typeof WIDGETS, mount: (session: Session, car
         if (KEYS.test(event.key)) event.stopPropagation();
       });
       const card = h("div", { class: "card" });
-      const names = Object.keys({ ...EXPLORER, ...more }) as TraitName[];
-      const session = new Session(model, root, names);
+      const session = new Session(model, root);
       applyTheme(root, session.off.signal, () => session.store.touch("view"));
       const alert = notice(session);
       if (name === "Explorer") alert.classList.add("a-alert");
@@ -43,7 +44,7 @@ export function widget(name: keyof typeof WIDGETS, mount: (session: Session, car
         session.dispose();
         root.remove();
         if (session.store.get("status")?.state !== "closed") return;
-        for (const name of names) if (model.get(name) instanceof DataView) model.set(name, new DataView(new ArrayBuffer(0))); // JupyterLab keeps closed models
+        for (const name of ARRAYS) if (model.get(name)) model.set(name, EMPTY); // JupyterLab keeps closed models in its lists
       };
       signal?.addEventListener("abort", stop, { once: true });
       return stop;

@@ -5,9 +5,6 @@ import type { Listener, WidgetModel } from "./model";
 import { PARTS, SIDE, SIDES, type Part, type Side } from "./pair_traits";
 import { CUTS, Session } from "./session";
 import type { Schedule } from "./store";
-import type { TraitName } from "./traits";
-
-const SHARED: readonly TraitName[] = ["status", "read_only", "shape", "rows", "map_ids", "words", "selected", "opacity", "colormap", "signed"];
 
 /** The widget's model as one side sees it: its own traits without their prefix. */
 export function sideModel(model: WidgetModel, side: Side): WidgetModel {
@@ -46,7 +43,7 @@ export class Pair {
 
   constructor(readonly session: Session, model: WidgetModel, schedule?: Schedule) {
     const make = (side: Side): Session => {
-      const made = new Session(sideModel(model, side), session.root, [...(Object.keys(SIDE) as TraitName[]), ...SHARED], schedule);
+      const made = new Session(sideModel(model, side), session.root, schedule);
       made.announce = (message) => session.announce(message);
       made.blocked = () => session.blocked();
       made.store.watch(CUTS, () => {

@@ -54,8 +54,8 @@ export class Session {
   /** the theme's colours, resolved for canvases */
   readonly colors: () => Record<ColorName, string>;
 
-  constructor(model: WidgetModel, readonly root: HTMLElement, names: readonly TraitName[], schedule?: Schedule) {
-    this.store = new Store<Local>(model, names, schedule);
+  constructor(model: WidgetModel, readonly root: HTMLElement, schedule?: Schedule) {
+    this.store = new Store<Local>(model, schedule);
     this.requests = new Requests(model);
     this.live = document.createElement("div");
     this.live.className = "sr";

@@ -19,26 +19,24 @@ export class Store<S extends object> {
   private readonly versions = new Map<keyof S, number>();
   private readonly changed = new Set<keyof S>();
   private readonly watchers = new Set<Watcher<S>>();
-  private readonly attached: [string, Listener][] = [];
+  private readonly attached = new Map<keyof S, Listener>();
   private waiting = false;
   /** told what failed in a watcher; the others run on */
   onerror: (error: unknown) => void = console.error;
   /** forget what was derived */
   readonly forget = new Set<() => void>();
 
-  constructor(
-    readonly model: WidgetModel,
-    names: readonly (keyof S & string)[],
-    private readonly schedule: Schedule = onFrame,
-  ) {
-    for (const name of names) {
-      const listener = (): void => {
-        this.previews.delete(name);
-        this.touch(name);
-      };
-      model.on(`change:${name}`, listener);
-      this.attached.push([`change:${name}`, listener]);
-    }
+  constructor(readonly model: WidgetModel, private readonly schedule: Schedule = onFrame) {}
+
+  /** Follow a trait of the model, from its first use on. */
+  private follow(name: keyof S): void {
+    if (this.attached.has(name)) return;
+    const listener = (): void => {
+      this.previews.delete(name);
+      this.touch(name);
+    };
+    this.attached.set(name, listener);
+    this.model.on(`change:${String(name)}`, listener);
   }
 
   get<K extends keyof S & string>(name: K): S[K] {
@@ -47,6 +45,7 @@ export class Store<S extends object> {
 
   /** Grows whenever the trait changes; the key of everything derived from it. */
   version(name: keyof S): number {
+    this.follow(name);
     return this.versions.get(name) ?? 0;
   }
 
@@ -54,6 +53,7 @@ export class Store<S extends object> {
   preview(patch: Partial<S>): void {
     for (const [name, value] of Object.entries(patch)) {
       if (this.get(name as keyof S & string) === value) continue;
+      this.follow(name as keyof S);
       this.previews.set(name as keyof S, value);
       this.touch(name as keyof S);
     }
@@ -79,6 +79,7 @@ export class Store<S extends object> {
 
   /** Run now and after every change of the named traits, at most once a frame. */
   watch(names: readonly (keyof S & string)[], run: () => void): void {
+    for (const name of names) this.follow(name);
     this.watchers.add({ names: new Set(names), run });
     run();
   }
@@ -109,7 +110,7 @@ export class Store<S extends object> {
 
   /** Stop listening to the model, and let go of what was derived: a host may keep the widget in one of its lists. */
   dispose(): void {
-    for (const [event, listener] of this.attached) this.model.off(event, listener);
+    for (const [name, listener] of this.attached) this.model.off(`change:${String(name)}`, listener);
     this.watchers.clear();
     for (const run of this.forget) run();
   }
