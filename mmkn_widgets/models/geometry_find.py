@@ -18,7 +18,7 @@ from .geometry_panels import Panel, merge_tiles
 from .geometry_queries import attend
 from .image_positions import image_mask
 from .prepare import call_processor, pictures_of, prepare
-from .prompts import image_token
+from .prompts import with_one_placeholder
 
 if TYPE_CHECKING:
     from .batch import Prepared
@@ -89,9 +89,7 @@ def split_by_picture(is_image: NDArray[np.bool_], alone: list[int]) -> list[int]
 
 def _alone(model: MultimodalModel, prepared: Prepared, row: int, picture: Any) -> Prepared:
     """Return one of a row's pictures in a prompt of its own, the row's with one placeholder."""
-    token, text = image_token(model.processor), prepared.prompts[row] or ""
-    if token and (more := text.count(token) - 1) > 0:
-        text = text.replace(token, "", more)
+    text = with_one_placeholder(model.processor, prepared.prompts[row] or "")
     return prepare(model, picture, text)
 
 

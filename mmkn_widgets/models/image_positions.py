@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["image_mask", "image_token_ids", "inserted", "patches_without_words"]
 
 _CONFIG_NAMES = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+#: inputs of models that see pictures through cross-attention alone (Mllama, IDEFICS)
+_ACROSS = ("cross_attention_mask", "image_attention_mask")
 _WRITTEN = ("<image>", "<|image_pad|>", "<|image|>", "<image_soft_token>", "[IMG]", "<IMG_CONTEXT>")
 
 
@@ -57,6 +59,8 @@ def image_mask(model: MultimodalModel, inputs: Mapping[str, Any]) -> NDArray[np.
     if written is not None and tuple(written.shape) == ids.shape:
         return np.asarray(written.detach().cpu()) > 0
     if not any("pixel" in key or "image" in key or "patches" in key for key in inputs):
+        return np.zeros(ids.shape, bool)
+    if any(name in inputs for name in _ACROSS):  # its placeholder is a word like others
         return np.zeros(ids.shape, bool)
     tokens = image_token_ids(model)
     if tokens:

@@ -11,7 +11,8 @@ import torch
 from .._errors import BadArgument, NotSupported, bad_argument
 from .batch import Prepared, collate, place, valid_lengths, with_decoder_start
 from .families import as_read, one_at_a_time
-from .prompts import image_token, prompt_text
+from .image_positions import image_mask
+from .prompts import image_token, prompt_text, with_one_placeholder
 from .source import one_line
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def _process(
             inputs[key] = torch.as_tensor(value)
         else:
             extra[key] = value
+    if (n := len(pictures_of(picture))) > 1:
+        _refuse_single(model, inputs, picture, text, n)
     ids = inputs.get("input_ids")
     asked = accepted is None or "input_ids" in accepted
     if (ids is None and asked and not model.is_encoder_decoder) or (
@@ -115,6 +118,29 @@ def _process(
             inputs["input_ids"] = torch.tensor([[int(start)]])
             inputs["attention_mask"] = torch.ones(1, 1, dtype=torch.long)
     return inputs, extra
+
+
+def _refuse_single(
+    model: MultimodalModel, inputs: dict[str, torch.Tensor], picture: Any, text: str, n: int
+) -> None:
+    """Say so where a prompt of this model holds one picture and several were given.
+
+    Its processor lays them along the batch, and makes no more image tokens than for one.
+    """
+    pixels, ids = inputs.get("pixel_values"), inputs.get("input_ids")
+    if pixels is None or pixels.dim() != 4 or pixels.shape[0] != n:
+        return
+    if ids is not None and (count := int(image_mask(model, inputs).sum())):
+        alone = call_processor(model.processor, pictures_of(picture)[0], with_one_placeholder(
+            model.processor, text
+        ))  # fmt: skip
+        one = {k: torch.as_tensor(v) for k, v in alone.items() if k in inputs}
+        if count > int(image_mask(model, one).sum()):
+            return
+    raise NotSupported(
+        f"images: a prompt of {model.name} holds one picture, got {n}; give a list of pictures, "
+        "each with a prompt of its own"
+    )
 
 
 def _count(n: int) -> str:

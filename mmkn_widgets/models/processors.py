@@ -6,6 +6,7 @@ its video part is loaded without it.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,10 @@ def _wants_torchvision(error: Exception) -> bool:
 
 
 def _has_clips(kind: Any) -> bool:
-    return any("video" in name for name in kind.get_attributes())
+    try:
+        return any("video" in name for name in kind.get_attributes())
+    except ImportError:  # the whole class needs torchvision (Pixtral)
+        return False
 
 
 def _kind(config: Any) -> Any:
@@ -83,7 +87,8 @@ def _kind(config: Any) -> Any:
         processor_class_from_name,
     )
 
-    name = PROCESSOR_MAPPING_NAMES.get(getattr(config, "model_type", ""))
+    kind = str(getattr(config, "model_type", ""))
+    name = PROCESSOR_MAPPING_NAMES.get(kind) or PROCESSOR_MAPPING_NAMES.get(kind.replace("-", "_"))
     return None if name is None else processor_class_from_name(name)
 
 
@@ -126,10 +131,14 @@ def _rest(kind: Any) -> Any:
 
 def _error(source: str, error: Exception) -> BadArgument:
     text = one_line(error)
-    if "orchvision" in text:
+    package = "torchvision" if "orchvision" in text else ""
+    if not package and (said := re.search(r"pip install (\w+)", text)):
+        package = said[1]
+    if package:
+        fits = " (of the release that fits your torch)" * (package == "torchvision")
         return BadArgument(
-            f"processor: the processor of {source} needs torchvision; pip install torchvision (of "
-            "the release that fits your torch), or pass load_model(model object, processor)"
+            f"processor: the processor of {source} needs {package}; pip install {package}{fits}, "
+            "or pass load_model(model object, processor)"
         )
     return BadArgument(
         f"processor: the processor of {source} cannot be read ({text}); pass load_model(model "

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["DEFAULT_QUESTION", "FAMILY_PROMPTS", "image_token", "prompt_text"]
+__all__ = [
+    "DEFAULT_QUESTION",
+    "FAMILY_PROMPTS",
+    "image_token",
+    "prompt_text",
+    "with_one_placeholder",
+]
 
 #: The question where the caller gives none and the model brings none of its own.
 DEFAULT_QUESTION = "Describe the image in a few words."
@@ -55,6 +61,12 @@ def image_token(processor: Any) -> str:
             if token is not None and str(token):
                 return str(token)
     return ""
+
+
+def with_one_placeholder(processor: Any, text: str) -> str:
+    """Return a prompt for several pictures as one for a single picture."""
+    token = image_token(processor)
+    return text.replace(token, "", max(text.count(token) - 1, 0)) if token else text
 
 
 def own_prompt(generation_config: Any) -> str | None:

@@ -17,13 +17,18 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers.models.auto.auto_mappings import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
-__all__ = ["FAMILIES", "write_folder"]
+__all__ = ["FAMILIES", "SINGLE", "write_folder"]
 
 _WORDS = (
     "the a car tree red house next to of is what in two picture this Describe image few words "
     "User Assistant USER ASSISTANT caption en answer : . , ?"
 )
 _SQUARE = {"size": {"height": 32, "width": 32}}
+
+_QWEN = {
+    150: "<|image_pad|>", 151: "<|video_pad|>", 152: "<|vision_start|>", 153: "<|vision_end|>",
+}  # fmt: skip
+_QWEN_PIXELS = {"merge_size": 2, "size": {"shortest_edge": 1024, "longest_edge": 4096}}
 
 #: architecture -> (special tokens by id, image processor's settings, processor's, chat template)
 FAMILIES: dict[str, tuple[dict[int, str], dict[str, Any], dict[str, Any], bool]] = {
@@ -48,13 +53,7 @@ FAMILIES: dict[str, tuple[dict[int, str], dict[str, Any], dict[str, Any], bool]]
         {"num_image_tokens": 16, "vision_feature_select_strategy": "full"},
         True,
     ),
-    "qwen2_vl": (
-        {150: "<|image_pad|>", 151: "<|video_pad|>", 152: "<|vision_start|>",
-         153: "<|vision_end|>"},
-        {"patch_size": 8, "merge_size": 2, "size": {"shortest_edge": 1024, "longest_edge": 4096}},
-        {},
-        True,
-    ),
+    "qwen2_vl": (_QWEN, {**_QWEN_PIXELS, "patch_size": 8}, {}, True),
     "idefics2": (
         {150: "<image>", 152: "<fake_token_around_image>", 153: "<end_of_utterance>"},
         {"size": {"shortest_edge": 32, "longest_edge": 64}, "do_image_splitting": False},
@@ -75,6 +74,9 @@ FAMILIES: dict[str, tuple[dict[int, str], dict[str, Any], dict[str, Any], bool]]
         {"image_seq_length": 4},
         True,
     ),
+    "qwen2_5_vl": (_QWEN, {**_QWEN_PIXELS, "patch_size": 8}, {}, True),
+    "qwen3_vl": (_QWEN, {**_QWEN_PIXELS, "patch_size": 8}, {}, True),
+    "mllama": ({150: "<|image|>"}, {**_SQUARE, "max_image_tiles": 4}, {}, True),
     "paligemma": ({150: "<image>"}, {**_SQUARE, "image_seq_length": 16}, {}, False),
     "gemma3": (
         {150: "<start_of_image>", 151: "<end_of_image>", 152: "<image_soft_token>"},
@@ -84,8 +86,19 @@ FAMILIES: dict[str, tuple[dict[int, str], dict[str, Any], dict[str, Any], bool]]
     ),
 }  # fmt: skip
 
+#: the same, for architectures whose prompt holds one picture
+SINGLE: dict[str, tuple[dict[int, str], dict[str, Any], dict[str, Any], bool]] = {
+    "blip": ({}, _SQUARE, {}, False),
+    "blip-2": ({150: "<image>"}, _SQUARE, {"num_query_tokens": 6}, False),
+    "instructblip": ({150: "<image>"}, _SQUARE, {"num_query_tokens": 6}, False),
+    "git": ({}, {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}, {},
+            False),
+}  # fmt: skip
+
 #: what a chat template writes for a picture
 _WRITTEN = {
+    **dict.fromkeys(("qwen2_5_vl", "qwen3_vl"), "<|vision_start|><|image_pad|><|vision_end|>"),
+    "mllama": "<|image|>",
     "qwen2_vl": "<|vision_start|><|image_pad|><|vision_end|>",
     "internvl": "<IMG_CONTEXT>",
     "gemma3": "<start_of_image>",
@@ -125,8 +138,8 @@ def _tokenizer(architecture: str, special: dict[int, str], chat: bool) -> Any:
 
 
 def write_folder(architecture: str, folder: Path) -> Path:
-    """Write a tiny model of one of `FAMILIES` with its processor's files beside it."""
-    special, pixels, settings, chat = FAMILIES[architecture]
+    """Write a tiny model with its processor's files beside it."""
+    special, pixels, settings, chat = {**FAMILIES, **SINGLE}[architecture]
     hf = tiny_model(architecture)
     hf.save_pretrained(folder)
     name = IMAGE_PROCESSOR_MAPPING_NAMES[architecture]["pil"]
