@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ..models import MultimodalModel, TokenMap
 
 __all__ = ["capture", "image_activations"]
+
+_LOG = logging.getLogger("mmkn_widgets.activations")
 
 
 def capture(
@@ -80,6 +83,8 @@ def capture(
         Write a zarr store, one picture at a time (memory of one picture), and return it opened
         lazily. Pictures that are there already are not captured again.
     progress, cancel : optional
+        The first call of `progress`, and a line of the logger ``mmkn_widgets.activations`` (level
+        INFO), tell the size before anything is captured; `needed_bytes` tells it beforehand.
 
     Returns
     -------
@@ -125,6 +130,7 @@ def capture(
     remember(model)
     folder = None if out is None else Path(out)
     size = job.check(pictures[0], len(pictures), folder)
+    _LOG.info("capturing %d pictures, %s in all", len(pictures), size)
     if progress is not None:
         progress(f"capturing, {size} in all", 0, len(pictures))
     if folder is not None:

@@ -90,7 +90,9 @@ def _process(
     processor = model.processor
     try:
         made = call_processor(processor, picture, text)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (
+        ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, RuntimeError,
+    ) as error:  # fmt: skip
         raise BadArgument(
             f"prompt: the processor of {model.name} cannot read the prompt {text!r} with "
             f"{_count(len(pictures_of(picture)))}: {one_line(error)}"

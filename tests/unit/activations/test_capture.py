@@ -173,12 +173,16 @@ def test_a_capture_that_does_not_fit_says_the_choices(
     assert mmkn.capture(pocket, pictures, out=tmp_path / "s").sizes["image"] == 3
 
 
-def test_the_need_is_told_and_is_right(pocket: Any, pictures: Any) -> None:
+def test_the_need_is_told_and_is_right(
+    pocket: Any, pictures: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mmkn_widgets.activations")
     said: list[tuple[str, int, int]] = []
     store = mmkn.capture(pocket, pictures[0], progress=lambda *a: said.append(a))
     n = pocket.prepare(pictures[0]).n_tokens
     assert store.activation.nbytes == needed_bytes(pocket, n)
     assert said[0][0].startswith("capturing, ")
+    assert said[0][0].removeprefix("capturing, ") in caplog.messages[0]
     assert said[-1][1:] == (1, 1)
 
 
