@@ -110,15 +110,36 @@ def prompt_text(hf: Any, processor: Any, question: str | None, n_pictures: int =
     if question is not None and token and token in question:
         return question
     asked = DEFAULT_QUESTION if question is None else question
-    if chat_template(processor):
-        pictures = [{"type": "image"}] * n_pictures
-        message = {"role": "user", "content": [*pictures, {"type": "text", "text": asked}]}
-        return str(
-            processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
-        )
+    if chat_template(processor) and (text := _chat(processor, asked, n_pictures)) is not None:
+        return text
     family = FAMILY_PROMPTS.get(getattr(hf.config, "model_type", ""))
     if family is not None:
         bare, asking = family
         text = bare if question is None and bare is not None else asking
         return text.replace("{image}", token * n_pictures).replace("{question}", asked)
     return f"{token * n_pictures}\n{asked}" if token else asked
+
+
+def _chat(processor: Any, question: str, n_pictures: int) -> str | None:
+    """Return the question in the chat template; None where that fails.
+
+    A template that knows no pictures (a language model's own) gets the placeholder as text.
+    """
+    pictures = [{"type": "image"}] * n_pictures
+    words = [{"type": "text", "text": question}]
+    token = image_token(processor)
+    text = _rendered(processor, [*pictures, *words])
+    if text is not None and (not token or text != _rendered(processor, words)):
+        return text
+    written = f"{token * n_pictures}\n{question}" if token else question
+    return _rendered(processor, written)
+
+
+def _rendered(processor: Any, content: Any) -> str | None:
+    message = {"role": "user", "content": content}
+    try:
+        return str(
+            processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+        )
+    except Exception:  # whatever a template from outside raises: another way is tried
+        return None

@@ -137,6 +137,29 @@ def test_the_family_prompt_without_a_chat_template(
     assert prompt_text(_Model(family), _Plain(), question) == text
 
 
+class _Chatty(_Plain):
+    """A processor whose chat template is a language model's own."""
+
+    chat_template = "there is one"
+
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict
+
+    def apply_chat_template(self, messages: Any, **_: Any) -> str:
+        content = messages[0]["content"]
+        if isinstance(content, list):
+            if self.strict:
+                raise TypeError("can only concatenate str")
+            content = "".join(part.get("text", "") for part in content)
+        return f"[{content}]"
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_chat_template_that_knows_no_pictures_gets_the_placeholder(strict: bool) -> None:
+    found = prompt_text(_Model("llava"), _Chatty(strict), "What is it?", 2)
+    assert found == "[<img><img>\nWhat is it?]"
+
+
 def test_every_family_prompt_asks_the_question() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
