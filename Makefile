@@ -92,8 +92,8 @@ evaluate-pocket: build ## measure the shipped pocket model, write its report
 	python -m mmkn_widgets.studies.pocket_report
 
 atlas: build ## every pocket neuron's effect by brute force (half an hour on two cores)
-	@$(foreach n,$(shell seq $(JOBS)),OMP_NUM_THREADS=1 python -m mmkn_widgets.studies.atlas --out build/atlas &) wait
-	python -m mmkn_widgets.studies.atlas --out build/atlas
+	@$(foreach n,$(shell seq $(JOBS)),OMP_NUM_THREADS=1 python -m mmkn_widgets.studies.make_atlas --out build/atlas &) wait
+	python -m mmkn_widgets.studies.make_atlas --out build/atlas
 
 study: build ## the papers' experiments on the pocket model, into mmkn_widgets/pocket/study/
 	OMP_NUM_THREADS=1 mmkn study --dataset pocket:test --bertscore packaged --jobs $(JOBS) --out build/study

@@ -1,8 +1,11 @@
 """The whole experiment: one concept or many, thresholds, effects, tables, save and resume."""
 
+from .atlas import open_atlas
 from .blank import blank_study
 from .find import Found, find
 from .format import open_study
+from .judged import judge, truths
+from .run import run_study
 from .search import ThresholdSearch, search_thresholds
 from .study import Study, study
 
@@ -12,7 +15,11 @@ __all__ = [
     "ThresholdSearch",
     "blank_study",
     "find",
+    "judge",
+    "open_atlas",
     "open_study",
+    "run_study",
     "search_thresholds",
     "study",
+    "truths",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .judged import JUDGEMENTS
+from .summary import mean_interval
 
 __all__ = ["claims", "figure", "write_summary"]
 
@@ -56,9 +57,12 @@ def claims(
     """
     auto = result["methods"]["two_stage_auto"]
     scene, other = auto["retention"]["scene"], auto["retention"]["other"]
-    mean, moved = report["mean"], report["transplant"]
-    gap = mean["pointing_raw"] - mean["pointing_random_raw"]
-    signed = mean["pointing_signed"] - mean["pointing_random_signed"]
+    moved = report["transplant"]
+    points = [concept["pointing"] for concept in report["concepts"].values()]
+    gap, signed = (
+        mean_interval([one[kind] - one[f"random_{kind}"] for one in points])
+        for kind in ("raw", "signed")
+    )
     found = [
         (
             "suppression, two-stage at the proposed thresholds",
@@ -80,11 +84,14 @@ def claims(
             _short(moved["success"]),
             moved["success"] >= 0.9,
         ),
-        (
-            "pointing above random neurons, raw / sign-weighted",
-            "≥ .30",
-            f"{_short(gap)} / {_short(signed)}",
-            min(gap, signed) >= 0.30,
+        *(
+            (
+                f"pointing above random neurons, {name}",
+                "≥ .30",
+                figure(cell),
+                cell is not None and cell["mean"] >= 0.30,
+            )
+            for name, cell in (("raw", gap), ("sign-weighted", signed))
         ),
     ]
     for method, name in (("closed_form", "closed form"), ("optimised", "optimised")):

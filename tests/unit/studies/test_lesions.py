@@ -7,8 +7,8 @@ import pytest
 
 import mmkn_widgets as mmkn
 from mmkn_widgets._errors import NotSupported
-from mmkn_widgets.studies.atlas import joint_order, lesioned, single_effects
 from mmkn_widgets.studies.lesions import LesionedScene
+from mmkn_widgets.studies.make_atlas import joint_order, lesioned, single_effects
 from mmkn_widgets.studies.teacher_forced import TeacherForced
 
 
