@@ -1,9 +1,9 @@
 """Measure the truth to compare with: the effect of every single pocket neuron on every concept.
 
 ``make atlas`` zeroes each neuron by itself, on validation scenes, and keeps the fall of the
-log-probability of the concept's word where the caption names it (teacher-forced). Single effects miss redundancy, so beside them stands a joint reference: the
-order in which greedy forward selection switches neurons off. Every method is then judged against
-both (`judge`).
+log-probability of the concept's word where the caption names it (teacher-forced). Single effects
+miss redundancy, so beside them stands a joint reference: the order in which greedy forward
+selection switches neurons off. Every method is then judged against both (`judge`).
 """
 
 from __future__ import annotations
