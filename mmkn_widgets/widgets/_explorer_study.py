@@ -151,8 +151,10 @@ class StudyWork:
 
     def _show_search(self, found: Any) -> None:
         points = found.points
+        least = np.minimum(points["retention"].values, points["suppression"].values)
+        order = dict.fromkeys([*found.frontier, *np.argsort(-least)])
         marks = []
-        for k in list(found.frontier)[:_MOST_MARKS]:
+        for k in list(order)[:_MOST_MARKS]:
             one = {name: float(points[name][k]) for name in ("threshold_d", "threshold_g")}
             kept, gone = float(points["retention"][k]), float(points["suppression"][k])
             marks.append(

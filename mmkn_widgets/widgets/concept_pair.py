@@ -91,6 +91,7 @@ class ConceptPair(PairChanges, Widget):
             self.map_ids = int32_bytes(self._ids)
             self.words = self._words_of(self._ids[:_WORDS_FIRST])
             self.facts = self._facts()
+            self.signed = True  # as in the Explorer: raw means of both signs cancel
             self.setup_code = pair_code(a, b)
             for side in SIDES:
                 self._show(self._scene_values(side, 0))

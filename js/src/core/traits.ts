@@ -228,7 +228,7 @@ export const WIDGETS = /* @__PURE__ */ (() => ({
   ThresholdPlane: { ...STATUS, ...EVIDENCE },
   NeuronTable: { ...STATUS, ...EVIDENCE, ...WORDS },
   TokenStrip: { ...STATUS, ...TOKENS },
-  ConceptPair: { ...STATUS, ...ABLATION, ...PAIR },
+  ConceptPair: { ...STATUS, ablation: ABLATION.ablation, ...PAIR },
   CaptionDiff: { ...STATUS, ...CAPTION, concept_forms: WORDS.concept_forms },
   MaskPainter: { ...STATUS, ...MASK, picture: PICTURE.picture, inpainted: PICTURE.inpainted },
   AblationPanel: { ...STATUS, ...EVIDENCE, ...ABLATION },

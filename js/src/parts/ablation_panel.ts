@@ -1,7 +1,7 @@
 // Ablate the kept set, restore, undo, redo; what is active is always visible.
 
 import { button, fill, h, setAttr, setText, steady } from "../core/dom";
-import { change, plural } from "../core/format";
+import { change, plural, short } from "../core/format";
 import { rewriter, type Rewrite } from "../core/rewrite";
 import { SETS, type Session } from "../core/session";
 
@@ -71,7 +71,8 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
     if (changed && state.measured !== null && state.measured !== undefined) {
       parts.push(h("span", { class: "note" }, `${score}, this picture: `));
       if (state.predicted_here !== null) parts.push(figure("predicted", state.predicted_here, `${FIRST}; on this picture`), " · ");
-      parts.push(figure("measured", state.measured, "where the unchanged caption predicts the word (teacher-forced): with all that is active, minus without"), ` ${unit}`);
+      const times = unit === "nats" ? `; the word is ${short(Math.exp(Math.abs(state.measured)))} times ${state.measured < 0 ? "less" : "more"} likely` : "";
+      parts.push(figure("measured", state.measured, `where the unchanged caption predicts the word (teacher-forced): with all that is active, minus without${times}`), ` ${unit}`);
       if (state.predicted !== null) parts.push(h("span", { class: "note", title: `${FIRST}; mean over the study's scenes` }, ` · predicted, all scenes ${change(state.predicted)}`));
     } else if (changed && state.why) {
       parts.push(h("span", { class: "note", title: state.why }, `change of the ${score} not measured: this caption does not name it`));

@@ -127,7 +127,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     setText(hint, "No mask here yet: paint over the object, then inpaint.");
     setText(title, options.title?.() ?? (bitmap ? "without the object" : "mask of the object"));
     const share = area() ? `mask ${(area() * 100).toFixed(1)}%` : "";
-    setLine(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap ? store.get("facts")?.inpainter : "", share].filter(Boolean).join(", "));
+    setLine(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap && store.get("facts")?.inpainter ? `inpainted: ${store.get("facts")?.inpainter}` : "", share].filter(Boolean).join(", "));
     const blocked = session.blocked();
     undo.disabled = past.length === 0;
     inpaint.disabled = blocked !== null || !editing || area() === 0;

@@ -1,12 +1,12 @@
 // Every neuron as density in the plane (activation difference, GradCAM score), with a corner to drag.
 
 import { Axis, suitableKind, type AxisKind } from "../core/axis";
-import { clamp, h, segments, setLine, steady } from "../core/dom";
+import { clamp, h, segments, setAttr, setLine, steady } from "../core/dom";
 import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
 import { fit } from "../core/theme";
-import type { TraitName } from "../core/traits";
+import type { Mark, TraitName } from "../core/traits";
 import { density, type Density } from "./density";
 import { thresholdSliders } from "./threshold_sliders";
 
@@ -138,7 +138,10 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
     place(event);
   });
   plane.addEventListener("pointermove", (event) => {
-    if (grip) place(event);
+    if (grip) return place(event);
+    const mark = markAt(session, axes(), box, event.offsetX, event.offsetY, event.target === canvas);
+    setAttr(plane, "title", mark ? `${plural(mark.count, "neuron")}: suppression ${mark.suppression.toFixed(2)}, retention ${mark.retention.toFixed(2)} (the number is the smaller); click to take these thresholds` : null);
+    canvas.style.cursor = mark ? "pointer" : "";
   });
   const end = (): void => {
     if (!grip) return;
@@ -218,22 +221,24 @@ function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: 
     ctx.arc(x, y, 4.5, 0, 2 * Math.PI);
     ctx.fillStyle = tone["bg"];
     ctx.fill();
-    ctx.strokeStyle = tone["new"];
+    const worth = Math.min(mark.suppression, mark.retention);
+    const color = tone[worth < 0.9 ? "soft" : "new"];
+    ctx.strokeStyle = color;
     ctx.lineWidth = 2;
     ctx.stroke();
     if (placed.some(([px, py]) => Math.abs(px - x) < 34 && Math.abs(py - y) < 13)) continue;
     placed.push([x, y]);
     ctx.lineWidth = 3;
     ctx.strokeStyle = tone["bg"];
-    const label = short(Math.min(mark.suppression, mark.retention));
+    const label = worth.toFixed(2).replace(/^0/, "");
     ctx.strokeText(label, x + 8, y);
-    ctx.fillStyle = tone["new"];
+    ctx.fillStyle = color;
     ctx.fillText(label, x + 8, y);
   }
 }
 
 function markAt(session: Session, axes: { d: Axis; g: Axis }, box: Box, x: number, y: number, onCanvas: boolean):
-  { threshold_d: number; threshold_g: number } | undefined {
+  Mark | undefined {
   if (!onCanvas) return undefined;
   return (session.store.get("marks") ?? []).find((mark) => {
     const mx = LEFT + clamp(axes.d.position(mark.threshold_d), 0, 1) * box.w;
