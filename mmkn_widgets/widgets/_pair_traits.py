@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _kinds as k
-from .traits import AblationTraits, StatusTraits
+from .traits import NOTHING_ACTIVE, StatusTraits
 
 __all__ = ["PARTS", "SIDES", "PairTraits"]
 
@@ -15,7 +15,7 @@ _NO_GRID = {"rows": 0, "cols": 0, "extent": [0, 0, 1, 1], "approximate": False, 
 _D, _G = "float32 (layer, neuron): stage 1", "float32 (layer, neuron): stage 2"
 
 
-class PairTraits(AblationTraits, StatusTraits):
+class PairTraits(StatusTraits):
     """What both concepts share, and what each has of its own."""
 
     shape = k.json([0, 0], "rows and columns of the arrays: (layer, neuron)")
@@ -28,6 +28,7 @@ class PairTraits(AblationTraits, StatusTraits):
     opacity = k.number(0.6, "of the overlay's largest value")
     colormap = k.text("inferno", "inferno, viridis, cividis or greys")
     signed = k.boolean(False, "maps times the sign of the neuron's mean activation")
+    ablation = k.json(NOTHING_ACTIVE, "active interventions, undo and redo")
     part_effects = k.json([], "part, neurons, and suppression (value, random) of a and of b")
     setup_code = k.text("", "Python lines that make `study_a` and `study_b`")
 

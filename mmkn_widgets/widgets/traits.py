@@ -33,6 +33,18 @@ READY: dict[str, Any] = {
 }
 
 
+NOTHING_ACTIVE: dict[str, Any] = {
+    "active": [],
+    "can_undo": False,
+    "can_redo": False,
+    "predicted": None,
+    "predicted_here": None,
+    "measured": None,
+    "unit": "",
+    "why": "",
+}
+
+
 class StatusTraits(t.HasTraits):
     """What a widget is doing, and what went wrong."""
 
@@ -133,16 +145,7 @@ class AblationTraits(t.HasTraits):
     """What is active on the model."""
 
     ablation = k.json(
-        {
-            "active": [],
-            "can_undo": False,
-            "can_redo": False,
-            "predicted": None,
-            "predicted_here": None,
-            "measured": None,
-            "unit": "",
-            "why": "",
-        },
+        NOTHING_ACTIVE,
         "active interventions, undo and redo, predicted and measured change and their unit",
     )
     ablate_mode = k.text("zero", "zero, mean, scale or from_inpainted")
