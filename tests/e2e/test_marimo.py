@@ -26,9 +26,17 @@ def _():
     import sys
     sys.path[:0] = [{root!r}, {wire!r}]
     from fake_study import FakeStudy
-    from mmkn_widgets.widgets import Explorer
+    from mmkn_widgets.widgets import Explorer, compare
     explorer = Explorer(FakeStudy())
     explorer
+    return FakeStudy, compare
+
+@app.cell
+def _(FakeStudy, compare):
+    car, bus = FakeStudy("car"), FakeStudy("bus", seed=2)
+    bus.model = car.model
+    pair = compare(car, bus)
+    pair
     return
 
 if __name__ == "__main__":
@@ -83,3 +91,23 @@ def test_ablate_in_marimo(page: Page, marimo_url: str) -> None:
     expect(root.locator(".chip:not([hidden])")).to_contain_text(f"{kept} car neurons ablated")
     root.get_by_role("button", name="restore all").click()
     expect(root.locator(".chip:not([hidden])")).to_have_count(0)
+
+
+def test_a_part_of_a_pair_in_marimo(page: Page, marimo_url: str) -> None:
+    page.goto(marimo_url)
+    root = page.get_by_role("region", name="two concepts side by side")
+    expect(root).to_be_visible(timeout=60_000)
+    counts = root.locator(".choose b")
+    before = counts.all_text_contents()
+    slider = root.get_by_role("slider", name="bus: difference threshold", exact=True)
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("PageUp")
+    expect(counts).not_to_have_text(before)
+    page.wait_for_timeout(300)  # frames: the label shows the last key
+    kept = counts.nth(2).text_content() or ""
+    root.get_by_role("button", name="own of bus").last.click()
+    expect(root.locator(".chip")).to_contain_text(f"{kept} neurons ablated", timeout=20_000)
+    expect(root.locator(".p-b .captions dd").nth(2)).to_contain_text("a red", timeout=20_000)
+    root.get_by_role("button", name="restore all").click()
+    expect(root.locator(".chip")).to_have_count(0)
