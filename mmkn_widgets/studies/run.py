@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._errors import bad_argument
+from .._errors import BadArgument, bad_argument
 from .._provenance import provenance
 from ..datasets.spec import open_dataset
 from .jobs import turns
@@ -77,12 +77,15 @@ def run_study(
     Returns
     -------
     dict
-        ``{concepts, n_scenes, methods: {name: {suppression: {mean, low, high}, ...}}}``.
+        ``{concepts, n_scenes, methods: {name: {suppression: {mean, low, high}, ...}}}``, and beside
+        them ``per_concept``, and ``skipped``: concepts that could not be studied, with the reason
+        (no caption names the word).
 
     Raises
     ------
     BadArgument
-        If a method or concept is unknown, or `out` holds parts of another configuration.
+        If a method or concept is unknown, `out` holds parts of another configuration, or no
+        concept could be studied.
     """
     chosen_methods = tuple(methods or METHODS)
     for name in chosen_methods:
@@ -114,6 +117,7 @@ def run_study(
     folders = [parts[word, chosen_methods[0]].parent for word in open_words]
     metrics = ["bleu", "rougeL"] + (["bertscore"] if bertscore == PACKAGED else [])
     before: dict[Any, str] = {}
+    skipped: dict[str, str] = {}
     for word, elsewhere in turns(open_words, folders):
         scenes = split(data, choosing, word, n_scenes)
         made: Study | None = None
@@ -128,7 +132,11 @@ def run_study(
                 done = sum(parts[place].is_file() for place in missing)
                 progress("study", done, len(missing))
             if made is None:
-                made = study(model, word, scenes.choosing, cancel=cancel)
+                try:
+                    made = study(model, word, scenes.choosing, cancel=cancel)
+                except BadArgument as error:  # such as a word that no caption names
+                    skipped[word] = str(error)
+                    break
             neurons = select_neurons(
                 name, made, n_neurons, without_concept=scenes.choosing_absent, seed=seed
             )
@@ -149,7 +157,10 @@ def run_study(
             write_json(parts[word, name], {"neurons": len(neurons), **effect.to_dict()})
     if progress is not None and missing:
         progress("study", len(missing), len(missing))
-    result = summarize(folder, words, chosen_methods, seed=seed)
+    kept = [word for word in words if word not in skipped]
+    if not kept:
+        raise BadArgument(next(iter(skipped.values())))
+    result = {**summarize(folder, kept, chosen_methods, seed=seed), "skipped": skipped}
     write_json(folder / "study.json", result)
     write_tables(result, folder)
     write_figures(result, folder)

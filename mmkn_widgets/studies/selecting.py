@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .._errors import BadArgument
 from .study import Study, study
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ def select_neurons(
     Returns
     -------
     NeuronSet
+        Empty if ``two_stage_auto`` finds no thresholds that keep any.
     """
-    from ..attribution import random_like, random_uniform, top_neurons
+    from ..attribution import NeuronSet, random_like, random_uniform, top_neurons
 
     if method == "two_stage":
         return made.neurons(quantile_d=0.95, top=n_neurons)
@@ -77,7 +79,10 @@ def select_neurons(
             made.model, made.concept, made.scored, mixed, pairs=made._pairs, options=made.options
         ).neurons(quantile_d=0.95, top=n_neurons)
     if method == "two_stage_auto":
-        found = made.propose_thresholds(without_concept=without_concept)
+        try:
+            found = made.propose_thresholds(without_concept=without_concept)
+        except BadArgument:  # no pair of thresholds keeps a neuron
+            return NeuronSet([], [])
         return made.neurons(found.threshold_d, found.threshold_g)
     if method == "random":
         return random_uniform(n_neurons, made.model, seed)

@@ -95,6 +95,8 @@ def write_tables(result: dict[str, Any], folder: Path) -> None:
         "Random control: mean suppression by equally many neurons of the same layers. BLEU, "
         "ROUGE-L and BERTScore against the reference captions, on scenes with and without.",
     ]
+    for word, reason in result.get("skipped", {}).items():
+        lines += ["", f"Left out: {word} ({reason})."]
     (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

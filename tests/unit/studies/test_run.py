@@ -15,6 +15,7 @@ from mmkn_widgets.studies import run as run_module
 from mmkn_widgets.studies.jobs import run_jobs, turns
 from mmkn_widgets.studies.parts import part_path
 from mmkn_widgets.studies.run import run_study
+from mmkn_widgets.studies.selecting import select_neurons
 from mmkn_widgets.studies.text import progress_line
 
 SMALL = {"n_scenes": 6, "n_random": 2}
@@ -125,6 +126,29 @@ def test_no_word_leaves_the_folder(tmp_path) -> None:
     path = part_path(tmp_path, "../../etc/passwd", "random")
     assert path.parent.parent == tmp_path / "parts"
     assert part_path(tmp_path, "dining table", "random").parent.name == "dining table"
+
+
+def test_a_word_that_no_caption_names_is_left_out_and_said(model, tmp_path, monkeypatch) -> None:
+    def study(model, word, scenes, **options):
+        if word == "cup":
+            raise BadArgument("concept: got 'cup', which no caption names")
+        return mmkn.study(model, word, scenes, **options)
+
+    monkeypatch.setattr(run_module, "study", study)
+    options = {"methods": ["random"], "out": tmp_path / "out", **SMALL}
+    result = run_study(model, concepts=["star", "cup"], **options)
+    assert result["concepts"] == ["star"]
+    assert result["skipped"] == {"cup": "concept: got 'cup', which no caption names"}
+    assert "Left out: cup (concept: got 'cup'" in (tmp_path / "out" / "table.md").read_text()
+    with pytest.raises(BadArgument, match="which no caption names"):
+        run_study(model, concepts=["cup"], **options)
+
+
+def test_without_thresholds_nothing_is_chosen(model) -> None:
+    scenes = mmkn.datasets.pocket_world("val", 160).with_concept("star", 3)
+    made = mmkn.study(model, "star", scenes)
+    made.evidence["gradcam"][:] = -1.0
+    assert len(select_neurons("two_stage_auto", made)) == 0
 
 
 def test_unknown_methods_and_concepts(model, tmp_path) -> None:
