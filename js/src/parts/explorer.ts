@@ -72,7 +72,7 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
 
   // The chosen neuron along the tokens: one small request when the choice rests.
   let timer = 0;
-  store.watch(["selected", "scene"], () => {
+  store.watch(["selected", "scene", "difference"], () => {
     clearTimeout(timer);
     const id = store.get("selected") ?? -1;
     if (id < 0 || session.blocked()) return;

@@ -226,7 +226,7 @@ function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: 
     ctx.strokeStyle = color;
     ctx.lineWidth = 2;
     ctx.stroke();
-    if (placed.some(([px, py]) => Math.abs(px - x) < 34 && Math.abs(py - y) < 13)) continue;
+    if (worth < 0.9 || placed.some(([px, py]) => Math.abs(px - x) < 34 && Math.abs(py - y) < 13)) continue;
     placed.push([x, y]);
     ctx.lineWidth = 3;
     ctx.strokeStyle = tone["bg"];
