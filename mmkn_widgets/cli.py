@@ -154,6 +154,8 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 def _study(arguments: argparse.Namespace) -> None:
     from .studies.run import run_study
 
+    if arguments.jobs < 1:
+        raise bad_argument("--jobs", arguments.jobs, "a number of processes, from 1")
     progress = _progress_line(arguments.worker)
     if arguments.jobs > 1 and not arguments.worker:
         _study_jobs(arguments, progress)

@@ -91,6 +91,11 @@ def run_study(
     for name in chosen_methods:
         if name not in METHODS:
             raise bad_argument("methods", name, "one of " + ", ".join(METHODS))
+    total = sum(site.width for site in model.sites)
+    if not 1 <= n_neurons <= total:
+        raise bad_argument("n_neurons", n_neurons, f"1 to {total}, the model's neurons")
+    if n_scenes < 1 or n_random < 0:
+        raise bad_argument("n_scenes, n_random", (n_scenes, n_random), "from 1, and from 0")
     data = open_dataset(dataset)
     source = choose or default_choice(dataset)
     choosing = data if source == dataset else open_dataset(source)

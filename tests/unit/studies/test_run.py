@@ -156,7 +156,11 @@ def test_unknown_methods_and_concepts(model, tmp_path) -> None:
         run_study(model, methods=["magic"], out=tmp_path / "a")
     with pytest.raises(BadArgument, match="concepts: got 'zeppelin'"):
         run_study(model, concepts=["zeppelin"], out=tmp_path / "b")
+    for name, value in (("n_neurons", 0), ("n_neurons", 3073), ("n_scenes", 0), ("n_random", -1)):
+        with pytest.raises(BadArgument, match=name):
+            run_study(model, concepts=["cup"], out=tmp_path / "b", **{name: value})
     assert not (tmp_path / "b").exists()
+    assert cli.main(["study", "--jobs", "0", "--out", str(tmp_path / "b")]) == 2
 
 
 def test_progress_on_a_terminal_is_one_line() -> None:
