@@ -43,6 +43,12 @@ def open_atlas(path: str | Path | None = None) -> xr.Dataset:
     ------
     BadArgument
         If there is no atlas file; ``make atlas`` measures one.
+
+    Examples
+    --------
+    >>> from mmkn_widgets.studies import open_atlas
+    >>> open_atlas()["single"].sel(concept="car").dims
+    ('layer', 'neuron')
     """
     import xarray as xr
 

@@ -52,6 +52,12 @@ def truths(atlas: xr.Dataset, concept: str, share: float = 0.05) -> dict[str, li
         (layer, neuron), best first. ``single``: those that count by themselves; ``joint``: the
         first of the greedy order, up to where no scene says the word any more; ``order``: that
         order, whole.
+
+    Examples
+    --------
+    >>> from mmkn_widgets.studies import open_atlas, truths
+    >>> len(truths(open_atlas(), "car")["joint"]) < 10
+    True
     """
     one = atlas.sel(concept=concept)
     effect = one["single"].values
@@ -99,6 +105,14 @@ def judge(
     dict
         `JUDGEMENTS`; None where there is nothing to count. Precision and recall are those of the
         whole choice; a choice of 60 neurons cannot be precise about 5.
+
+    Examples
+    --------
+    >>> from mmkn_widgets.studies import judge, open_atlas, truths
+    >>> known = truths(open_atlas(), "car")["single"]
+    >>> chosen = mmkn.NeuronSet([place[0] for place in known], [place[1] for place in known])
+    >>> judge(open_atlas(), "car", chosen)["recall_single"]
+    1.0
     """
     known = truths(atlas, concept, share)
     places = [(int(neuron.layer), int(neuron.index)) for neuron in chosen]

@@ -82,7 +82,7 @@ class LesionedScene:
         (float, bool)
             The concept's log-probability in nats, and whether it is still the first word.
         """
-        self._off = None if off is None else torch.from_numpy(~off).float()
+        self._off = None if off is None else torch.from_numpy(~off).to(self._first)
         with torch.no_grad():
             hidden = self._first
             self._out, self._act = [], []
@@ -111,7 +111,7 @@ class LesionedScene:
         found = []
         with torch.no_grad():
             for start in range(0, len(neurons), _ROWS):
-                chosen = torch.as_tensor(neurons[start : start + _ROWS])
+                chosen = torch.as_tensor(neurons[start : start + _ROWS], device=self._first.device)
                 columns = self._layers[layer].mlp.down_proj.weight[:, chosen].T
                 if layer == last:
                     hidden = self._out[layer][-1] - self._act[layer][-1, chosen, None] * columns
@@ -120,7 +120,7 @@ class LesionedScene:
                     hidden = self._behind(layer + 1, self._out[layer] - taken)
                 logits = self._unembedding(self._norm(hidden)).float()
                 found.append(torch.log_softmax(logits, -1)[:, self._token])
-        return torch.cat(found).numpy() if found else np.zeros(0, np.float32)
+        return torch.cat(found).cpu().numpy() if found else np.zeros(0, np.float32)
 
     def _behind(self, start: int, hidden: Tensor) -> Tensor:
         """Run the layers from `start`; the last one at the last position only: (row, hidden)."""

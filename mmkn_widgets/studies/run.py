@@ -86,6 +86,17 @@ def run_study(
     BadArgument
         If a method or concept is unknown, `out` holds parts of another configuration, or no
         concept could be studied.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> model = mmkn.load_model("pocket")
+    >>> made = run_study(
+    ...     model, concepts=["cup"], methods=["random"], n_scenes=2, n_random=1,
+    ...     out=tempfile.mkdtemp(),
+    ... )
+    >>> made["concepts"], made["n_scenes"]
+    (['cup'], 2)
     """
     chosen_methods = tuple(methods or METHODS)
     for name in chosen_methods:
