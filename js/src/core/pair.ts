@@ -26,7 +26,12 @@ export interface PairHeat {
   what: string;
 }
 
+/** Bit 1: kept by the first concept; bit 2: by the second. */
+const CODE: Record<Part, number> = { a: 1, shared: 3, b: 2 };
+
 export interface Parted {
+  /** `CODE` of every neuron's part, 0 of those in none */
+  code: Uint8Array;
   count: Record<Part, number>;
   perRow: Record<Part, Int32Array>;
 }
@@ -71,10 +76,11 @@ export class Pair {
     return this.session.store.get("part") as Part;
   }
 
-  /** A test of which part a neuron is in, as the thresholds are now. */
-  partOf(): (id: number) => Part | null {
-    const [a, b] = [this.a, this.b].map((one) => one.predicate());
-    return (id) => (a(id) ? (b(id) ? "shared" : "a") : b(id) ? "b" : null);
+  /** A test whether a neuron is in a part, as the thresholds are now. */
+  inside(part: Part): (id: number) => boolean {
+    const { code } = this.counts();
+    const wanted = CODE[part];
+    return (id) => code[id] === wanted;
   }
 
   counts(): Parted {
@@ -86,12 +92,14 @@ export class Pair {
     const [tdb, tgb] = this.b.thresholds().map(Math.fround);
     const { rows, width } = ea;
     const size = Math.min(ea.size, eb.size);
+    const code = this.known?.value.code.length === size ? this.known.value.code : new Uint8Array(size);
     const perRow = { a: new Int32Array(rows), shared: new Int32Array(rows), b: new Int32Array(rows) };
     for (let row = 0, i = 0; row < rows; row++) {
       let [first, both, second] = [0, 0, 0];
       for (const end = Math.min(i + width, size); i < end; i++) {
         const x = +(ga[i] > tga) & +(da[i] > tda);
         const y = +(gb[i] > tgb) & +(db[i] > tdb);
+        code[i] = x | (y << 1);
         both += x & y;
         first += x & ~y;
         second += y & ~x;
@@ -101,15 +109,14 @@ export class Pair {
       perRow.b[row] = second;
     }
     const sum = (values: Int32Array): number => values.reduce((x, y) => x + y, 0);
-    const value = { perRow, count: { a: sum(perRow.a), shared: sum(perRow.shared), b: sum(perRow.b) } };
+    const value = { code, perRow, count: { a: sum(perRow.a), shared: sum(perRow.shared), b: sum(perRow.b) } };
     this.known = { key, value };
     return value;
   }
 
   /** Ids of a part, best GradCAM first (of "shared": by the first concept), as Python gives them. */
   ids(part: Part): Int32Array {
-    const of = this.partOf();
-    return this.side(part === "b" ? "b" : "a").survivors().filter((id) => of(id) === part);
+    return this.side(part === "b" ? "b" : "a").survivors().filter(this.inside(part));
   }
 
   /** Ids of a part in the order of a column; at least the first `upto`. */
@@ -118,7 +125,8 @@ export class Pair {
     const want = Math.min(upto, total);
     const key = `${part} ${by} ${ascending} ${this.key()}`;
     if (this.listed?.key === key && this.listed.ids.length >= want) return this.listed.ids;
-    const of = this.partOf();
+    const { code } = this.counts();
+    const wanted = CODE[part];
     const evidence = this.side(by.startsWith("b") ? "b" : "a").evidence();
     const order = by === "position" ? null : evidence.order(by.slice(2) as "difference" | "gradcam");
     const down = by === "position" ? !ascending : ascending;
@@ -127,7 +135,7 @@ export class Pair {
     for (let k = 0; k < evidence.size && n < want; k++) {
       const at = down ? evidence.size - 1 - k : k;
       const id = order ? order[at] : at;
-      if (of(id) === part) ids[n++] = id;
+      if (code[id] === wanted) ids[n++] = id;
     }
     this.listed = { key, ids };
     return ids;

@@ -10,7 +10,7 @@ import { SIDES, type Side } from "../core/pair_traits";
 import { decodePicture } from "../core/pictures";
 import { fit } from "../core/theme";
 
-const SIZE = 176;
+const SIZE = 128;
 
 export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): void {
   const { session } = pair;
@@ -29,7 +29,13 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
 
   const chosen = (): number => store.get("selected") ?? -1;
   const key = (): string => `${pair.part()} ${chosen()} ${Boolean(store.get("signed"))} ${store.get("scene") ?? 0} ${pair.key()}`;
+  let last: { key: string; heat: PairHeat | null } | undefined;
   const heat = (): PairHeat | null => {
+    const now = [key(), exact?.key, store.version("maps"), store.version("map_ids"), store.version("grid")].join();
+    if (last?.key !== now) last = { key: now, heat: made() };
+    return last.heat;
+  };
+  const made = (): PairHeat | null => {
     if (!side.grid().rows) return null;
     const [maps, sign] = [side.maps(), Boolean(store.get("signed"))];
     if (chosen() >= 0) {
@@ -39,8 +45,7 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     const part = pair.part();
     const count = pair.counts().count[part];
     if (exact?.key === key()) return { map: exact.map, what: `mean of ${plural(count, "neuron")}, ${pair.title(part)}` };
-    const of = pair.partOf();
-    const { map, used } = meanMap(maps, (id) => of(id) === part, sign);
+    const { map, used } = meanMap(maps, pair.inside(part), sign);
     if (!used) return null;
     return { map, what: `mean of ${used < count ? `${used} of ` : ""}${plural(count, "neuron")}, ${pair.title(part)}` };
   };
@@ -68,9 +73,9 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     const shown = heat();
     const { rows, cols, extent, approximate } = side.grid();
     const [lowest, highest] = shown ? scale() : [0, 0];
-    const both = shown !== null && lowest < 0 && (Boolean(store.get("signed")) || -lowest > 0.25 * highest);
+    const both = shown !== null && lowest < 0 && -lowest > 0.25 * highest;
     const edge = Math.max(-lowest, highest);
-    const [from, to] = both ? [-edge, edge] : [lowest, highest];
+    const [from, to] = both ? [-edge, edge] : [Math.max(lowest, 0), highest];
     if (shown) {
       const tall = Math.max(1, Math.round((SIZE * rows) / cols));
       small.width = SIZE;
@@ -78,7 +83,7 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
       const context = small.getContext("2d")!;
       const image = context.createImageData(SIZE, tall);
       shade(upsample(shown.map, rows, cols, SIZE, tall), image.data, { table: lut(both ? DIVERGING : store.get("colormap")), low: from, high: to,
-        opacity: store.get("opacity") ?? 0.6, floor: both ? 0.05 : 0.3, diverging: both });
+        opacity: store.get("opacity") ?? 0.6, floor: both ? 0.05 : 0.25, diverging: both });
       context.putImageData(image, 0, 0);
       const [x0, y0, x1, y1] = extent;
       ctx.imageSmoothingEnabled = true;
@@ -86,7 +91,7 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     }
     bar.style.background = gradient(both ? DIVERGING : store.get("colormap"));
     bar.style.visibility = shown ? "visible" : "hidden";
-    setText(low, shown ? short(from) : "");
+    setText(low, shown ? `${lowest < from ? "≤ " : ""}${short(from)}` : "");
     setText(high, shown ? short(to) : "");
     const said = shown ? `${shown.what}${approximate ? " · approximate places" : ""}` : why();
     setText(note, shown ? `activation${store.get("signed") ? " × sign" : ""}, one scale for both pictures · ${said}` : said);

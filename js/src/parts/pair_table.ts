@@ -48,10 +48,10 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     session.announce(id < 0 ? pair.title(pair.part()) : `${session.name(id)}: ${(session.words(id) ?? []).slice(0, 5).join(", ")}`);
   };
   const list = (upto = Infinity): Int32Array => pair.list(pair.part(), by, ascending, upto);
-  const pool: { el: HTMLElement; cells: HTMLElement[]; id: number }[] = [];
+  const pool: { el: HTMLElement; cells: HTMLElement[]; id: number; shown: string }[] = [];
   const makeRow = (): (typeof pool)[number] => {
     const cells = heads.map((one) => h("span", { role: "gridcell", class: one.key.includes("_") ? "num" : one.key === "words" ? "words" : null }));
-    const row = { el: h("div", { class: "trow", role: "row" }, ...cells), cells, id: -1 };
+    const row = { el: h("div", { class: "trow", role: "row" }, ...cells), cells, id: -1, shown: "" };
     row.el.addEventListener("click", () => choose(store.get("selected") === row.id ? -1 : row.id));
     spacer.append(row.el);
     pool.push(row);
@@ -60,7 +60,8 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
   const paint = (): void => {
     const part = pair.part();
     const total = pair.counts().count[part];
-    spacer.style.height = `${total * ROW}px`;
+    const height = `${total * ROW}px`;
+    if (spacer.style.height !== height) spacer.style.height = height;
     const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
     const last = Math.min(total, Math.ceil((scroll.scrollTop + (session.size(scroll).height || 300)) / ROW) + SPARE);
     const ids = list(last);
@@ -69,10 +70,15 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
       const row = pool[used] ?? makeRow();
       const id = ids[at];
       row.id = id;
-      row.el.hidden = false;
-      row.el.style.top = `${at * ROW}px`;
+      if (row.el.hidden) row.el.hidden = false;
+      const top = `${at * ROW}px`;
+      if (row.el.style.top !== top) row.el.style.top = top;
       setAttr(row.el, "aria-selected", String(store.get("selected") === id));
       setAttr(row.el, "aria-rowindex", String(at + 2));
+      const words = session.words(id);
+      const shown = `${id} ${store.version("words")} ${store.version("rows")} ${words ? 1 : 0} ${SIDES.map((side) => pair.side(side).store.version("difference")).join()}`;
+      if (row.shown === shown) continue;
+      row.shown = shown;
       setText(row.cells[0], session.name(id));
       SIDES.forEach((side, k) => {
         const evidence = pair.side(side).evidence();
@@ -80,9 +86,9 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
         setText(row.cells[2 + 2 * k], short(evidence.gradcam[id]));
       });
       const forms = SIDES.flatMap((side) => pair.side(side).store.get("concept_forms") ?? []);
-      fill(row.cells[5], ...(session.words(id) ?? ["…"]).flatMap((word) => [isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(), " "]));
+      fill(row.cells[5], ...(words ?? ["…"]).flatMap((word) => [isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(), " "]));
     }
-    for (; used < pool.length; used++) pool[used].el.hidden = true;
+    for (; used < pool.length; used++) if (!pool[used].el.hidden) pool[used].el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
     setText(note, `${pair.title(part)} · ${integer(total)} · D activation difference, G GradCAM score`);
     for (const one of heads) {
