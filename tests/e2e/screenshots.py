@@ -153,6 +153,13 @@ def _changes(gallery: Gallery) -> None:
     gallery.shot("ablated")
     for theme in THEMES:
         gallery.small("ablated", theme)
+    notebook.command("mmkn:show-panel")
+    gallery.page.set_viewport_size({"width": 1720, "height": 1100})
+    for theme in THEMES:
+        notebook.command("apputils:change-theme", theme=THEMES[theme])
+        page.wait_for_timeout(600)
+        page.screenshot(path=gallery.target / f"lab_{theme}.png")
+    notebook.command("application:toggle-right-area")
     gallery.column(600)
     gallery.shot("ablated_600")
     gallery.column(1400)
