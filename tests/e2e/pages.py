@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 sys.path.insert(0, str(ROOT / "tests" / "wire"))
 
-__all__ = ["EVIL", "WIDGETS", "opened", "serious", "write_pages"]
+__all__ = ["EVIL", "ROOT", "WIDGETS", "opened", "serious", "write_pages"]
 
 #: what data may bring: it must appear as these letters
 EVIL = '<img src=x onerror="window.hit=1"><script>window.hit=2</script>&amp;`${1}\''

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from .pages import WIDGETS, opened, serious, write_pages
+from .notebook import NotebookPage
+from .pages import ROOT, WIDGETS, opened, serious, write_pages
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +131,30 @@ def test_a_live_page_is_clean_too(browser: Browser, saved: dict[str, Path]) -> N
         expect(page.locator(".alert")).to_be_hidden()
         assert serious(page) == [], name
     context.close()
+
+
+LAB = [
+    f"import sys; sys.path.insert(0, {str(ROOT / 'tests' / 'wire')!r})\n"
+    "from fake_study import FakeStudy\n"
+    "from mmkn_widgets.widgets import Explorer, compare\n"
+    "car, bus = FakeStudy('car'), FakeStudy('bus', seed=2)\n"
+    "bus.model = car.model",
+    "explorer = Explorer(car)\nexplorer.ablate()\nexplorer",
+    "pair = compare(car, bus)\npair",
+]
+
+
+def test_jupyterlab_s_themes_and_the_side_panel(open_shared: Callable[..., NotebookPage]) -> None:
+    notebook = open_shared("themes.ipynb", LAB, viewport={"width": 1600, "height": 1200})
+    notebook.command("mmkn:show-panel")
+    page = notebook.page
+    for theme in ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"):
+        notebook.command("apputils:change-theme", theme=theme)
+        for cell in (1, 2):
+            notebook.scroll_to(cell)
+            chip = notebook.output(cell).locator(".mmkn .chip").filter(has_text="ablated")
+            expect(chip).to_be_visible()
+            page.wait_for_timeout(300)
+            assert serious(page, "'.jp-Notebook .mmkn'") == [], f"cell {cell}, {theme}"
+        assert serious(page, "'#mmkn-neurons'") == [], f"side panel, {theme}"
+    assert notebook.errors == []
