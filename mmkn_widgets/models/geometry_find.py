@@ -121,7 +121,7 @@ def find_geometry(model: MultimodalModel, prepared: Prepared, row: int, n_tokens
         dict(prepared.inputs),
         origins,
         n_tokens,
-        lambda count: attend(model, prepared.inputs, row, count),
+        lambda count, views: attend(model, prepared.inputs, row, count, views),
         row,
     )
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from .geometry import Geometry
-from .geometry_frames import Box
+from .geometry_frames import Box, Frame
 from .geometry_scene import Refused, Scene
 
 __all__ = ["attend", "queries", "query_count"]
@@ -48,8 +47,8 @@ def queries(scene: Scene) -> Geometry | None:
         return None
     frames = [frame for frame in scene.frames() if frame is not None]
     whole = f"{count} learned queries have no place of their own"
-    if scene.n_tokens != count:
-        views = scene.n_tokens // count
+    views = scene.n_tokens // count
+    if views > 1 and not _same_view(frames, views):
         raise Refused(f"{whole}, and {views} views of them cannot be told apart on one picture")
     grid, box = _patch_grid(scene)
     if scene.attend is None or grid is None:
@@ -60,7 +59,7 @@ def queries(scene: Scene) -> Geometry | None:
 
     @lru_cache(maxsize=1)
     def attention() -> tuple[NDArray[np.float64], Box]:
-        return _over_patches(run(count), count, rows, cols), extent
+        return _over_patches(run(count, views), count, views, rows, cols), extent
 
     size = scene.origins.picture_size if scene.origins is not None else (1, 1)
     x0, y0, x1, y1 = extent
@@ -71,14 +70,23 @@ def queries(scene: Scene) -> Geometry | None:
         boxes,
         size,
         approximate=True,
-        reason=f"{whole}: painted through their cross-attention over {rows}x{cols} patches",
+        reason=f"{whole}: painted through their cross-attention over {rows}x{cols} patches"
+        + (f", in {views} frames of the same picture" if views > 1 else ""),
         attention=attention,
+    )
+
+
+def _same_view(frames: list[Frame], views: int) -> bool:
+    """Return whether every view shows the same: a picture that a model for clips sees as one."""
+    first = frames[0].whole if frames else ()
+    return len(frames) == views and all(
+        np.allclose(frame.whole, first, atol=0.5) for frame in frames
     )
 
 
 def _patch_grid(scene: Scene) -> tuple[tuple[int, int] | None, Box | None]:
     frames = [frame for frame in scene.frames() if frame is not None]
-    if len(frames) == 1:
+    if frames and _same_view(frames, len(frames)):
         frame, patch = frames[0], scene.patch_size
         rows, cols = max(frame.height // patch, 1), max(frame.width // patch, 1)
         return (rows, cols), frame.box(0, 0, cols * patch, rows * patch)
@@ -91,9 +99,9 @@ def _patch_grid(scene: Scene) -> tuple[tuple[int, int] | None, Box | None]:
 
 
 def _over_patches(
-    weights: list[NDArray[np.float64]], count: int, rows: int, cols: int
+    weights: list[NDArray[np.float64]], count: int, views: int, rows: int, cols: int
 ) -> NDArray[np.float64]:
-    """Return (query, row, column): the mean of all layers' weights, patches only."""
+    """Return (query of each view, row, column): the mean of all layers' weights, patches only."""
     n = rows * cols
     kept = []
     for layer in weights:
@@ -109,16 +117,19 @@ def _over_patches(
         from .._errors import NotSupported
 
         raise NotSupported(f"no cross-attention of {count} queries over {n} patches: {shapes}")
-    return np.mean(kept, axis=0).reshape(count, rows, cols)
+    return np.mean(kept, axis=0).reshape(views * count, rows, cols)
 
 
-def attend(model: Any, inputs: Any, row: int, count: int) -> list[NDArray[np.float64]]:
+def attend(
+    model: Any, inputs: Any, row: int, count: int, views: int = 1
+) -> list[NDArray[np.float64]]:
     """Run the model once with eager attention and return the queries' cross-attention weights.
 
     Returns
     -------
-    list of array, each (query, key)
-        Mean over heads, one per cross-attention of `count` queries over something longer.
+    list of array, each (query of each view, key)
+        Mean over heads, one per cross-attention of `count` queries over something longer. Views of
+        a row lie one after the other along the batch.
     """
     found: list[NDArray[np.float64]] = []
 
@@ -128,9 +139,11 @@ def attend(model: Any, inputs: Any, row: int, count: int) -> list[NDArray[np.flo
         weights = output[1]
         if not isinstance(weights, torch.Tensor) or weights.dim() not in (3, 4):
             return
-        if weights.shape[-2] == count != weights.shape[-1] and math.prod(weights.shape[:1]) > row:
-            mean = weights.detach().float().cpu()[row]
-            found.append((mean.mean(dim=0) if mean.dim() == 3 else mean).double().numpy())
+        own = slice(row * views, (row + 1) * views)
+        if weights.shape[-2] == count != weights.shape[-1] and weights.shape[0] >= own.stop:
+            mean = weights.detach().float().cpu()[own]
+            mean = mean.mean(dim=1) if mean.dim() == 4 else mean
+            found.append(mean.flatten(0, 1).double().numpy())
 
     blocks = set(model.blocks.modules())
     handles = [m.register_forward_hook(keep) for m in model.hf.modules() if m not in blocks]

@@ -49,7 +49,8 @@ class Scene:
     n_tokens : int
         Number of image tokens in the row.
     attend : callable, optional
-        Number of learned queries to their cross-attention weights; runs the model once.
+        Number of learned queries, and of views, to their cross-attention weights; runs the model
+        once.
     row : int
         Which row of the batch.
     views : int, optional
@@ -61,7 +62,7 @@ class Scene:
     inputs: dict[str, Any]
     origins: Origins | None
     n_tokens: int
-    attend: Callable[[int], list[NDArray[np.float64]]] | None = field(default=None, repr=False)
+    attend: Callable[[int, int], list[NDArray[np.float64]]] | None = field(default=None, repr=False)
     row: int = 0
     views: int | None = None
 
