@@ -39,7 +39,14 @@ def test_every_file_that_the_package_reads_is_in(root: Path, names: list[str]) -
     package = root / "mmkn_widgets"
     wanted = [
         path.relative_to(root).as_posix()
-        for pattern in ("**/*.py", "**/py.typed", "pocket/model/*", "**/*.schema.json")
+        for pattern in (
+            "**/*.py",
+            "**/py.typed",
+            "**/*.schema.json",
+            "pocket/model/*",
+            "pocket/study/*",
+            "**/*.npz",
+        )
         for path in package.glob(pattern)
         if path.is_file()
     ]
