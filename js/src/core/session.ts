@@ -7,10 +7,10 @@ import type { WidgetModel } from "./model";
 import { KernelError, Requests, Superseded, type Reply } from "./requests";
 import { derive, Store, type Schedule } from "./store";
 import { colors, type ColorName } from "./theme";
-import type { ExplorerTraits, Grid, RequestName, TraitName } from "./traits";
+import type { ExplorerTraits, Grid, RequestName } from "./traits";
 
-/** Traits and what only the page knows: its theme and size. */
-export type Local = ExplorerTraits & { view: number };
+/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table. */
+export type Local = ExplorerTraits & { view: number; hand: number; brush: number; order: number };
 
 /** What decides which neurons pass. */
 export const CUTS = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape"] as const;
@@ -153,7 +153,7 @@ export class Session {
     if (!next.size && !this.patches.size) return;
     this.patches = next;
     this.patchVersion++;
-    this.store.touch("view");
+    this.store.touch("hand");
   }
 
   /** Show inside the widget that something could not be done. */
@@ -199,7 +199,7 @@ export class Session {
   }
 
   /** Run now, when one of the traits changes, and when the theme or the size of the page changes. */
-  paint(names: readonly TraitName[], run: () => void): void {
+  paint(names: readonly (keyof Local & string)[], run: () => void): void {
     this.store.watch([...names, "view"], run);
   }
 

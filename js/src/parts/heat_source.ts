@@ -107,12 +107,12 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
       if (!ids.length || !paired() || scored.failed === key || (scored.key === key && byteLength(store.get("difference_map")))) return;
       const reply = await session.ask("patch_scores", { scene: scene() }, [ids.slice().buffer as ArrayBuffer]);
       if (key === scoresKey()) scored = reply ? { key, failed: "" } : { key: "", failed: key };
-      store.touch("view");
+      store.touch("hand");
     }
   };
   const take = (key: string, data: DataView): void => {
     exact = { key, map: asFloat32(data) };
-    store.touch("view");
+    store.touch("hand");
   };
   session.off.signal.addEventListener("abort", () => clearTimeout(timer));
   store.watch([...SETS, "overlay", "signed", "selected", "scene", "maps", "stale", "inpainted", "difference_map"], want);

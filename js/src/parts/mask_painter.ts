@@ -65,7 +65,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     h("div", { class: "row" }, undo, clear, h("span", { class: "grow" }), inpaint),
     objects);
 
-  const show = (): void => store.touch("view");
+  const show = (): void => store.touch("brush");
   const edit = (): void => {
     editing = true;
     show();
@@ -231,7 +231,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
       edit();
     }, { title: `use the data set's mask of “${object.name}” (${(object.area * 100).toFixed(1)}%)` })));
   });
-  session.paint(["read_only", "concept", "facts", "stale", "scene"], paint);
+  session.paint(["read_only", "concept", "facts", "stale", "scene", "brush"], paint);
 }
 
 function corners(path: readonly [number, number][]): [number, number][] {

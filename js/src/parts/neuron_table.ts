@@ -54,7 +54,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search), table);
   if (page) host.append(page);
 
-  const cuts = [...CUTS, "rows_off", "words", "map_ids", "view"] as const;
+  const cuts = [...CUTS, "rows_off", "words", "map_ids", "order"] as const;
   const found = derive(store, cuts, () => ({ ids: new Int32Array(0) as Int32Array, whole: false }));
   /** The ids in order: at least the first `upto`, or all; a drag lists no more than it shows. */
   const list = (upto = Infinity): Int32Array => {
@@ -77,12 +77,12 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     ascending = key === next ? !ascending : next === "position";
     key = next;
     scroll.scrollTop = 0;
-    store.touch("view");
+    store.touch("order");
   };
   search.addEventListener("input", () => {
     query = search.value.trim().toLowerCase();
     scroll.scrollTop = 0;
-    store.touch("view");
+    store.touch("order");
   });
 
   const pool: Row[] = [];
@@ -207,7 +207,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     }
   });
   local = ++tables;
-  session.paint([...SETS, "words", "map_ids", "selected", "concept_forms", "rows"], paint);
+  session.paint([...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order"], paint);
 }
 
 let tables = 0;

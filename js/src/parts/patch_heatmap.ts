@@ -43,7 +43,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   const wipe = h("label", { class: "grow", hidden: true }, "swipe", swipe);
   swipe.addEventListener("input", () => {
     swipe.style.setProperty("--fill", `${swipe.value}%`);
-    store.touch("view");
+    store.touch("hand");
   });
   choice.el.classList.add("wide");
   const maps = h("select", { "aria-label": "colour map", title: "colours of the heatmap" }, ...SEQUENTIAL.map((name) => h("option", { value: name }, name)));
@@ -195,7 +195,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     if (next === cell) return;
     cell = next;
     if (cell >= 0) wantWords();
-    store.touch("view");
+    store.touch("hand");
   };
 
   const load = (name: "picture" | "inpainted", put: (b: ImageBitmap | null) => void): void => {
@@ -205,7 +205,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
       void decodePicture(store.get(name)).then((loaded) => {
         if (mine !== turn) return;
         put(loaded);
-        store.touch("view");
+        store.touch("hand");
       });
     });
   };
@@ -229,7 +229,7 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
   });
   store.watch(["scene"], () => session.choosePatches(new Set()));
   session.paint([...SETS, "overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "selected", "maps", "map_ids", "map_sign", "grid", "patch_words",
-    "difference_map", "gradcam_map", "labels", "objects", "object_masks", "stale"], paint);
+    "difference_map", "gradcam_map", "labels", "objects", "object_masks", "stale", "hand"], paint);
   return stage;
 }
 

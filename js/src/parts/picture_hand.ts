@@ -40,7 +40,7 @@ export function pictureHand(session: Session, canvas: HTMLCanvasElement, picture
     if (next?.name === lit?.name) return;
     lit = next;
     canvas.style.cursor = next || session.patches.size ? "grab" : "";
-    store.touch("view");
+    store.touch("hand");
   };
   const choose = (cell: number, on: boolean): void => {
     if (cell < 0 || session.patches.has(cell) === on) return;

@@ -31,6 +31,7 @@ export function mountTransplantRow(session: Session, host: HTMLElement, rewrite:
     rewrite("transplant", { index, object, cells: [...cells], scene: store.get("scene") ?? 0 });
   };
 
+  let had = 0;
   const parts = (): void => {
     const was = part.value;
     const objects = (store.get("objects") ?? []).map(({ name }) => h("option", { value: name }, name));
@@ -38,7 +39,8 @@ export function mountTransplantRow(session: Session, host: HTMLElement, rewrite:
     const patches = h("option", { value: PATCHES }, n ? plural(n, "patch") : "patches …");
     fill(part, ...objects, patches);
     const known = [...part.options].map((option) => option.value);
-    part.value = n && !known.includes(was) ? PATCHES : known.includes(was) ? was : (known[0] ?? "");
+    part.value = n && (!had || !known.includes(was)) ? PATCHES : known.includes(was) && (n || was !== PATCHES) ? was : (known[0] ?? "");
+    had = n;
     drop.hidden = n === 0;
     ready();
   };
@@ -60,7 +62,7 @@ export function mountTransplantRow(session: Session, host: HTMLElement, rewrite:
   part.addEventListener("change", ready);
   word.addEventListener("change", ready);
   let seen = -1;
-  store.watch(["objects", "view"], () => {
+  store.watch(["objects", "hand"], () => {
     if (seen === session.patchVersion && part.options.length) return;
     seen = session.patchVersion;
     parts();
