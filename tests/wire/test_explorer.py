@@ -248,9 +248,13 @@ def test_no_geometry_is_said_not_painted(study: FakeStudy) -> None:
 def test_closing_frees_the_model_and_stops_listening(study: FakeStudy) -> None:
     made = Explorer(study)
     made.ablate()
+    layout = made.layout
     made.close()
     assert study.model.interventions.active == ()
     assert study.model.interventions.observers == []
+    assert made.comm is None
+    assert layout.comm is None
+    assert (made.difference, made.maps, made.words, made.thumbnails) == (b"", b"", [], [])
     made.close()
 
 
