@@ -46,3 +46,21 @@ def test_explorer_and_panel(notebook: NotebookPage) -> None:
     expect(panel.locator('[data-variable="model"] li')).to_have_count(1)
     panel.get_by_role("button", name="Restore all").click()
     notebook.wait_for_python("not model.interventions.active")
+
+
+def test_a_saved_notebook_shows_its_static_picture(
+    page: Page, server: JupyterServer, write_cells, notebooks: Path
+) -> None:
+    write_cells("seven-saved.ipynb", [STUDY])
+    opened = NotebookPage(page, server, "seven-saved.ipynb")
+    opened.run_all()
+    ExplorerOnPage(page)
+    opened.command("docmanager:save")
+    opened.server.delete(f"/api/sessions/{opened.session['id']}")
+    again = page.context.new_page()
+    again.goto(f"{server.url}/notebooks/seven-saved.ipynb?token={server.token}")
+    output = again.locator(".jp-OutputArea-output")
+    expect(output).to_contain_text("neurons of “car” in pocket", timeout=30_000)
+    expect(output.locator("img")).to_have_count(2)
+    for session in server.get("/api/sessions"):
+        server.delete(f"/api/sessions/{session['id']}")
