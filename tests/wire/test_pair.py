@@ -113,6 +113,21 @@ def test_the_control_runs_alone_and_leaves_what_is_active(
     np.testing.assert_array_equal(drawn, seen[3][0].mask)  # one draw for both pictures
 
 
+def test_what_another_view_takes_back_has_no_control(
+    pair: ConceptPair, studies: tuple[FakeStudy, FakeStudy]
+) -> None:
+    other = Explorer(studies[1])
+    pair.ablate("b")
+    other.wait()
+    assert other.ablation["active"][0]["own"] is False
+    assert pair.b_caption_random
+    other.restore()
+    pair.wait()
+    assert pair.ablation["active"] == []
+    assert [pair.b_caption_after, pair.b_caption_random] == ["", ""]
+    other.close()
+
+
 def test_scenes_change_apart(pair: ConceptPair, studies: tuple[FakeStudy, FakeStudy]) -> None:
     before = pair.a_picture
     pair.b_scene = 3
