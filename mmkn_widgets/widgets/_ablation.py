@@ -57,8 +57,13 @@ class Ablations:
 
     @property
     def now(self) -> Snapshot | Move | None:
-        """The change that was made last and not taken back."""
+        """The change that was made last and not taken back, here or by another view."""
+        if isinstance(self._now, Snapshot) and not self._acts():
+            return None
         return self._now
+
+    def _acts(self) -> bool:
+        return any(item is self._own for item in self.model.interventions.active)
 
     def set(self, snapshot: Snapshot | Move | None, references: dict[str, Any]) -> None:
         """Make a snapshot the own ablation (None: nothing)."""

@@ -105,8 +105,7 @@ class PairChanges(PairParts, Widget):
     def _written_control(self, side: str, scene: int) -> dict[str, Any]:
         """Write the caption with as many random neurons off, in a clean inner scope."""
         now, model = self._ablations.now, self.study_a.model
-        own = any(item["own"] for item in self._ablations.state()["active"])
-        if not own or not isinstance(now, Snapshot):
+        if not isinstance(now, Snapshot):
             return {f"{side}_caption_random": ""}
         from ..attribution import random_like
 

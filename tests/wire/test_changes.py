@@ -236,3 +236,23 @@ def test_a_caption_alone_takes_what_is_carried_onto_it() -> None:
     assert (diff.caption_after, diff.transplanted["said"]) == ("a red bus", "bus")
     message, _ = Page(CaptionDiff("a red car")).ask("transplant", index=2, object="bus")
     assert "a word of the caption" in message["error"]
+
+
+def test_the_prediction_is_of_what_acts_now(study: FakeStudy) -> None:
+    """What another Explorer took back predicts nothing beside what that one ablated instead."""
+    one, two = Explorer(study), Explorer(study)
+    try:
+        one.ablate()
+        one.wait()
+        assert one.ablation["predicted"] is not None
+        two.restore()
+        two.threshold_d = 1.0
+        two.ablate()
+        two.wait()
+        assert one.ablation["active"][0]["own"] is False
+        assert (one.ablation["predicted"], one.ablation["predicted_here"]) == (None, None)
+        assert one.ablation["measured"] == two.ablation["measured"]
+        assert two.ablation["predicted"] is not None
+    finally:
+        one.close()
+        two.close()
