@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from . import weights
 from .batch import Prepared
 from .generate import Generation, OnToken, generate
 from .parts import ModelParts
+from .placement import same_draws
 from .prepare import prepare
 from .probe import SiteCheck, verify
 from .sites import SiteSearch
@@ -169,23 +170,13 @@ class MultimodalModel(ModelParts):
         keep = logits_to_keep is not None and "logits_to_keep" in self._forward_names
         if keep:
             arguments["logits_to_keep"] = logits_to_keep
-        with self.lock, torch.set_grad_enabled(grad), self._seeded():
+        draws = same_draws(self.device) if self.draws else nullcontext()
+        with self.lock, torch.set_grad_enabled(grad), draws:
             output = self.hf(**arguments)
             # inside: a view that is taken without gradients would have none
             if logits_to_keep and not keep and getattr(output, "logits", None) is not None:
                 output["logits"] = output.logits[:, -logits_to_keep:]
         return output
-
-    @contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """Give a model that draws random numbers (flow matching, diffusion) the same ones."""
-        if not self.draws:
-            yield
-            return
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(0)
-            yield
 
     def generate(
         self,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from .._errors import NotSupported, bad_argument
 
-__all__ = ["best_device", "choose_dtype", "placement"]
+__all__ = ["best_device", "choose_dtype", "placement", "same_draws"]
 
 _DTYPES = {
     "float32": torch.float32,
@@ -39,6 +41,15 @@ def best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+@contextmanager
+def same_draws(device: torch.device) -> Iterator[None]:
+    """Give a model that draws random numbers (flow matching, diffusion) the same ones."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(0)
+        yield
 
 
 def choose_dtype(asked: str | torch.dtype | None, device: torch.device, config: Any) -> Any:
