@@ -133,3 +133,19 @@ export function derive<S extends object, T>(store: Store<S>, names: readonly (ke
     return value as T;
   };
 }
+
+/** While something is dragged, run at most every `ms` and once more when it rests; else at once. */
+export function calmly(store: { readonly previewing: boolean }, ms: number, run: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let last = -Infinity;
+  const now = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    last = performance.now();
+    run();
+  };
+  return () => {
+    if (!store.previewing || performance.now() - last >= ms) now();
+    else timer ??= setTimeout(now, ms);
+  };
+}

@@ -3,6 +3,7 @@
 import { h, setAttr, setText, steady } from "../core/dom";
 import { integer } from "../core/format";
 import { SETS, type Session } from "../core/session";
+import { calmly } from "../core/store";
 
 export function mountLayerBars(session: Session, host: HTMLElement): void {
   const { store } = session;
@@ -30,17 +31,24 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
     store.commit({ rows_off: [...off].sort((a, b) => a - b) });
   };
   store.watch(["rows"], build);
-  store.watch(["rows", ...SETS], () => {
+  // Text is dear to lay out: in a drag the bars move in every frame, their figures ten times a second.
+  const figures = calmly(store, 100, () => {
     const { perRow } = session.kept();
     const off = session.rowsOff();
-    const most = Math.max(1, ...perRow);
     bars.forEach((bar, row) => {
       const count = perRow[row] ?? 0;
-      bar.fill.style.transform = `scaleX(${count / most})`;
       setText(bar.count, off.has(row) ? "off" : integer(count));
       setAttr(bar.button, "aria-pressed", String(!off.has(row)));
       setText(bar.said, off.has(row) ? "" : " kept");
     });
     setText(note, off.size ? `kept · ${off.size} off` : "kept");
+  });
+  store.watch(["rows", ...SETS], () => {
+    const { perRow } = session.kept();
+    const most = Math.max(1, ...perRow);
+    bars.forEach((bar, row) => {
+      bar.fill.style.transform = `scaleX(${(perRow[row] ?? 0) / most})`;
+    });
+    figures();
   });
 }

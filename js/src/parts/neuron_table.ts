@@ -5,7 +5,7 @@ import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
 import { integer, plural, short } from "../core/format";
 import { CUTS, SETS, type Session } from "../core/session";
-import { derive } from "../core/store";
+import { calmly, derive } from "../core/store";
 import { neuronPage } from "./neuron_page";
 
 const ROW = 28;
@@ -207,7 +207,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     }
   });
   local = ++tables;
-  session.paint([...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order"], paint);
+  session.paint([...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order"], calmly(store, 30, paint));
 }
 
 let tables = 0;
