@@ -94,7 +94,7 @@ def prompt_text(hf: Any, processor: Any, question: str | None, n_pictures: int =
         The model's processor.
     question : str or None
         What to ask. A text that holds the model's image placeholder is taken as the whole prompt.
-        None asks for a caption, in the model's own words where it has some.
+        None, or an empty text, asks for a caption, in the model's own words where it has some.
     n_pictures : int
         Pictures of this one prompt, all in front of the question.
 
@@ -105,6 +105,7 @@ def prompt_text(hf: Any, processor: Any, question: str | None, n_pictures: int =
         family, or placeholder, line break, question.
     """
     token = image_token(processor)
+    question = question or None
     if question is None and (own := own_prompt(getattr(hf, "generation_config", None))) is not None:
         return own.replace(token, token * n_pictures) if token else own
     if question is not None and token and token in question:

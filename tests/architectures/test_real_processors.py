@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checks import forced_equal
 from occlusion import occlusion
 from real_processors import FAMILIES, SINGLE, write_folder
 from roundtrip import picture
@@ -18,7 +19,9 @@ from mmkn_widgets.activations import record
 
 @pytest.fixture(scope="module", params=[*FAMILIES, *SINGLE])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return mmkn.load_model(write_folder(request.param, tmp_path_factory.mktemp(request.param)))
+    model = mmkn.load_model(write_folder(request.param, tmp_path_factory.mktemp(request.param)))
+    model.hf.generation_config.eos_token_id = None  # random weights would often end at once
+    return model
 
 
 @pytest.fixture
@@ -101,6 +104,10 @@ def test_a_forced_caption_is_read_from_left_to_right(model: Any, two: list[Any])
         values.append(seen.stack())
     n = values[1].shape[2]
     torch.testing.assert_close(values[0][:, :, :n], values[1], rtol=1e-4, atol=1e-6)
+
+
+def test_steps_are_one_forced_forward(model: Any, two: list[Any]) -> None:
+    assert forced_equal(model, model.prepare(two[0]))
 
 
 def test_gradients_stand_beside_activations(model: Any, two: list[Any]) -> None:
