@@ -98,7 +98,7 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     if (editing && mask.length) {
       small.width = cols;
       small.height = rows;
-      const c2 = small.getContext("2d")!;
+      const c2 = small.getContext("2d", { willReadFrequently: true })!;
       c2.clearRect(0, 0, cols, rows);
       c2.fillStyle = tone.accent;
       c2.fillRect(0, 0, cols, rows);
