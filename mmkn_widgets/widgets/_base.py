@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,14 +12,14 @@ from typing import Any, ClassVar
 
 import anywidget
 
-from .._errors import Cancelled, MmknError, bad_argument
+from .._errors import bad_argument
 from .._jobs import CancelToken
+from ._explain import explain
 from ._kinds import flag_of
 from .traits import READY, StatusTraits
 
 __all__ = ["Call", "Widget", "bundle", "request"]
 
-_LOG = logging.getLogger("mmkn_widgets.widgets")
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _LARGE = ("words", "thumbnails", "object_masks", "tokens")
 _NOT_BUILT = """export default {{ render({{ el }}) {{
@@ -287,18 +286,3 @@ class Widget(StatusTraits, anywidget.AnyWidget):
                 self._trait_values[name] = b""
             elif name.endswith(_LARGE):
                 self._trait_values[name] = []
-
-
-def explain(error: BaseException) -> tuple[str, str]:
-    """Return an error as words for people, and what to do about it; log it when unexpected."""
-    if isinstance(error, Cancelled):
-        return "cancelled", "What you see is the last finished state."
-    if isinstance(error, MmknError):
-        return str(error), ""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted", "What you see is the last finished state."
-    _LOG.error("a widget's work failed", exc_info=error)
-    return (
-        f"{type(error).__name__}: {error}",
-        "The full trace is in the log of the kernel (logger mmkn_widgets.widgets).",
-    )
