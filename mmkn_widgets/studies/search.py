@@ -16,6 +16,7 @@ import numpy as np
 
 from .._errors import bad_argument
 from .._provenance import provenance
+from .control import random_suppression
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +43,8 @@ class ThresholdSearch:
     points : xarray.Dataset
         One entry along ``setting`` per pair: ``threshold_d``, ``threshold_g`` (absolute),
         ``neurons`` (how many pass), ``suppression``, ``retention_scene``, ``retention_other``,
-        ``retention`` (the smaller).
+        ``retention`` (the smaller), ``random_control`` (mean suppression by as many random
+        neurons of the same layers; NaN where not measured).
     best : int
         The proposed setting.
     minimum_retention : float
@@ -63,13 +65,15 @@ class ThresholdSearch:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        here = {name: float(self.points[name][self.best]) for name in ("suppression", "retention")}
+        names = ("suppression", "retention", "random_control")
+        here = {name: float(self.points[name][self.best]) for name in names}
         asked = "kept" if self.met else "not met by any setting"
         return (
             f"<ThresholdSearch: threshold_d={self.threshold_d:.4g}, "
             f"threshold_g={self.threshold_g:.4g} "
             f"({int(self.points['neurons'][self.best])} neurons: "
-            f"suppression {here['suppression']:.3f}, retention {here['retention']:.3f}); "
+            f"suppression {here['suppression']:.3f}, random {here['random_control']:.3f}, "
+            f"retention {here['retention']:.3f}); "
             f"{self.points.sizes['setting']} settings on {self.n_scenes} scenes, "
             f"retention >= {self.minimum_retention} {asked}>"
         )
@@ -154,6 +158,8 @@ def search_thresholds(
     minimum_retention: float = 0.97,
     quantiles_d: Sequence[float] = _QUANTILES_D,
     kept: Sequence[int] = _KEPT,
+    n_random: int = 4,
+    seed: int = 0,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
 ) -> ThresholdSearch:
@@ -172,6 +178,10 @@ def search_thresholds(
         Of the smaller of the two retention fields.
     quantiles_d, kept : sequence
         See `plane`.
+    n_random : int
+        Draws of the random control for each pair; 0 for none.
+    seed : int
+        Of these draws.
     progress, cancel
         As in `study`.
 
@@ -205,6 +215,10 @@ def search_thresholds(
             progress("searching thresholds", min(start + _BATCH, len(jobs)), len(jobs))
     rows = []
     split, total = len(present), len(scenes)
+    sets = [setting[2] for setting in settings]
+    control = random_suppression(
+        study, sets, present, before[:split], n_random, seed, progress, cancel
+    )
     for setting in range(len(settings)):
         now = after[setting * total : (setting + 1) * total]
         keep = retention(
@@ -224,6 +238,7 @@ def search_thresholds(
             "retention_scene": ("setting", scene_kept),
             "retention_other": ("setting", other_kept),
             "retention": ("setting", kept_least),
+            "random_control": ("setting", control),
         }
     )
     best, met = _choose(
@@ -243,6 +258,8 @@ def search_thresholds(
             quantiles_d=list(quantiles_d),
             kept=list(kept),
             minimum_retention=minimum_retention,
+            n_random=n_random,
+            seed=seed,
         ),
     )
 

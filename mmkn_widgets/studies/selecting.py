@@ -80,7 +80,7 @@ def select_neurons(
         ).neurons(quantile_d=0.95, top=n_neurons)
     if method == "two_stage_auto":
         try:
-            found = made.propose_thresholds(without_concept=without_concept)
+            found = made.propose_thresholds(without_concept=without_concept, n_random=0)
         except BadArgument:  # no pair of thresholds keeps a neuron
             return NeuronSet([], [])
         return made.neurons(found.threshold_d, found.threshold_g)

@@ -157,12 +157,14 @@ class StudyWork:
         for k in list(order)[:_MOST_MARKS]:
             one = {name: float(points[name][k]) for name in ("threshold_d", "threshold_g")}
             kept, gone = float(points["retention"][k]), float(points["suppression"][k])
+            random = float(points["random_control"][k]) if "random_control" in points else np.nan
             marks.append(
                 {
                     **one,
                     "count": int(points["neurons"][k]),
                     "suppression": gone if np.isfinite(gone) else 0.0,
                     "retention": kept if np.isfinite(kept) else 0.0,
+                    "random": random if np.isfinite(random) else None,
                 }
             )
         self.marks = marks

@@ -230,6 +230,7 @@ class FakeStudy:
                 "neurons": ("setting", [100, 80, 60]),
                 "suppression": ("setting", [0.98, 0.95, 0.81]),
                 "retention": ("setting", [0.71, 0.97, 1.0]),
+                "random_control": ("setting", [0.01, 0.0, np.nan]),
             }
         )
         return SimpleNamespace(

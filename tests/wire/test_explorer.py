@@ -216,6 +216,7 @@ def test_measures_and_marks(page: Page) -> None:
     assert page.widget.effect["held_out"] is False
     page.ask("propose")
     assert len(page.widget.marks) == 3
+    assert [mark["random"] for mark in page.widget.marks] == [0.01, 0.0, None]
     assert page.widget.threshold_d == page.widget.marks[1]["threshold_d"]
 
 

@@ -30,6 +30,8 @@ export interface Mark {
   count: number;
   suppression: number;
   retention: number;
+  /** suppression by random neurons */
+  random: number | null;
 }
 
 export interface Measure {

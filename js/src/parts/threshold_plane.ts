@@ -140,7 +140,7 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
   plane.addEventListener("pointermove", (event) => {
     if (grip) return place(event);
     const mark = markAt(session, axes(), box, event.offsetX, event.offsetY, event.target === canvas);
-    setAttr(plane, "title", mark ? `${plural(mark.count, "neuron")}: suppression ${mark.suppression.toFixed(2)}, retention ${mark.retention.toFixed(2)} (the number is the smaller); click to take these thresholds` : null);
+    setAttr(plane, "title", mark ? `${plural(mark.count, "neuron")}: suppression ${mark.suppression.toFixed(2)} (random neurons ${mark.random?.toFixed(2) ?? "not measured"}), retention ${mark.retention.toFixed(2)}; the number is the smaller; click to take these thresholds` : null);
     canvas.style.cursor = mark ? "pointer" : "";
   });
   const end = (): void => {

@@ -9,7 +9,9 @@ import pytest
 
 import mmkn_widgets as mmkn
 from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.evaluation import suppression
 from mmkn_widgets.studies import find, search_thresholds
+from mmkn_widgets.studies.control import random_suppression
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,21 @@ def test_the_search_proposes_a_measured_pair(study, val) -> None:
     kept = study.neurons(found.threshold_d, found.threshold_g)
     assert len(kept) == int(found.points["neurons"][found.best])
     assert set(found.frontier) <= set(range(found.points.sizes["setting"]))
+    control = found.points["random_control"].values
+    assert (control < found.points["suppression"].values).all()
+    assert (control >= 0).all()
+    assert f"random {control[found.best]:.3f}" in repr(found)
+
+
+def test_random_neurons_are_drawn_like_the_set_and_measured_by_captions(study) -> None:
+    sets = [study.neurons(top=20)]
+    before = [study.caption(k) for k in range(len(study.scenes))]
+    fast = random_suppression(study, sets, study.scenes, before, 2, 7, None, None)
+    slow = []
+    for draw in (7, 8):
+        with study.model.ablate(mmkn.attribution.random_like(sets[0], study.model, draw)):
+            after = study.model.caption([scene.image for scene in study.scenes])
+        slow.append(suppression(before, after, study.concept))
+    assert fast.tolist() == [np.mean(slow)]
+    none = random_suppression(study, sets, study.scenes, before, 0, 7, None, None)
+    assert np.isnan(none).all()
