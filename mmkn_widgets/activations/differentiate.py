@@ -60,7 +60,11 @@ def aim(model: MultimodalModel, of: Any, written: Sequence[int], *, whole: bool)
     ids = [int(i) for i in written]
     if callable(of) and not hasattr(of, "named_in"):
         return Aim(ids, function=of)
-    if isinstance(of, int) and not isinstance(of, bool):
+    if isinstance(of, bool):
+        raise bad_argument(
+            "gradients", of, "what to differentiate: a concept, a token id or a function of logits"
+        )
+    if isinstance(of, int):
         vocabulary = model.unembedding.shape[0]
         if not 0 <= of < vocabulary:
             raise bad_argument("gradients", of, f"a token id from 0 to {vocabulary - 1}")

@@ -141,6 +141,8 @@ def test_what_cannot_be_differentiated(pocket: Any, pictures: Any) -> None:
         mmkn.capture(pocket, pictures[0], gradients="car", continuation="a red tree")
     with pytest.raises(BadArgument, match="token id"):
         mmkn.capture(pocket, pictures[0], gradients=10**6)
+    with pytest.raises(BadArgument, match="gradients: got True"):
+        mmkn.capture(pocket, pictures[0], gradients=True)
     with pytest.raises(BadArgument, match="one number"):
         mmkn.capture(pocket, pictures[0], gradients=lambda logits: logits)
 
