@@ -162,8 +162,14 @@ def _to_disk(
         for place, picture in enumerate(pictures):
             if cancel is not None:
                 cancel.raise_if_cancelled()
+            source = job.fingerprint(picture)
             if ids[place] not in writer.finished:
-                writer.add(ids[place], job.run(picture))
+                writer.add(ids[place], job.run(picture), source)
+            elif writer.source(ids[place]) not in ("", source):
+                raise bad_argument(
+                    "out", f"{folder}, whose picture {ids[place]!r} is another one",
+                    "a new folder, or the pictures that it was begun with",
+                )  # fmt: skip
             if progress is not None:
                 progress("capturing", place + 1, len(pictures))
     return open_store(folder)

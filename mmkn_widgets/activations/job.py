@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,7 @@ class Job:
             "gradients": _named(self.gradients),
             "target": self.target,
             "reduced": self.reduced,
+            "interventions": [repr(one) for one in self.model.interventions.active],
         }
         return {
             "format": FORMAT,
@@ -99,6 +101,16 @@ class Job:
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "provenance": json.dumps(provenance("capture", model=self.model.name, **described)),
         }
+
+    def fingerprint(self, picture: Any) -> str:
+        """Return a hash of what the model reads of one picture, prompt and continuation."""
+        prepared = self.model.prepare(_row(picture), self.prompt, continuation=self._forced())
+        found = hashlib.sha256()
+        for name in sorted(prepared.inputs):
+            value = prepared.inputs[name].detach().cpu().contiguous()
+            found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
 
     def run(self, picture: Any) -> Picture:
         """Capture one picture."""

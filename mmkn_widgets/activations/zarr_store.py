@@ -122,8 +122,14 @@ class StoreWriter:
                     "out", f"a store with {key} {old!r}", f"one with {new!r}, or a new folder"
                 )
 
-    def add(self, name: str, picture: Picture) -> None:
-        """Write one picture and commit it.
+    def source(self, name: str) -> str:
+        """Return the fingerprint of a picture that is there, empty where none was kept."""
+        file = self.path / "images" / f"{self.finished[name]:08d}" / "zarr.json"
+        held = json.loads(file.read_text(encoding="utf-8"))
+        return str(held["attributes"]["mmkn"].get("source", ""))
+
+    def add(self, name: str, picture: Picture, source: str = "") -> None:
+        """Write one picture and commit it; `source` says what it was made from.
 
         Raises
         ------
@@ -134,7 +140,7 @@ class StoreWriter:
         part = self.path / ".writing" / f"{number:08d}"
         final = self.path / "images" / part.name
         try:
-            _write_picture(part, name, picture, self.attrs.get("dtype") == "bfloat16")
+            _write_picture(part, name, picture, self.attrs.get("dtype") == "bfloat16", source)
             flush(part)
             os.replace(part, final)
             sync(final.parent)
@@ -188,7 +194,7 @@ def _options(attrs: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _write_picture(folder: Path, name: str, picture: Picture, bfloat16: bool) -> None:
+def _write_picture(folder: Path, name: str, picture: Picture, bfloat16: bool, source: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if not picture.reduced:
@@ -198,6 +204,7 @@ def _write_picture(folder: Path, name: str, picture: Picture, bfloat16: bool) ->
     shapes: dict[str, Any] = {}
     described = {
         "id": name,
+        "source": source,
         "layer": picture.layers,
         "expert": picture.experts,
         "geometry": picture.geometry,

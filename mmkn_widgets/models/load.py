@@ -90,6 +90,8 @@ def load_model(
     """
     if stack not in ("auto", "decoder", "encoder"):
         raise bad_argument("stack", stack, "'auto', 'decoder' or 'encoder'")
+    if str(device).startswith("cuda") and not torch.cuda.is_available():
+        raise bad_argument("device", str(device), f"'{best_device()}': torch finds no CUDA here")
     if isinstance(model, torch.nn.Module):
         hf, name, found_revision = model, _name_of(model), revision or ""
         if device is not None or dtype is not None:

@@ -37,7 +37,8 @@ def setup_code(study: StudyLike) -> str:
         )
         lines.append("scenes = [found[name] for name in wanted]")
     else:
-        lines.append("# scenes: the list of Scene objects that the study was made of")
+        said = "scenes: put here the list of Scene objects that the study was made of"
+        lines.append(f"raise NameError({said!r})  # they come from no named data set")
     options: dict[str, Any] = {
         name: value
         for name, value in study.options.items()

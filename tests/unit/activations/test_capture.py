@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -226,3 +227,18 @@ def test_packed_and_kept_are_the_same(pocket: Any, pictures: Any) -> None:
         pocket.generate(prepared, max_new_tokens=3)
     assert torch.equal(kept.stack(), packed.stack())
     assert torch.equal(kept.values[3], packed.values[3])
+
+
+def test_a_store_never_passes_for_that_of_other_pictures(
+    pocket: Any, pictures: Any, tmp_path: Path
+) -> None:
+    mmkn.capture(pocket, pictures[:2], out=tmp_path / "s")
+    again = mmkn.capture(pocket, pictures[:2], out=tmp_path / "s")  # goes on: nothing to do
+    assert again.sizes["image"] == 2
+    with pytest.raises(BadArgument, match="picture '0' is another one"):
+        mmkn.capture(pocket, pictures[1:], out=tmp_path / "s")
+    with (
+        pocket.ablate({5: [1, 2]}),
+        pytest.raises(BadArgument, match="out: got 'a store with interventions"),
+    ):
+        mmkn.capture(pocket, pictures[:2], out=tmp_path / "s")

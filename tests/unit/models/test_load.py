@@ -231,3 +231,10 @@ def test_a_slip_in_the_name_of_the_box_is_said_at_once(name: str) -> None:
     with pytest.raises(BadArgument, match="did you mean 'pocket'") as error:
         mmkn.load_model(name)
     _message(error)
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadArgument, match="device: got 'cuda'") as error:
+        mmkn.load_model("pocket", device="cuda")
+    _message(error)
