@@ -107,7 +107,11 @@ class Job:
         prepared = self.model.prepare(_row(picture), self.prompt, continuation=self._forced())
         found = hashlib.sha256()
         for name in sorted(prepared.inputs):
-            value = prepared.inputs[name].detach().cpu().contiguous()
+            value = prepared.inputs[name]
+            if not isinstance(value, torch.Tensor):
+                found.update(f"{name} {value!r}".encode())
+                continue
+            value = value.detach().cpu().contiguous()
             found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
             found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
         return found.hexdigest()
