@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._errors import MmknError, bad_argument
+from .core.errors import MmknError, bad_argument
 
 if TYPE_CHECKING:
-    from ._jobs import Progress
+    from .core.jobs import Progress
 
 __all__ = ["main"]
 
@@ -195,8 +195,7 @@ def _study_jobs(arguments: argparse.Namespace, progress: Progress | None) -> Non
 
     from .datasets.spec import open_dataset
     from .studies.jobs import run_jobs
-    from .studies.run import METHODS
-    from .studies.splitting import concepts_of
+    from .studies.run import METHODS, concepts_of
 
     words = concepts_of(open_dataset(arguments.dataset), _listed(arguments.concepts))
     total = len(words) * len(_listed(arguments.methods) or METHODS)

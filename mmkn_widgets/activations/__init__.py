@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from .accessor import ArrayAccessor
+from ..models.decode import decode, decode_rows, logit_lens
+from .accessor import ArrayAccessor, StoreAccessor
 from .capture import capture, image_activations
-from .decode import decode, decode_rows, logit_lens
 from .lens import patch_hidden, patch_lens
 from .memory import needed_bytes
 from .read_store import open_store
 from .record import Recording, record
-from .store_accessor import StoreAccessor
 from .zarr_store import save
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""``array.mmkn``: maps on the picture, reductions, words and top neurons of activations."""
+"""``array.mmkn`` and ``store.mmkn``: maps on the picture, reductions, words and top neurons."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 import torch
 import xarray as xr
 
-from .._errors import BadArgument, NotSupported, bad_argument
-from ..models.geometry_several import one_picture
+from ..core.errors import BadArgument, NotSupported, bad_argument
+from ..models.geometry.geometry import one_picture
 from .picture import FILLS, ROLES, reductions
 from .places import geometries_from_text, geometry_from_text
 
 if TYPE_CHECKING:
     from ..attribution import NeuronSet
     from ..models import MultimodalModel
-    from ..models.geometry import Geometry
+    from ..models.geometry.geometry import Geometry
 
-__all__ = ["ArrayAccessor", "remember"]
+__all__ = ["ArrayAccessor", "StoreAccessor", "remember"]
 
 #: Models that captured something and are still alive, by the hash of their weights.
 _MODELS: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
@@ -223,7 +223,7 @@ class ArrayAccessor:
         norm: bool = False,
         model: MultimodalModel | None = None,
     ) -> list[str] | list[list[str]]:
-        """Return the words that a neuron writes; see `mmkn_widgets.activations.decode`.
+        """Return the words that a neuron writes; see `mmkn_widgets.models.decode`.
 
         Parameters
         ----------
@@ -234,7 +234,7 @@ class ArrayAccessor:
         model : MultimodalModel, optional
             By default the one that made the store, while it is in memory.
         """
-        from .decode import decode
+        from ..models.decode import decode
 
         if layer is None:
             layer = int(self._array["layer"].item())
@@ -271,3 +271,96 @@ def _model_of(attrs: dict[str, Any]) -> Any:
             "model", None, f"the model that made the store, {attrs.get('model', 'unknown')!r}"
         )
     return found
+
+
+@xr.register_dataset_accessor("mmkn")
+class StoreAccessor:
+    """What a store can be asked; passes on to its ``activation``.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> model = mmkn.load_model("pocket")
+    >>> store = mmkn.capture(model, mmkn.datasets.pocket_world("val", 1)[0].image)
+    >>> store.mmkn.reduce("max", role="image").dims, len(store.mmkn.top(5, role="image"))
+    (('layer', 'neuron'), 5)
+    >>> len(store.mmkn.words(7, layer=4, k=3))
+    3
+    """
+
+    def __init__(self, store: xr.Dataset) -> None:
+        self._store = store
+
+    def _array(self, variable: str = "activation") -> ArrayAccessor:
+        if variable not in self._store:
+            raise bad_argument("variable", variable, f"one of {list(self._store.data_vars)}")
+        array = self._store[variable]
+        return ArrayAccessor(array.assign_attrs({**self._store.attrs, **array.attrs}))
+
+    @property
+    def geometry(self) -> Geometry:
+        """See `ArrayAccessor.geometry`."""
+        return self._array().geometry
+
+    def patch_map(
+        self,
+        neuron: int | None = None,
+        layer: int | None = None,
+        *,
+        variable: str = "activation",
+        **options: Any,
+    ) -> xr.DataArray:
+        """See `ArrayAccessor.patch_map`."""
+        return self._array(variable).patch_map(neuron, layer, **options)
+
+    def reduce(
+        self, how: str = "max", role: str | None = None, *, variable: str = "activation"
+    ) -> xr.DataArray:
+        """See `ArrayAccessor.reduce`; read from disk where the store keeps it."""
+        kept = self._store.get(f"{variable}_{how}")
+        if kept is not None and role in ROLES:
+            return kept.sel(token_role=role, drop=True).rename(variable)
+        return self._array(variable).reduce(how, role)
+
+    def top(self, n: int = 20, *, how: str = "max", role: str | None = None) -> NeuronSet:
+        """See `ArrayAccessor.top`."""
+        return ArrayAccessor(self.reduce(how, role)).top(n, how=how, role=role)
+
+    def words(self, neuron: int | Sequence[int], layer: int | None = None, **options: Any) -> Any:
+        """See `ArrayAccessor.words`."""
+        name = next(iter(self._store.data_vars))
+        return self._array(str(name)).words(neuron, layer, **options)
+
+    def tensor(self, variable: str = "activation") -> torch.Tensor:
+        """See `ArrayAccessor.tensor`."""
+        return self._array(variable).tensor()
+
+    def explore(self, pictures: Any = None, **options: Any) -> Any:
+        """Open the Explorer on this store: activations alone, no pairs, no concept.
+
+        Parameters
+        ----------
+        pictures : picture or sequence of pictures, optional
+            Those that were captured, in their order; without them the maps lie on an empty plate.
+        **options
+            Of `mmkn_widgets.widgets.StoreExplorer`: ``threshold_d``, ``threshold_g``.
+
+        Returns
+        -------
+        StoreExplorer
+            Sliders over the neurons' largest activations, maps on the picture, words, the chosen
+            neuron along the tokens. `mmkn_widgets.Explorer` needs a study.
+
+        Examples
+        --------
+        >>> import mmkn_widgets as mmkn
+        >>> model = mmkn.load_model("pocket")
+        >>> picture = mmkn.datasets.pocket_world("val", 1)[0].image
+        >>> explorer = mmkn.capture(model, picture).mmkn.explore(picture)
+        >>> explorer.threshold_d = 2.0
+        >>> explorer.to_neurons() == explorer.to_neurons().top(len(explorer.neurons))
+        True
+        """
+        from ..widgets import StoreExplorer
+
+        return StoreExplorer(self._store, pictures, **options)

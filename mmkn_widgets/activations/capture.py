@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .._errors import bad_argument
-from .._jobs import CancelToken, Progress
+from ..core.errors import bad_argument
+from ..core.jobs import CancelToken, Progress
 from .job import Job
 from .picture import Pile, single
 from .record import record, site_rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._errors import BadArgument, bad_argument
+from ..core.errors import BadArgument, bad_argument
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -70,7 +70,7 @@ def aim(model: MultimodalModel, of: Any, written: Sequence[int], *, whole: bool)
             raise bad_argument("gradients", of, f"a token id from 0 to {vocabulary - 1}")
         return Aim(ids, token=of)
     from ..attribution import as_concept
-    from ..attribution.predicting import find_word
+    from .predicting import find_word
 
     concept = as_concept(of)
     place = find_word(model, ids, concept)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .._errors import NotSupported
-from .._provenance import provenance
+from ..core.errors import NotSupported
+from ..core.provenance import provenance
 from .differentiate import aim, value_of
 from .memory import check_room, need, readable
 from .picture import FORMAT, STORE_VERSION, Picture, token_coords

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .._errors import BadArgument
+from ..core.errors import BadArgument
 from .picture import ROLES
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import bad_argument
-from ..models.geometry import Geometry
-from ..models.geometry_several import several
+from ..core.errors import bad_argument
+from ..models.geometry.geometry import Geometry, several
 
 __all__ = ["geometries_from_text", "geometry_from_text", "geometry_to_text"]
 

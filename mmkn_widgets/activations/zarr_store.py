@@ -1,17 +1,4 @@
-"""An activation store on disk: a zarr v3 hierarchy in which every picture is committed by a rename.
-
-::
-
-    STORE/zarr.json                     the version and the store's attributes
-    STORE/images/00000007/zarr.json     one picture: its id, tokens, geometry
-    STORE/images/00000007/activation    (layer, token, neuron), one checksummed chunk a layer
-    STORE/images/00000007/activation_max, activation_mean    over the tokens of each role
-
-A picture is written in ``STORE/.writing``, flushed to the disk, and renamed into place: a reader
-never sees half a picture, a killed writer loses nothing that was committed, and resuming is listing
-the folder. numpy and zarr have no bfloat16: its 16 bits are stored as uint16, marked by the array's
-attribute ``mmkn_dtype``.
-"""
+"""An activation store on disk: a zarr v3 hierarchy in which every picture is committed by a rename."""
 
 from __future__ import annotations
 
@@ -24,17 +11,57 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import BadArgument, bad_argument
-from .durable import commit_group, flush, sync, write_group
+from ..core.errors import BadArgument, bad_argument
+from ..core.files import commit_group, flush, sync, write_group
 from .lazy import to_bits
-from .lock import WriterLock
 from .picture import FORMAT, STORE_VERSION, Picture, pictures_of
 from .read_store import picture_names, read_attributes
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["StoreWriter", "save"]
+__all__ = ["StoreWriter", "WriterLock", "save"]
+
+
+class WriterLock:
+    """A lock that the operating system takes back when its process dies.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its file; made if there is none, never removed (removing would let two hold it).
+
+    Raises
+    ------
+    OSError
+        If the file cannot be made; `BlockingIOError` if another writer holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handle: int | None = os.open(path, os.O_CREAT | os.O_RDWR)
+        try:
+            _lock(self._handle)
+        except OSError as error:
+            os.close(self._handle)
+            raise BlockingIOError(error.errno, "another writer holds the lock") from error
+
+    def release(self) -> None:
+        """Let the next writer in; again is harmless."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _lock(handle: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 #: Attributes that have to agree for a store to be continued.
 _SAME = ("weights", "prompt", "site", "dtype")

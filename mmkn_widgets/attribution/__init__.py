@@ -1,13 +1,13 @@
 """Which neurons hold a concept: scores, thresholds, controls, neuron sets."""
 
-from .concept import Concept, as_concept, inflect
+from ..activations.predicting import Prediction, find_word, predictions
+from ..core.concept import Concept, as_concept, inflect
+from ..core.neurons import Neuron, NeuronSet
 from .controls import random_like, random_uniform
 from .evidence import collect, scene_mask
 from .integrated import integrated_gradients
 from .methods import METHODS, score
-from .neurons import Neuron, NeuronSet
 from .nouns import Mention, mentions, nouns
-from .predicting import Prediction, find_word, predictions
 from .thresholds import automatic_thresholds, otsu, permutation_threshold, quantile_threshold
 from .two_stage import passes, top_neurons, two_stage
 

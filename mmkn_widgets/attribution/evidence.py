@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import bad_argument
-from .._jobs import CancelToken, Progress
-from .._provenance import provenance
+from ..activations.predicting import Prediction, predictions
+from ..core.concept import Concept, as_concept
+from ..core.errors import bad_argument
+from ..core.jobs import CancelToken, Progress
+from ..core.provenance import provenance
 from ..inpainting import get_inpainter
-from .concept import Concept, as_concept
-from .predicting import Prediction, predictions
 from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import BadArgument, bad_argument
-from .._provenance import provenance
-from .concept import Concept
+from ..core.concept import Concept
+from ..core.errors import BadArgument, bad_argument
+from ..core.provenance import provenance
 from .controls import exists, random_like
 from .evidence import collect
 from .integrated import integrated_gradients

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .concept import Concept, inflect
-from .predicting import find_span
+from ..activations.predicting import find_span
+from ..core.concept import Concept, inflect
 
 __all__ = ["Mention", "mentions", "nouns"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .._errors import BadArgument, NotSupported, bad_argument
+from ..activations.predicting import Prediction
 from ..activations.record import record
+from ..core.errors import BadArgument, NotSupported, bad_argument
 from ..models.image_positions import image_mask, inserted
-from .predicting import Prediction
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel, Prepared

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._errors import bad_argument
-from .._provenance import provenance
-from .neurons import NeuronSet
+from ..core.errors import bad_argument
+from ..core.neurons import NeuronSet
+from ..core.provenance import provenance
 
 if TYPE_CHECKING:
     import xarray as xr

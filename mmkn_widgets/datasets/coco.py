@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._errors import BadArgument, bad_argument
+from ..core.errors import BadArgument, bad_argument
 from .base import ObjectInstance, Scene
 from .images import read_image
 from .masks import bounding_box, check_segmentation, decode_segmentation
@@ -67,7 +67,7 @@ def coco(
     >>> coco("no/such/folder")
     Traceback (most recent call last):
     ...
-    mmkn_widgets._errors.BadArgument: root: got 'no/such/folder', expected an existing folder
+    mmkn_widgets.core.errors.BadArgument: root: got 'no/such/folder', expected an existing folder
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():

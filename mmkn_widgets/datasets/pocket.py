@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .._errors import bad_argument
+from ..core.errors import bad_argument
 from ..pocket.words import CATEGORIES
 from ..pocket.world import SPLITS, SUBSETS, PocketScene, draw
 from .base import ObjectInstance, Scene, SceneDataset

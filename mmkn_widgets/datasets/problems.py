@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
-from .._errors import BadArgument
-from .._jobs import CancelToken, Progress
+from ..core.errors import BadArgument
+from ..core.jobs import CancelToken, Progress
 from .base import Scene, SceneDataset
 
 __all__ = ["CheckedDataset", "Problem", "stays_inside"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._errors import bad_argument
+from ..core.errors import bad_argument
 from .base import SceneDataset
 
 __all__ = ["open_dataset"]

@@ -1,10 +1,10 @@
 """What an intervention does to captions, and whether neurons lie where their concept is."""
 
+from ..core.naming import Vocabulary, as_vocabulary, names
 from .coco_words import coco_vocabulary
 from .concept import chair, identical, retention, substitution, suppression
 from .effect import Effect, measure_effect
 from .maps import heatmap_iou, pointing, upsample
-from .naming import Vocabulary, as_vocabulary, names
 from .properties import (
     causal_effect,
     cross_image_invariance,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._jobs import CancelToken, Progress
+from ..core.jobs import CancelToken, Progress
+from ..core.naming import names
 from .first_naming import FirstNaming
-from .naming import names
 
 if TYPE_CHECKING:
     from ..datasets import Scene

@@ -6,8 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from .._errors import bad_argument
-from .naming import as_vocabulary, names
+from ..core.errors import bad_argument
+from ..core.naming import as_vocabulary, names
 
 __all__ = ["chair", "identical", "kept_counts", "retention", "substitution", "suppression"]
 

@@ -2,26 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+import math
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._errors import bad_argument
-from .._jobs import CancelToken, Progress
-from .._provenance import provenance
+import numpy as np
+
+from ..core.errors import bad_argument
+from ..core.jobs import CancelToken, Progress
+from ..core.naming import as_vocabulary, names
+from ..core.provenance import provenance
 from .captioning import Captioner
 from .coco_words import coco_vocabulary
-from .compare import METRICS, defined, intervals, text_metrics
-from .concept import identical, retention, substitution, suppression
-from .effect_text import describe_effect
-from .naming import as_vocabulary, names
-from .statistics import random_control
+from .concept import identical, kept_counts, retention, substitution, suppression
+from .statistics import bootstrap_ci, random_control
+from .text import bertscore, bleu, rouge_l
 
 if TYPE_CHECKING:
     from ..datasets import Scene
 
-__all__ = ["Effect", "measure_effect"]
+__all__ = [
+    "Effect",
+    "METRICS",
+    "defined",
+    "describe_effect",
+    "intervals",
+    "measure_effect",
+    "text_metrics",
+]
+
+METRICS = ("bleu", "rougeL", "bertscore")
+
+
+def defined(value: float) -> float | None:
+    """Return a figure, or None where it is NaN: JSON knows no NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def text_metrics(
+    wanted: Sequence[str],
+    scenes: Sequence[Scene],
+    first: Sequence[str],
+    then: Sequence[str],
+    split: int,
+    encoder: str | Path | None,
+) -> dict[str, dict[str, Any]]:
+    """Return each metric for scenes with and without the concept: before, after and between.
+
+    Parameters
+    ----------
+    wanted : sequence of {"bleu", "rougeL", "bertscore"}
+    scenes : sequence of Scene
+        The first `split` show the concept.
+    first, then : sequence of str
+        Captions before and after.
+    split : int
+    encoder : str or path, optional
+        Of BERTScore.
+    """
+    functions: dict[str, Callable[..., Any]] = {
+        "bleu": bleu,
+        "rougeL": rouge_l,
+        "bertscore": lambda texts, refs: bertscore(texts, refs, encoder),
+    }
+    found: dict[str, dict[str, Any]] = {}
+    for metric in wanted:
+        measure = functions[metric]
+        found[metric] = {}
+        for side, part in (("with", slice(0, split)), ("without", slice(split, None))):
+            references = [scene.captions for scene in scenes[part]]
+            scores = {
+                "before": measure(first[part], references),
+                "after": measure(then[part], references),
+                "between": measure(then[part], [[text] for text in first[part]]),
+            }
+            found[metric][side] = {when: defined(float(s)) for when, s in scores.items()}
+        if metric == "bertscore":
+            found[metric].update(encoder=scores["after"].encoder, layer=scores["after"].layer)
+    return found
+
+
+def intervals(
+    first: Sequence[str],
+    then: Sequence[str],
+    split: int,
+    same: slice,
+    concept: Any,
+    known: Any,
+    seed: int,
+) -> dict[str, tuple[float | None, float | None]]:
+    """Return 95% bootstrap intervals over scenes of suppression, retention and identical captions.
+
+    `same` are the captions that `identical` is about; the rest as for `text_metrics`.
+    """
+    gone = [
+        float(not names(b, concept))
+        for a, b in zip(first[:split], then[:split], strict=True)
+        if names(a, concept)
+    ]
+    unchanged = [float(a == b) for a, b in zip(first[same], then[same], strict=True)]
+    rows = {
+        "suppression": np.asarray(gone),
+        "retention_scene": np.asarray(kept_counts(first[:split], then[:split], known, concept)),
+        "retention_other": np.asarray(kept_counts(first[split:], then[split:], known)),
+        "identical": np.asarray(unchanged),
+    }
+    found = {name: bootstrap_ci(values, seed=seed) for name, values in rows.items()}
+    return {name: (defined(low), defined(high)) for name, (low, high) in found.items()}
+
+
+def describe_effect(effect: Effect) -> str:
+    """Return the lines that a notebook shows of an `Effect`; what is undefined is a dash.
+
+    Parameters
+    ----------
+    effect : Effect
+
+    Examples
+    --------
+    >>> from mmkn_widgets.evaluation import Effect
+    >>> counts = {"with": 2, "without": 0, "named": 2}
+    >>> kept = {"scene": 1.0, "other": None}
+    >>> print(Effect(0.5, kept, 0.0, None, {"mean": 0.0, "max": 0.0, "n": 4}, counts))
+    Effect on 2 scenes with the concept (2 captions name it) and 0 without
+      suppression              0.500
+        random neurons         0.000  (max 0.000 of 4 draws, same layers)
+      retention, same scenes   1.000
+      retention, other scenes      -
+      unchanged captions       0.000
+      substitution                 -
+    """
+    known, n = effect.provenance.get("arguments", {}), effect.n_scenes
+    what = f" of {known['neurons']} neurons" if "neurons" in known else ""
+    concept = repr(known["concept"]) if "concept" in known else "the concept"
+    control, kept = effect.random_control, effect.retention
+    lines = [
+        f"Effect{what} on {n['with']} scenes with {concept} ({n['named']} captions name it) "
+        f"and {n['without']} without",
+        _line("suppression", effect.suppression, effect.ci.get("suppression")),
+    ]
+    if control.get("mean") is not None:
+        most = f"  (max {control['max']:.3f} of {control['n']} draws, same layers)"
+        lines.append(_line("  random neurons", control["mean"]) + most)
+    lines += [
+        _line("retention, same scenes", kept.get("scene"), effect.ci.get("retention_scene")),
+        _line("retention, other scenes", kept.get("other"), effect.ci.get("retention_other")),
+        _line("unchanged captions", effect.identical, effect.ci.get("identical")),
+        _line("substitution", effect.substitution),
+    ]
+    for name, metric in (
+        ("BLEU", effect.bleu),
+        ("ROUGE-L", effect.rougeL),
+        ("BERTScore", effect.bertscore),
+    ):
+        for side in ("with", "without"):
+            part = metric.get(side)
+            if part and part.get("after") is not None:
+                before = part.get("before")
+                first = "" if before is None else f"  (before: {before:.3f})"
+                lines.append(_line(f"{name}, scenes {side}", part["after"]) + first)
+    return "\n".join(lines)
+
+
+def _line(name: str, value: float | None, interval: Any = None) -> str:
+    text = f"  {name:<23}" + ("    -" if value is None else f"{value:6.3f}")
+    if value is not None and interval and None not in interval:
+        text += f"  [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return text
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import bad_argument
+from ..core.errors import bad_argument
+from ..core.naming import names
 from ..datasets import read_image
-from .naming import names
 from .statistics import _key, overlap_at_k
 
 __all__ = [

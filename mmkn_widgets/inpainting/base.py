@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from .._errors import BadArgument, bad_argument
-from .._jobs import CancelToken, Progress
+from ..core.errors import BadArgument, bad_argument
+from ..core.jobs import CancelToken, Progress
 from ..datasets import Scene, read_image, read_mask
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def prepare(image: Any, mask: Any) -> tuple[Image, np.ndarray]:
     >>> prepare(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), bool))
     Traceback (most recent call last):
     ...
-    mmkn_widgets._errors.BadArgument: mask: got an empty mask, expected at least one pixel of ...
+    mmkn_widgets.core.errors.BadArgument: mask: got an empty mask, expected at least one pixel of ...
     """
     picture = read_image(image)
     covered = read_mask(mask, picture.size)

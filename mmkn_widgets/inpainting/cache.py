@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import BadArgument
+from ..core.errors import BadArgument
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import BadArgument, NotSupported, bad_argument
-from .._jobs import CancelToken, Progress
+from ..core.errors import BadArgument, NotSupported, bad_argument
+from ..core.jobs import CancelToken, Progress
 from ..datasets import Scene
 from .base import blend, check_lengths, coverage, prepare
 from .cache import PictureCache, default_folder, folder_hash

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from ..evaluation.edits import (
+    EditReport,
+    EditStudy,
+    TradeOffPoint,
+    edit_report,
+    edit_study,
+    hallucination_study,
+    pairs_to_edit,
+    trade_off,
+)
+from ..evaluation.transplants import TransplantReport, transplant_report
 from .ablation import Ablation, ablate
 from .base import ActivationIntervention, Intervention, WeightIntervention
-from .editing import Edit, edit
-from .events import StackEvent
-from .experiments import EditStudy, edit_study, hallucination_study
+from .editing import Edit, edit, load_edit, save_edit
 from .hallucination import blame, corrections, reduce_hallucination
 from .learning import Goal
-from .patch import load_edit, save_edit
-from .patches import coverage, patch_mean
 from .perturbation import Perturbation, perturb
 from .predicted import predicted_change, predicted_change_of, predicted_from_sum
-from .report import EditReport, edit_report
 from .rows import RowAblation, ablate_rows, caption_rows, repeat
-from .stack import InterventionStack
-from .trade_off import TradeOffPoint, pairs_to_edit, trade_off
-from .transplant_report import TransplantReport, transplant_report
-from .transplantation import Transplant, TransplantResult, transplant, transplant_object
+from .stack import InterventionStack, StackEvent
+from .transplantation import (
+    Transplant,
+    TransplantResult,
+    coverage,
+    patch_mean,
+    transplant,
+    transplant_object,
+)
 
 __all__ = [
     "Ablation",

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._errors import bad_argument
-from .._provenance import provenance
+from ..core.errors import bad_argument
+from ..core.neurons import array_over_neurons, count, neuron_rows
+from ..core.provenance import provenance
 from .base import ActivationIntervention
-from .neurons import array_over_neurons, count, neuron_rows
 from .reference import Reference, read_reference
 from .where import Selection, Where
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._errors import NotSupported
-from .neurons import count, describe_layers
+from ..core.errors import NotSupported
+from ..core.neurons import count, describe_layers
 from .where import Selection, Where
 
 if TYPE_CHECKING:
-    from .frames import Entry
+    from .stack import Entry
 
 __all__ = ["ActivationIntervention", "Intervention", "WeightIntervention", "change"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._errors import bad_argument
-from ..attribution.concept import Concept
-from ..attribution.predicting import predictions
-from .neurons import array_over_neurons
+from ..activations.predicting import predictions
+from ..core.concept import Concept
+from ..core.errors import bad_argument
+from ..core.neurons import array_over_neurons
 from .reference import record_values
 
 __all__ = ["closed_form", "signs_of", "word_direction"]

@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._errors import bad_argument
-from .._jobs import CancelToken, Progress
-from .._provenance import provenance
 from ..activations import record
-from ..attribution.concept import Concept, as_concept
-from ..attribution.neurons import NeuronSet
+from ..core.concept import Concept, as_concept
+from ..core.errors import bad_argument
+from ..core.jobs import CancelToken, Progress
+from ..core.neurons import NeuronSet, count, neuron_rows
+from ..core.provenance import provenance
 from .editing import Edit
-from .learning import Goal, optimise
-from .lessons import Text, lessons, write
-from .neurons import count, neuron_rows
+from .learning import Goal, Text, lessons, optimise, write
 from .weights import writable_columns
 
 __all__ = ["blame", "corrections", "reduce_hallucination"]

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._errors import bad_argument
-from .._provenance import provenance
+from ..core.errors import bad_argument
+from ..core.neurons import count, neuron_rows
+from ..core.provenance import provenance
 from .base import WeightIntervention
-from .neurons import count, neuron_rows
 from .weights import writable_columns
 
 __all__ = ["Perturbation", "perturb"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import bad_argument
+from ..core.errors import bad_argument
 
 __all__ = ["predicted_change", "predicted_change_of", "predicted_from_sum"]
 
@@ -87,7 +87,7 @@ def predicted_change_of(model: Any, evidence: Any, neurons: Any, scale: float = 
     float
         In the units of the evidence's target (log-probability or logit), per pair.
     """
-    from .neurons import array_over_neurons, neuron_rows
+    from ..core.neurons import array_over_neurons, neuron_rows
 
     if "gradient_sum" not in evidence:
         raise bad_argument("evidence", list(evidence), "evidence with the variable 'gradient_sum'")

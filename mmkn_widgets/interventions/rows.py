@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._errors import NotSupported, bad_argument
-from .._jobs import CancelToken
-from .._provenance import provenance
+from ..core.errors import NotSupported, bad_argument
+from ..core.jobs import CancelToken
+from ..core.neurons import neuron_rows
+from ..core.provenance import provenance
 from .base import ActivationIntervention
-from .neurons import neuron_rows
 from .where import Selection, Where
 
 __all__ = ["RowAblation", "ablate_rows", "caption_rows", "repeat"]

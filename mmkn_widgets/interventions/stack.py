@@ -2,22 +2,290 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from torch import Tensor
 
-from .._errors import bad_argument
+from ..core.errors import bad_argument
+from ..core.shield import Deferred, finish
 from .base import ActivationIntervention, Intervention, WeightIntervention, change
-from .events import Observers, StackEvent
-from .frames import Entry, Frame
-from .hooks import Hooks
-from .running import Run, Running
-from .scopes import Suspension, innermost
-from .shield import Deferred, finish
 from .weights import WeightKeeper
+from .where import Run, Running
 
-__all__ = ["InterventionStack"]
+__all__ = [
+    "Entry",
+    "Frame",
+    "Hooks",
+    "InterventionStack",
+    "Observers",
+    "StackEvent",
+    "Suspension",
+    "innermost",
+]
+
+
+@dataclass(frozen=True)
+class StackEvent:
+    """A change of a model's stack.
+
+    Attributes
+    ----------
+    action : str
+        One of ``"push"``, ``"pop"``, ``"undo"``, ``"redo"``, ``"clear"``, ``"enter"``, ``"exit"``
+        (the last two by a ``with`` block).
+    intervention : Intervention or None
+        The one pushed, popped, entered or left.
+    active : tuple of Intervention
+        What is active after the change.
+    """
+
+    action: str
+    intervention: Intervention | None
+    active: tuple[Intervention, ...]
+
+
+class Observers:
+    """Functions to call after a change, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._callbacks: tuple[Callable[[StackEvent], None], ...] = ()
+
+    def add(self, callback: Callable[[StackEvent], None]) -> Callable[[], None]:
+        """Add a function; return one that removes it (once; again is harmless)."""
+        marker = _Observer(callback)
+        self._callbacks = (*self._callbacks, marker)
+
+        def remove() -> None:
+            self._callbacks = tuple(c for c in self._callbacks if c is not marker)
+
+        return remove
+
+    def tell(self, event: StackEvent) -> None:
+        """Call everyone; one that fails costs a warning and nothing else."""
+        for callback in self._callbacks:
+            try:
+                callback(event)
+            except Exception as error:
+                warnings.warn(
+                    f"an observer of the intervention stack failed on {event.action!r}: {error!r}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+
+class _Observer:
+    """One subscription, so that the same function can be added twice and removed once."""
+
+    def __init__(self, callback: Callable[[StackEvent], None]) -> None:
+        self._callback = callback
+
+    def __call__(self, event: StackEvent) -> None:
+        self._callback(event)
+
+
+_clock = count(1)
+
+
+class Entry:
+    """One time that an intervention was pushed or entered; the same may be in a frame twice.
+
+    Attributes
+    ----------
+    alive : bool
+        False once its ``with`` block has ended: it does nothing any more and never comes back.
+    scoped : bool
+        Whether a ``with`` block owns it, and so the history does not.
+    born : int
+        When it was made, on the clock of the history.
+    """
+
+    __slots__ = ("alive", "born", "frame", "intervention", "scoped")
+
+    def __init__(self, intervention: Intervention, frame: Frame, scoped: bool) -> None:
+        self.intervention = intervention
+        self.frame = frame
+        self.scoped = scoped
+        self.alive = True
+        self.born = next(_clock)
+
+
+_Entries = tuple[Entry, ...]
+_State = tuple[_Entries, list[tuple[int, _Entries]], list[tuple[int, _Entries]]]
+
+
+class Frame:
+    """An ordered list of entries; `entries` is replaced, never changed, so readers need no lock."""
+
+    def __init__(self, owner: object) -> None:
+        self.owner = owner
+        self.alive = True
+        self.entries: _Entries = ()
+        self.past: list[tuple[int, _Entries]] = []
+        self.future: list[tuple[int, _Entries]] = []
+
+    @property
+    def active(self) -> tuple[Intervention, ...]:
+        """The interventions in force, first applied first."""
+        return tuple(entry.intervention for entry in self.entries if entry.alive)
+
+    def change(self, entries: _Entries) -> None:
+        """Set the entries by a push, pop or clear that can be undone."""
+        self.past.append((next(_clock), self.entries))
+        self.future.clear()
+        self.entries = entries
+
+    def undo(self) -> bool:
+        """Go back one change; return whether there was one."""
+        return self._travel(self.past, self.future)
+
+    def redo(self) -> bool:
+        """Go forward one change; return whether there was one."""
+        return self._travel(self.future, self.past)
+
+    def _travel(
+        self, source: list[tuple[int, _Entries]], target: list[tuple[int, _Entries]]
+    ) -> bool:
+        if not source:
+            return False
+        when, wanted = source.pop()
+        target.append((next(_clock), self.entries))
+        # blocks entered since then keep what they hold
+        since = tuple(e for e in self.entries if e.scoped and e.born > when)
+        self.entries = tuple(e for e in (*wanted, *since) if e.alive)
+        return True
+
+    def sweep(self) -> None:
+        """Let go of entries whose block has ended."""
+        if not all(entry.alive for entry in self.entries):
+            self.entries = tuple(entry for entry in self.entries if entry.alive)
+
+    def state(self) -> _State:
+        """Return what `restore` needs to take back a change that failed."""
+        return self.entries, list(self.past), list(self.future)
+
+    def restore(self, state: _State) -> None:
+        """Be again as when `state` was called."""
+        self.entries, self.past, self.future = state
+
+
+class Hooks:
+    """Registers and removes; what the hooks do is given.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        Gives `sites` and `hf`.
+    before_forward : callable
+        ``(module, args, kwargs)`` before every forward of the whole model.
+    after_forward : callable
+        ``()`` after it.
+    change : callable
+        ``(row, activation) -> activation`` before a site's down projection.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        before_forward: Callable[[Any, tuple[Any, ...], dict[str, Any]], None],
+        after_forward: Callable[[], None],
+        change: Callable[[int, Tensor], Tensor],
+    ) -> None:
+        self._model = model
+        self._before_forward = before_forward
+        self._after_forward = after_forward
+        self._change = change
+        self._sites: dict[int, Any] = {}
+        self._whole: list[Any] = []
+
+    def set(self, rows: set[int], whole: bool) -> None:
+        """Have hooks at exactly these site rows, and on the whole model or not."""
+        for row in [row for row in self._sites if row not in rows]:
+            self._sites[row].remove()
+            del self._sites[row]
+        for row in sorted(rows.difference(self._sites)):
+            self._sites[row] = self._at_site(row)
+        if whole and not self._whole:
+            self._on_model()
+        elif not whole:
+            for handle in self._whole:
+                handle.remove()
+            self._whole.clear()
+
+    def _at_site(self, row: int) -> Any:
+        def before_down_projection(activation: Tensor) -> Tensor | None:
+            changed = self._change(row, activation)
+            return None if changed is activation else changed
+
+        return self._model.sites[row].hook(before_down_projection, prepend=True)
+
+    def _on_model(self) -> None:
+        def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._before_forward(module, args, kwargs)
+
+        def after(*_: Any) -> None:
+            self._after_forward()
+
+        hf = self._model.hf
+        self._whole.append(hf.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
+        self._whole.append(hf.register_forward_hook(after, always_call=True))
+
+
+#: The inner scopes of the current thread or task, outermost first (of all models).
+_SCOPES: ContextVar[tuple[Frame, ...]] = ContextVar("mmkn_intervention_scopes", default=())
+
+
+def innermost(owner: object, otherwise: Frame) -> Frame:
+    """Return the innermost scope of a stack that the caller is in."""
+    for frame in reversed(_SCOPES.get()):
+        if frame.owner is owner and frame.alive:
+            return frame
+    return otherwise
+
+
+class Suspension:
+    """An inner scope; see `InterventionStack.suspended` and `InterventionStack.inner`."""
+
+    def __init__(self, stack: InterventionStack, *, keep: bool = False) -> None:
+        self._stack = stack
+        self._keep = keep
+        self._frames: list[Frame] = []
+
+    def __enter__(self) -> InterventionStack:
+        frame = Frame(self._stack)
+        self._frames.append(frame)
+        try:
+            if self._keep:
+                self._stack.inherit(frame)
+            _SCOPES.set((*_SCOPES.get(), frame))
+            self._stack.realise()
+            return self._stack
+        except BaseException:
+            self._end(frame)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        frame: Frame | None = None
+        interrupt: KeyboardInterrupt | None = None
+        while True:
+            try:
+                frame = frame or self._frames[-1]
+                self._end(frame)
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+    def _end(self, frame: Frame) -> None:
+        frame.alive = False
+        _SCOPES.set(tuple(f for f in _SCOPES.get() if f.alive))
+        self._stack.settle()
+        self._frames = [one for one in self._frames if one is not frame]
 
 
 class InterventionStack:

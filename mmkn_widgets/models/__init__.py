@@ -8,8 +8,7 @@ from .inspect import inspect_model
 from .load import load_model
 from .minigpt4 import load_minigpt4
 from .model import MultimodalModel
-from .site import Refusal, Site
-from .sites import find_sites
+from .sites import Refusal, Site, find_sites
 from .tokens import TokenMap
 from .worker import Worker
 

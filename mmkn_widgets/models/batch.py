@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .continuation import all_continuation_ids
 from .families import written_type
+from .prompts import all_continuation_ids
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._jobs import CancelToken
+from ..core.jobs import CancelToken
 from .families import end_ids, for_generate, placeholders
 
 if TYPE_CHECKING:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._errors import BadArgument, NotSupported, bad_argument
+from ..core.errors import BadArgument, NotSupported, bad_argument
 from .families import reads_text_apart
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement
 from .processors import load_processor
-from .quiet import quiet_when_small
 from .sites import find_sites
 from .source import FOLDER, find_source, missing_package, one_line, read_config, refuse_mismatch
 
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["load_model"]
+__all__ = ["load_model", "quiet_when_small"]
+
+_SMALL = 64 * 2**20
+
+
+@contextmanager
+def quiet_when_small(folder: str) -> Iterator[None]:
+    """Hide transformers' progress bar while a folder of less than 64 MiB of weights is read."""
+    from transformers.utils import logging
+
+    weights = Path(folder).glob("*.safetensors") if Path(folder).is_dir() else ()
+    sizes = [file.stat().st_size for file in weights]
+    if not sizes or sum(sizes) > _SMALL or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
 
 #: model_type -> the class that holds the language model as ``.model``: transformers 5.23 renames
 #: the keys of these folders for that class alone, its Auto class would leave weights random.

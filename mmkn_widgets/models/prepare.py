@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._errors import BadArgument, NotSupported, bad_argument
+from ..core.errors import BadArgument, NotSupported, bad_argument
 from .batch import Prepared, collate, place, valid_lengths, with_decoder_start
 from .families import as_read, one_at_a_time
 from .image_positions import image_mask

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Geometry
-from .geometry_find import find_geometries
-from .geometry_several import one_picture, several
+from .geometry.find import find_geometries
+from .geometry.geometry import Geometry, one_picture, several
 from .image_positions import image_mask, inserted
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._errors import NotSupported
+from ..core.errors import NotSupported
 from .experts import expert_bias, expert_down
-from .site import Site
+from .sites import Site
 
 __all__ = ["final_norm", "hash_weights", "is_quantised", "site_bias", "site_weight", "unembedding"]
 

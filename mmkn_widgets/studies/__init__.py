@@ -1,13 +1,11 @@
 """The whole experiment: one concept or many, thresholds, effects, tables, save and resume."""
 
 from .atlas import open_atlas
-from .blank import blank_study
 from .find import Found, find
-from .format import open_study
 from .judged import judge, truths
 from .run import run_study
 from .search import ThresholdSearch, search_thresholds
-from .study import Study, study
+from .study import Study, blank_study, open_study, study
 
 __all__ = [
     "Found",

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..activations.predicting import find_span
 from ..attribution import as_concept
-from ..attribution.predicting import find_span
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from .._jobs import CancelToken, Progress
+    from ..core.jobs import CancelToken, Progress
     from ..datasets import Scene
     from ..models import MultimodalModel
 

@@ -1,8 +1,11 @@
-"""Several processes on one study: each takes the next concept that nobody has begun."""
+"""The folder of a study, and several processes on it: each takes the next concept that nobody has begun."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,14 +13,48 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .._errors import MmknError
+from ..core.errors import MmknError, bad_argument
 
 if TYPE_CHECKING:
-    from .._jobs import Progress
+    from ..core.jobs import Progress
 
-__all__ = ["run_jobs", "turns"]
+__all__ = ["claim", "part_path", "run_jobs", "turns", "write_json"]
+
+
+def part_path(folder: Path, word: str, method: str) -> Path:
+    """Return where a concept's figures by a method stand; no word leaves the folder."""
+    return folder / "parts" / (re.sub(r"[^\w\- ]", "_", word) or "_") / f"{method}.json"
+
+
+def claim(folder: Path, described: dict[str, Any]) -> None:
+    """Take a new folder, or one with parts of the same configuration.
+
+    Raises
+    ------
+    BadArgument
+        If the folder holds parts of another one.
+    """
+    mark = folder / "provenance.json"
+    key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    if mark.is_file():
+        held = json.loads(mark.read_text(encoding="utf-8"))
+        if held.get("key") != key:
+            raise bad_argument(
+                "out", str(folder), "a new folder: this one holds parts of another configuration"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(mark, {"key": key, **described})
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
 
 
 def turns(words: Sequence[str], folders: Sequence[Path]) -> Iterator[tuple[str, bool]]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import NotSupported, bad_argument
-from .forced import predicting, score
+from ..core.errors import NotSupported, bad_argument
+from .study import predicting, score
 
 if TYPE_CHECKING:
     from .study import Study

@@ -2,26 +2,220 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._errors import BadArgument, bad_argument
-from .._provenance import provenance
+from ..core.errors import BadArgument, bad_argument
+from ..core.provenance import provenance
 from ..datasets.spec import open_dataset
-from .jobs import turns
-from .parts import claim, part_path, write_json
-from .selecting import METHODS, select_neurons
-from .splitting import concepts_of, default_choice, split, vocabulary_of
+from .jobs import claim, part_path, turns, write_json
 from .study import Study, study
 from .summary import summarize
 from .tables import write_figures, write_tables
 
 if TYPE_CHECKING:
-    from .._jobs import CancelToken, Progress
+    import xarray as xr
+
+    from ..attribution import NeuronSet
+    from ..core.jobs import CancelToken, Progress
+    from ..datasets import Scene, SceneDataset
     from ..models import MultimodalModel
 
-__all__ = ["METHODS", "PACKAGED", "run_study"]
+__all__ = [
+    "METHODS",
+    "PACKAGED",
+    "Split",
+    "concepts_of",
+    "default_choice",
+    "method_scores",
+    "run_study",
+    "select_neurons",
+    "split",
+    "vocabulary_of",
+]
+
+_CHOOSING = 48
+#: a category with fewer scenes is left out unless it is named
+_ENOUGH = 20
+
+
+def concepts_of(data: SceneDataset, asked: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the concepts asked for, or the categories of at least 20 scenes.
+
+    Raises
+    ------
+    BadArgument
+        If the data set does not annotate one that was asked for.
+    """
+    for word in asked or ():
+        if word not in data.categories:
+            raise bad_argument("concepts", word, "one of " + ", ".join(data.categories))
+    if asked:
+        return tuple(dict.fromkeys(asked))
+    counts = Counter(category for scene in data for category in set(scene.categories))
+    return tuple(word for word in data.categories if counts[word] >= _ENOUGH)
+
+
+def default_choice(dataset: str) -> str:
+    """Return the data set that chooses neurons: ``val`` for the pocket world, else the same."""
+    return "pocket:val" if dataset.startswith("pocket:") else dataset
+
+
+def vocabulary_of(data: SceneDataset) -> Any:
+    """Return the categories that retention looks for: the data set's, COCO's with synonyms."""
+    from ..evaluation import coco_vocabulary
+
+    return coco_vocabulary(data.categories) if data.name.startswith("coco:") else data.categories
+
+
+@dataclass(frozen=True)
+class Split:
+    """Scenes that choose neurons, and others that measure them."""
+
+    choosing: list[Scene]
+    choosing_absent: list[Scene]
+    present: list[Scene]
+    absent: list[Scene]
+
+
+def split(data: SceneDataset, choosing: SceneDataset, word: str, n_scenes: int) -> Split:
+    """Take scenes apart; when both come from one data set, those behind the measured ones choose.
+
+    Of fewer scenes a third chooses.
+
+    Parameters
+    ----------
+    data, choosing : SceneDataset
+        Where figures are measured, and where neurons are chosen; may be one object.
+    word : str
+        A category.
+    n_scenes : int
+        Scenes with it that measure, and as many without it.
+    """
+    if choosing is not data:
+        return Split(
+            list(choosing.with_concept(word, _CHOOSING)),
+            list(choosing.without_concept(word, _CHOOSING)),
+            list(data.with_concept(word, n_scenes)),
+            list(data.without_concept(word, n_scenes)),
+        )
+    wanted = n_scenes + _CHOOSING
+    shown, rest = data.with_concept(word, wanted), data.without_concept(word, wanted)
+    if len(shown) < 2:
+        raise bad_argument("concepts", word, "a category of at least 2 scenes, or choose= beside")
+    n_choose = max(1, min(_CHOOSING, len(shown) // 3))
+    n_absent = min(_CHOOSING, len(rest) // 3)
+    present, absent = len(shown) - n_choose, len(rest) - n_absent
+    return Split(
+        list(shown)[present:],
+        list(rest)[absent:],
+        list(shown)[: min(present, n_scenes)],
+        list(rest)[: min(absent, n_scenes)],
+    )
+
+
+#: what ``--methods`` accepts: the nine of `attribution.score`; ``two_stage_auto``, two_stage at
+#: the thresholds that the search proposes; and ``two_stage_image_signed``, stage 1 as the first
+#: paper writes it (signed, at image tokens)
+METHODS = (
+    "two_stage",
+    "two_stage_auto",
+    "two_stage_image_signed",
+    "activation_difference",
+    "gradcam",
+    "contribution",
+    "gradient",
+    "integrated_gradients",
+    "activation",
+    "random_like",
+    "random",
+)
+
+
+def select_neurons(
+    method: str,
+    made: Study,
+    n_neurons: int = 60,
+    *,
+    without_concept: Sequence[Scene] = (),
+    seed: int = 0,
+) -> NeuronSet:
+    """Return the neurons that a method chooses from one study's scenes.
+
+    Parameters
+    ----------
+    method : str
+        From `METHODS`.
+    made : Study
+    n_neurons : int
+        How many (``two_stage_auto`` chooses its own number).
+    without_concept : sequence of Scene
+        For ``two_stage_auto``: scenes on which nothing should change; not those of a measurement.
+    seed : int
+        Of the random methods.
+
+    Returns
+    -------
+    NeuronSet
+        Empty if ``two_stage_auto`` finds no thresholds that keep any.
+    """
+    from ..attribution import NeuronSet, random_like, random_uniform, top_neurons
+
+    if method == "two_stage":
+        return made.neurons(quantile_d=0.95, top=n_neurons)
+    if method == "two_stage_image_signed":
+        other = study(
+            made.model,
+            made.concept,
+            made.scored,
+            inpainter=made._pairs,
+            **{**made.options, "positions": "image", "difference": "signed"},
+        )
+        # Stage 1 where the paper looks, stage 2 where the word is predicted.
+        mixed = made.evidence.assign(difference=other.evidence["difference"])
+        return Study(
+            made.model, made.concept, made.scored, mixed, pairs=made._pairs, options=made.options
+        ).neurons(quantile_d=0.95, top=n_neurons)
+    if method == "two_stage_auto":
+        try:
+            found = made.propose_thresholds(without_concept=without_concept, n_random=0)
+        except BadArgument:  # no pair of thresholds keeps a neuron
+            return NeuronSet([], [])
+        return made.neurons(found.threshold_d, found.threshold_g)
+    if method == "random":
+        return random_uniform(n_neurons, made.model, seed)
+    if method == "random_like":
+        return random_like(made.neurons(quantile_d=0.95, top=n_neurons), made.model, seed)
+    return top_neurons(method_scores(method, made, seed=seed), n_neurons)
+
+
+def method_scores(method: str, made: Study, *, seed: int = 0) -> xr.DataArray:
+    """Return a method's score of every neuron, on one study's scenes.
+
+    Parameters
+    ----------
+    method : str
+        One of the nine of `attribution.score`.
+    made : Study
+    seed : int
+        Of the random methods.
+    """
+    from ..attribution import score
+
+    return score(
+        method,
+        made.model,
+        made.concept,
+        made.scored,
+        evidence=made.evidence,
+        seed=seed,
+        inpainter=made._pairs,
+        **made.options,
+    )
+
 
 #: BERTScore with the encoder that needs no hub
 PACKAGED = "packaged"

@@ -1,10 +1,4 @@
-"""Search the threshold plane: the best suppression that still keeps everything else.
-
-The first paper sets its two thresholds by hand and names their automatic choice as future work.
-Here a grid of pairs is laid over the plane, every pair's neurons are ablated in one batched
-generation (each batch row has its own mask), and the pair with the highest suppression at the
-asked retention is proposed.
-"""
+"""Search the threshold plane: the best suppression that still keeps everything else."""
 
 from __future__ import annotations
 
@@ -14,20 +8,62 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import bad_argument
-from .._provenance import provenance
-from .control import random_suppression
+from ..core.errors import bad_argument
+from ..core.provenance import provenance
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from .._jobs import CancelToken, Progress
     from ..attribution import NeuronSet
+    from ..core.jobs import CancelToken, Progress
     from ..datasets import Scene
     from ..evaluation import Effect
     from .study import Study
 
-__all__ = ["ThresholdSearch", "plane", "search_thresholds"]
+__all__ = ["ThresholdSearch", "plane", "random_suppression", "search_thresholds"]
+
+
+def random_suppression(
+    study: Study,
+    sets: Sequence[NeuronSet],
+    scenes: Sequence[Scene],
+    captions: Sequence[str],
+    n_random: int,
+    seed: int,
+    progress: Progress | None,
+    cancel: CancelToken | None,
+) -> np.ndarray:
+    """Return the mean suppression by random neurons for each of many sets.
+
+    Parameters
+    ----------
+    study : Study
+    sets : sequence of NeuronSet
+    scenes : sequence of Scene
+    captions : sequence of str
+        Theirs in the unchanged model.
+    n_random : int
+        Draws for each set, of as many neurons of the same layers.
+    seed : int
+    progress, cancel : optional
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (set,)
+        NaN without draws, or where no caption names the concept.
+    """
+    from ..attribution import random_like
+    from ..evaluation.captioning import Captioner
+
+    named = [pair for pair in zip(scenes, captions, strict=True) if study.concept.named_in(pair[1])]
+    if not named or not n_random:
+        return np.full(len(sets), np.nan)
+    drawn = [random_like(one, study.model, seed + k) for one in sets for k in range(n_random)]
+    writer = Captioner(study.model, study.options["prompt"], cancel=cancel)
+    shown, said = zip(*named, strict=True)
+    still = writer.named_under(shown, said, drawn, study.concept, progress, "random control")
+    return (1 - np.asarray(still, float).mean(axis=1)).reshape(-1, n_random).mean(axis=1)
+
 
 _QUANTILES_D = (0.8, 0.9, 0.95, 0.98)
 _KEPT = (10, 20, 40, 60, 90, 130)

@@ -2,28 +2,461 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import tempfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from .._errors import bad_argument
-from ..attribution import Concept, NeuronSet, as_concept, collect, two_stage
+import numpy as np
+
+from ..activations.predicting import Prediction, predictions
+from ..attribution import Concept, NeuronSet, as_concept, collect, scene_mask, two_stage
+from ..core.errors import BadArgument, bad_argument
+from ..core.provenance import provenance
 from ..datasets import Scene
 from ..inpainting import get_inpainter
-from .pairs import PairCache
-from .seen import Seen
-from .tried import Tried
 
 if TYPE_CHECKING:
+    import torch
     import xarray as xr
+    from PIL.Image import Image
 
-    from .._jobs import CancelToken, Progress
-    from ..attribution.predicting import Prediction
+    from ..core.jobs import CancelToken, Progress
+    from ..evaluation import Effect
+    from ..inpainting import Inpainter
     from ..models import MultimodalModel
+    from .patch_maps import PatchScores
     from .search import ThresholdSearch
+    from .transplanting import Transplanted
 
-__all__ = ["Study", "study"]
+__all__ = [
+    "Change",
+    "FORMAT_VERSION",
+    "PairCache",
+    "Seen",
+    "Study",
+    "Tried",
+    "blank_study",
+    "measured_change",
+    "open_study",
+    "predicting",
+    "save_study",
+    "score",
+    "study",
+]
+
+
+def _key(scene: Scene, mask: np.ndarray) -> tuple[int | str, str]:
+    return scene.id, np.packbits(mask).tobytes().hex()
+
+
+class PairCache:
+    """An inpainter that remembers what it painted.
+
+    Parameters
+    ----------
+    inpainter : Inpainter
+    """
+
+    def __init__(self, inpainter: Inpainter) -> None:
+        self.inpainter = inpainter
+        self._painted: dict[tuple[int | str, str], Image] = {}
+
+    @property
+    def name(self) -> str:
+        """The inpainter's name, for provenance."""
+        return str(self.inpainter.name)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The inpainter's, for provenance."""
+        return self.inpainter.parameters
+
+    def __call__(self, image: Image, mask: np.ndarray, scene: Scene | None = None) -> Image:
+        """Inpaint, or return what was painted for the same scene and mask."""
+        if scene is None:
+            return self.inpainter(image, mask, scene)
+        key = _key(scene, mask)
+        if key not in self._painted:
+            self._painted[key] = self.inpainter(image, mask, scene)
+        return self._painted[key]
+
+    def batch(
+        self,
+        images: Sequence[Image],
+        masks: Sequence[np.ndarray],
+        scenes: Sequence[Scene] | None = None,
+        *,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[Image]:
+        """Inpaint what is not there yet in one batch of the inpainter."""
+        if scenes is None:
+            return self.inpainter.batch(images, masks, progress=progress, cancel=cancel)
+        keys = [_key(scene, mask) for scene, mask in zip(scenes, masks, strict=True)]
+        new = [n for n, key in enumerate(keys) if key not in self._painted]
+        painted = self.inpainter.batch(
+            [images[n] for n in new],
+            [masks[n] for n in new],
+            [scenes[n] for n in new],
+            progress=progress,
+            cancel=cancel,
+        )
+        self._painted.update(zip([keys[n] for n in new], painted, strict=True))
+        return [self._painted[key] for key in keys]
+
+    def inpainted(self, scene: Scene, concept: Concept) -> Image:
+        """Return the scene's picture without the concept."""
+        return self(scene.image, scene_mask(scene, concept), scene)
+
+    def keep(self, scene: Scene, mask: np.ndarray, image: Image) -> None:
+        """Take a picture painted elsewhere (by hand, or read from a file) as the inpainted one."""
+        self._painted[_key(scene, mask)] = image
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to the concept's score on one scene.
+
+    Attributes
+    ----------
+    before, after : float
+        y in the unchanged model, and with what is active now.
+    predicted : float or None
+        To first order, for zeroing or scaling the given neurons: ``(scale - 1) sum_p g`` on this
+        scene; None when no neurons were given.
+    unit : str
+        Of y: "nats" (log-probability) or "logits".
+    """
+
+    before: float
+    after: float
+    predicted: float | None
+    unit: str
+
+    @property
+    def measured(self) -> float:
+        """The change of y."""
+        return self.after - self.before
+
+
+def predicting(study: Study, scene: int) -> Prediction:
+    """Return where a scene's caption names the concept, in the unchanged model.
+
+    Raises
+    ------
+    BadArgument
+        If the caption does not name it.
+    """
+    known = study._predicting
+    if scene not in known:
+        with study.model.interventions.suspended():
+            found, _ = predictions(
+                study.model,
+                study.concept,
+                [study.scenes[scene]],
+                caption=study.options["caption"],
+                prompt=study.options["prompt"],
+            )
+        known[scene] = found[0]
+    return known[scene]
+
+
+def score(study: Study, image: Any, place: Prediction, *, grad: bool = False) -> torch.Tensor:
+    """Return y for a picture, teacher-forced to the predicting position; shape (1,)."""
+    import torch
+
+    model = study.model
+    prepared = model.prepare([image], study.options["prompt"], continuation=[list(place.prefix)])
+    logits = model.forward(prepared, logits_to_keep=1, grad=grad).logits[:, -1].float()
+    with torch.set_grad_enabled(grad):
+        values = logits if study.options["target"] == "logit" else torch.log_softmax(logits, -1)
+        return values[:, place.token]
+
+
+def measured_change(
+    study: Study,
+    scene: int,
+    rows: Sequence[int] | np.ndarray = (),
+    indices: Sequence[int] | np.ndarray = (),
+    scale: float = 0.0,
+) -> Change:
+    """Measure what is active now on one scene, beside what the gradient predicts.
+
+    Parameters
+    ----------
+    study : Study
+    scene : int
+    rows, indices : sequence of int, optional
+        The neurons that are zeroed or scaled, for the prediction.
+    scale : float
+        Their factor; 0 for zeroing.
+
+    Returns
+    -------
+    Change
+
+    Raises
+    ------
+    BadArgument
+        If the unchanged caption does not name the concept.
+    """
+    from ..activations.record import record
+
+    model, image = study.model, study.scenes[scene].image
+    place = predicting(study, scene)
+    row, index = np.asarray(rows, int), np.asarray(indices, int)
+    predicted = None
+    with model.interventions.suspended():
+        scope = record(model, rows=sorted(set(row.tolist())), gradients=True) if len(row) else None
+        with scope or nullcontext() as seen:
+            y = score(study, image, place, grad=scope is not None)
+        if seen is not None:
+            total = 0.0
+            for site, gradient in seen.gradients(y).items():
+                g = (gradient * seen.values[site].detach()).float()[0].sum(0)
+                total += float(g[index[row == site]].sum())
+            predicted = (scale - 1.0) * total
+        before = float(y.detach())
+    after = float(score(study, image, place).detach())
+    unit = "logits" if study.options["target"] == "logit" else "nats"
+    return Change(before, after, predicted, unit)
+
+
+#: pictures whose activations stay in memory (one 7B picture is about 0.4 GB)
+_CAPTURES_KEPT = 2
+
+
+class Seen:
+    """A mixin of `Study`: what it shows of its scenes."""
+
+    model: MultimodalModel
+    concept: Concept
+    scenes: tuple[Scene, ...]
+    evidence: xr.Dataset
+    options: dict[str, Any]
+    _pairs: PairCache
+    _captions: dict[int, str]
+    _captured: OrderedDict[int, Any]
+
+    def pictures(self, scene: int) -> tuple[Image, Image]:
+        """Return the original picture of a scene and the one without the concept.
+
+        Twice the original where no mask says where the concept is (see `has_pair`).
+        """
+        chosen = self.scenes[scene]
+        if not self.has_pair(scene):
+            return chosen.image, chosen.image
+        return chosen.image, self._pairs.inpainted(chosen, self.concept)
+
+    def has_pair(self, scene: int) -> bool:
+        """Return whether a scene has a mask of the concept, so that it can be painted away."""
+        return any(self.concept.named_in(name) for name in self.scenes[scene].categories)
+
+    def caption(self, scene: int) -> str:
+        """Return the caption of the unchanged model, whatever is ablated at the moment."""
+        if scene not in self._captions:
+            with self.model.interventions.suspended():
+                self._captions[scene] = str(
+                    self.model.caption(self.scenes[scene].image, self.options["prompt"])
+                )
+        return self._captions[scene]
+
+    def references(self, scene: int) -> tuple[str, ...]:
+        """Return the reference captions of a scene; may be empty."""
+        return self.scenes[scene].captions
+
+    def maps(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        scene: int,
+        signed: bool = False,
+    ) -> np.ndarray:
+        """Return the activations of some neurons over the picture.
+
+        Parameters
+        ----------
+        rows, indices : sequence of int
+            Row in the evidence's ``layer`` dimension, and index in that layer, of each neuron.
+        scene : int
+            Which of `scenes`.
+        signed : bool
+            Multiply by the sign of the neuron's mean activation at the predicting position.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (neuron, grid row, grid column)
+            In picture coordinates: cell (0, 0) is the picture's top left corner.
+
+        Raises
+        ------
+        NotSupported
+            If the model's image tokens have no place on the picture; the message says why.
+        """
+        tokens, token_map = self._image_activations(scene)
+        chosen = tokens[np.asarray(rows, int), :, np.asarray(indices, int)]
+        if signed:
+            signs = np.sign(
+                self.evidence["activation"].values[np.asarray(rows), np.asarray(indices)]
+            )
+            chosen = chosen * signs[:, None].astype(np.float32)
+        geometry = token_map.geometry
+        painted = [geometry.paint(values, size=geometry.shape, smooth=False) for values in chosen]
+        return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
+
+    def patch_scores(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        scene: int,
+    ) -> PatchScores:
+        """Return stage 1 and stage 2 of some neurons over the patches; see `patch_scores`."""
+        from .patch_maps import patch_scores
+
+        return patch_scores(cast("Study", self), rows, indices, scene=scene)
+
+    def patch_words(self, scene: int, k: int = 3) -> list[list[str]]:
+        """Return the words that the logit lens reads at each patch; see `patch_words`."""
+        from .patch_maps import patch_words
+
+        return patch_words(cast("Study", self), scene, k)
+
+    def words(
+        self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray, k: int = 6
+    ) -> list[list[str]]:
+        """Return the `k` words each neuron writes most, the sign of its activation applied."""
+        from ..models.decode import decode_rows
+
+        return decode_rows(self.model, rows, indices, k=k, signs=self.evidence["activation"].values)
+
+    def tokens(
+        self, scene: int, row: int, index: int
+    ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
+        """Return one neuron's activation along the prompt and the greedy caption of a scene.
+
+        Returns
+        -------
+        list of (str, str, int)
+            Text, role and generation step (-1 in the prompt) of each token.
+        numpy.ndarray of float32, shape (token,)
+        """
+        from ..activations import capture
+
+        with self.model.interventions.suspended():
+            store = capture(
+                self.model,
+                self.scenes[scene].image,
+                self.options["prompt"],
+                generate=True,
+                layers=[self.model.sites[row].layer],
+            )
+        same = store["expert"].values == self.model.sites[row].expert
+        values = store["activation"].values[np.flatnonzero(same)[0], :, index]
+        names = zip(
+            store["token_text"].values.tolist(),
+            store["role"].values.tolist(),
+            store["step"].values.tolist(),
+            strict=True,
+        )
+        return list(names), values.astype(np.float32)
+
+    def _image_activations(self, scene: int) -> tuple[np.ndarray, Any]:
+        from ..activations import image_activations
+
+        if scene not in self._captured:
+            with self.model.interventions.suspended():
+                self._captured[scene] = image_activations(
+                    self.model, self.scenes[scene].image, self.options["prompt"]
+                )
+            while len(self._captured) > _CAPTURES_KEPT:
+                self._captured.popitem(last=False)
+        self._captured.move_to_end(scene)
+        return self._captured[scene]
+
+
+class Tried:
+    """A mixin of `Study`: what happens when neurons are changed."""
+
+    model: MultimodalModel
+    concept: Concept
+    scenes: tuple[Scene, ...]
+    evidence: xr.Dataset
+    options: dict[str, Any]
+
+    def evaluate(
+        self,
+        neurons: NeuronSet,
+        with_concept: Sequence[Scene],
+        without_concept: Sequence[Scene] = (),
+        **options: Any,
+    ) -> Effect:
+        """Measure suppression, retention and random control; see `evaluation.measure_effect`."""
+        from ..evaluation import measure_effect
+
+        return measure_effect(
+            self.model, neurons, with_concept, without_concept, self.concept, **options
+        )
+
+    def predicted_change(self, neurons: NeuronSet) -> float:
+        """Return the first-order change of y when the neurons are zeroed.
+
+        ``-sum_p g`` summed over the neurons, mean over the pairs, in the units of y (section 10:
+        log-probability unless the study was made with ``target="logit"``).
+        """
+        total = self.evidence["gradient_sum"].values[neurons.mask(self.model)].sum(dtype=np.float64)
+        return -float(total)
+
+    def measured_change(
+        self,
+        scene: int,
+        rows: Sequence[int] | np.ndarray = (),
+        indices: Sequence[int] | np.ndarray = (),
+        scale: float = 0.0,
+    ) -> Change:
+        """Measure what is active now on one scene; see `forced.measured_change`."""
+
+        return measured_change(cast("Study", self), scene, rows, indices, scale)
+
+    def transplant(
+        self,
+        scene: int,
+        index: int,
+        mask: np.ndarray,
+        **options: Any,
+    ) -> Transplanted:
+        """Put a part of the picture in the place of a word; see `transplant_to_word`."""
+        from .transplanting import transplant_to_word
+
+        return transplant_to_word(cast("Study", self), scene, index, mask, **options)
+
+    def word_shares(
+        self, others: Sequence[Scene] = (), words: Sequence[str] = (), **options: Any
+    ) -> xr.Dataset:
+        """Measure what each neuron adds to each word of the captions; see `word_shares`.
+
+        Parameters
+        ----------
+        others : sequence of Scene
+            Beside the study's own.
+        words : sequence of str
+            By default the categories of these scenes.
+        """
+        from .elsewhere import word_shares
+
+        scenes = [*self.scenes, *others]
+        known = dict.fromkeys([self.concept.word, *words])
+        if not words:
+            known |= dict.fromkeys(name for scene in scenes for name in scene.categories)
+        return word_shares(self.model, scenes, known, prompt=self.options["prompt"], **options)
 
 
 def study(
@@ -272,6 +705,270 @@ class Study(Seen, Tried):
 
     def save(self, path: str | Path) -> Path:
         """Write the study as one folder that `mmkn_widgets.open_study` reads."""
-        from .format import save_study
 
         return save_study(self, Path(path))
+
+
+#: what `collect` computes for every neuron, here not computed yet
+_SCORES = ("difference", "gradcam", "gradient_sum", "contribution", "activation")
+
+
+def blank_study(
+    model: MultimodalModel, concept: str | Concept, scene: Scene, *, inpainter: Any = "telea"
+) -> Study:
+    """Return a study that has a picture and no scores; every neuron's are 0, and none is kept.
+
+    The Explorer starts from it when nobody has said yet where on the picture the object is: the
+    picture is captioned and painted on, then the real study takes its place.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    concept : str or Concept
+    scene : Scene
+        Any picture; needs no mask.
+    inpainter : str or Inpainter
+        What will paint the object away.
+
+    Returns
+    -------
+    Study
+        ``scored`` is empty.
+
+    Raises
+    ------
+    BadArgument
+        If the tokenizer does not know the concept.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> from mmkn_widgets.datasets import Scene
+    >>> picture = mmkn.datasets.pocket_world("val", 1)[0].image
+    >>> study = blank_study(mmkn.load_model("pocket"), "car", Scene("mine", picture))
+    >>> len(study.scored), len(study.neurons())
+    (0, 0)
+    """
+    import xarray as xr
+
+    wanted = as_concept(concept)
+    if model.tokenizer is not None:
+        wanted.token_ids(model.tokenizer)
+    nothing = np.zeros((len(model.sites), model.n_neurons), np.float32)
+    evidence = xr.Dataset(
+        {name: (("layer", "neuron"), nothing.copy()) for name in _SCORES},
+        coords={
+            "layer": [site.layer for site in model.sites],
+            "expert": ("layer", [site.expert for site in model.sites]),
+            "neuron": np.arange(model.n_neurons),
+        },
+        attrs={
+            "concept": wanted.word,
+            "model": model.name,
+            "provenance": json.dumps(
+                provenance("blank", model=model.name, weights=model.weights_hash)
+            ),
+        },
+    )
+    options = {
+        "positions": "predicting",
+        "reduce": "max",
+        "difference": "absolute",
+        "target": "log_prob",
+        "caption": "greedy",
+        "prompt": None,
+    }
+    pairs = PairCache(get_inpainter(inpainter))
+    return Study(model, wanted, [scene], evidence, pairs=pairs, options=options, n_scored=0)
+
+
+FORMAT_VERSION = 1
+_MARK = "mmkn-study"
+
+
+def save_study(study: Study, path: Path) -> Path:
+    """Write a study as a folder, at once or not at all.
+
+    Parameters
+    ----------
+    study : Study
+    path : pathlib.Path
+        A new folder, or one that holds a saved study (which is replaced).
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    BadArgument
+        If `path` exists and is something else.
+    """
+    if path.exists() and not (path / "study.json").is_file():
+        raise bad_argument("path", str(path), "a new folder, or one with a saved study")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=path.name + ".part-", dir=path.parent))
+    try:
+        scenes = [_write_scene(study, place, part) for place in range(len(study.scenes))]
+        np.savez(part / "evidence.npz", allow_pickle=False, **_arrays(study.evidence))
+        described = {
+            "format": _MARK,
+            "version": FORMAT_VERSION,
+            "concept": study.concept.to_dict(),
+            "model": {"name": study.model.name, "weights": study.model.weights_hash},
+            "inpainter": study._pairs.name,
+            "options": study.options,
+            "evidence": {
+                "dims": {name: list(v.dims) for name, v in study.evidence.variables.items()},
+                "attrs": {key: _plain(value) for key, value in study.evidence.attrs.items()},
+            },
+            "scenes": scenes,
+            "scored": len(study.scored),
+            "provenance": provenance("save_study"),
+        }
+        (part / "study.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return path
+
+
+def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
+    """Open a study that `Study.save` wrote.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    model : MultimodalModel, optional
+        The study's model; by default it is loaded by the name in the study.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    BadArgument
+        If the folder holds no study, one of a later format, or the model's weights are others.
+    """
+    from ..attribution import Concept
+    from ..inpainting import get_inpainter
+
+    folder = Path(path)
+    try:
+        described = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise bad_argument("path", str(path), "a folder that Study.save wrote") from error
+    if described.get("format") != _MARK or described.get("version") != FORMAT_VERSION:
+        raise bad_argument(
+            "path",
+            f"{described.get('format')} {described.get('version')}",
+            f"a study of version {FORMAT_VERSION}",
+        )
+    if model is None:
+        from ..models import load_model
+
+        model = load_model(described["model"]["name"])
+    if model.weights_hash != described["model"]["weights"]:
+        raise BadArgument(
+            f"model: got weights {model.weights_hash[:12]}, expected those of the study, "
+            f"{described['model']['weights'][:12]} ({described['model']['name']})"
+        )
+    concept = Concept.from_dict(described["concept"])
+    pairs = PairCache(get_inpainter(described["inpainter"]))
+    scenes, captions = [], {}
+    for place, record in enumerate(described["scenes"]):
+        scene, inpainted = _read_scene(record, place, folder)
+        if any(concept.named_in(name) for name in scene.categories):
+            pairs.keep(scene, scene_mask(scene, concept), inpainted)
+        scenes.append(scene)
+        if record["caption"] is not None:
+            captions[place] = record["caption"]
+    return Study(
+        model,
+        concept,
+        scenes,
+        _evidence(folder, described["evidence"]),
+        pairs=pairs,
+        options=described["options"],
+        captions=captions,
+        n_scored=min(int(described.get("scored", len(scenes))), len(scenes)),
+    )
+
+
+def _arrays(evidence: xr.Dataset) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, variable in evidence.variables.items():
+        values = np.asarray(variable.values)
+        arrays[str(name)] = values.astype(str) if values.dtype == object else values
+    return arrays
+
+
+def _evidence(folder: Path, described: dict[str, Any]) -> xr.Dataset:
+    import xarray as xr
+
+    with np.load(folder / "evidence.npz", allow_pickle=False) as arrays:
+        variables = {name: (dims, arrays[name]) for name, dims in described["dims"].items()}
+    data = xr.Dataset(variables, attrs=described["attrs"])
+    coords = [name for name, (dims, _) in variables.items() if name in data.dims]
+    scene_coords = [n for n in variables if n in ("expert", "layer_index", "scene", "scene_id")]
+    return data.set_coords([*coords, *scene_coords])
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _write_scene(study: Study, place: int, folder: Path) -> dict[str, Any]:
+    from PIL import Image
+
+    scene = study.scenes[place]
+    original, inpainted = study.pictures(place)
+    original.convert("RGB").save(folder / f"{place:05d}.png")
+    inpainted.convert("RGB").save(folder / f"{place:05d}-inpainted.png")
+    objects = []
+    for number, item in enumerate(scene.objects):
+        Image.fromarray(item.mask.astype(np.uint8) * 255).save(
+            folder / f"{place:05d}-mask-{number}.png"
+        )
+        objects.append(
+            {
+                "category": item.category,
+                "bbox": [float(v) for v in item.bbox],
+                "attributes": {str(k): str(v) for k, v in item.attributes.items()},
+                "id": int(item.id),
+            }
+        )
+    return {
+        "id": scene.id,
+        "source": scene.source,
+        "captions": list(scene.captions),
+        "objects": objects,
+        "caption": study._captions.get(place),
+    }
+
+
+def _read_scene(record: dict[str, Any], place: int, folder: Path) -> tuple[Scene, Any]:
+    from ..datasets import ObjectInstance, Scene, read_image
+
+    objects = [
+        ObjectInstance(
+            category=item["category"],
+            mask=np.asarray(read_image(folder / f"{place:05d}-mask-{number}.png"))[..., 0] > 127,
+            bbox=tuple(item["bbox"]),
+            attributes=item["attributes"],
+            id=item["id"],
+        )
+        for number, item in enumerate(record["objects"])
+    ]
+    scene = Scene(
+        record["id"],
+        read_image(folder / f"{place:05d}.png"),
+        record["captions"],
+        objects,
+        source=record["source"],
+    )
+    return scene, read_image(folder / f"{place:05d}-inpainted.png")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation import bootstrap_ci
-from .parts import part_path
+from .jobs import part_path
 
 __all__ = ["mean_interval", "summarize"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import bad_argument
 from ..attribution import as_concept
+from ..core.errors import bad_argument
 
 if TYPE_CHECKING:
-    from .._jobs import CancelToken
+    from ..core.jobs import CancelToken
     from .study import Study
 
 __all__ = ["Transplanted", "last_third", "transplant_to_word", "word_start"]
@@ -114,8 +114,7 @@ def transplant_to_word(
         If the image tokens have no place on the picture.
     """
     from ..interventions import transplant
-    from ..interventions.patches import patch_mean
-    from ..interventions.words import names
+    from ..interventions.transplantation import names, patch_mean
 
     model, image, prompt = study.model, study.scenes[scene].image, study.options["prompt"]
     chosen = last_third(model) if layers is None else tuple(int(layer) for layer in layers)

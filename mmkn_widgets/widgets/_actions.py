@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import NotSupported, bad_argument
+from ..core.errors import NotSupported, bad_argument
 from ._base import Answer, Call, request
 from ._changes import Changes
 from ._encode import encode_picture, float32_bytes, int32_array

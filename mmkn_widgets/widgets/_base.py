@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import anywidget
 
-from .._errors import bad_argument
-from .._jobs import CancelToken
+from ..core.errors import bad_argument
+from ..core.jobs import CancelToken
 from ._explain import explain
 from ._kinds import flag_of
 from .traits import READY, StatusTraits

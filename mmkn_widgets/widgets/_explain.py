@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from .._errors import Cancelled, MmknError
+from ..core.errors import Cancelled, MmknError
 
 __all__ = ["explain"]
 

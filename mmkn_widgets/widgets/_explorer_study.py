@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import NotSupported, bad_argument
+from ..core.errors import NotSupported, bad_argument
 from ._encode import float32_bytes
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import MmknError
+from ..core.errors import MmknError
 from ._ablation import Move, Snapshot
 
 if TYPE_CHECKING:

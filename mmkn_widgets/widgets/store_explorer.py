@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from .._errors import NotSupported, bad_argument
+from ..core.errors import NotSupported, bad_argument
 from . import _kinds as k
 from ._base import Answer, Call, bundle, request
 from ._encode import encode_grids, encode_picture, float32_bytes, int32_array, int32_bytes
@@ -202,7 +202,7 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
             model = _model_of(attrs)
         except ValueError:
             return [[] for _ in rows]
-        from ..activations.decode import decode
+        from ..models.decode import decode
 
         out: list[list[str]] = [[] for _ in rows]
         for row in np.unique(rows):

@@ -21,7 +21,7 @@ from special import TIMM
 from tiny_models import tiny_model, without_timm
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, NotSupported
+from mmkn_widgets.core.errors import BadArgument, NotSupported
 
 __all__ = ["Result", "examine"]
 

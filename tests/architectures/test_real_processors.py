@@ -13,8 +13,8 @@ from real_processors import FAMILIES, SINGLE, write_folder
 from roundtrip import picture
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import NotSupported
 from mmkn_widgets.activations import record
+from mmkn_widgets.core.errors import NotSupported
 
 
 @pytest.fixture(scope="module", params=[*FAMILIES, *SINGLE])

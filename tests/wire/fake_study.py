@@ -10,8 +10,8 @@ import xarray as xr
 from fake_model import FakeModel
 from PIL import Image, ImageDraw
 
-from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.attribution import NeuronSet
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.datasets import ObjectInstance, Scene
 
 VOCABULARY = [

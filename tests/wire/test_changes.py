@@ -11,7 +11,7 @@ import pytest
 from fake_study import FakeStudy
 
 from conftest import Page
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.widgets import AblationPanel, CaptionDiff, Explorer
 
 CAR = 2  # "a red car next to …"

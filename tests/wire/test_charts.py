@@ -9,7 +9,7 @@ import pytest
 import traitlets
 import xarray as xr
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.widgets.charts import FrontierChart, LayerChart, MethodChart, ScoreHistogram
 from mmkn_widgets.widgets.controls import threshold_controls
 

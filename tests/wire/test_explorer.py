@@ -12,7 +12,7 @@ import traitlets
 from fake_study import FakeStudy
 
 from conftest import Page
-from mmkn_widgets._errors import BadArgument, NotSupported
+from mmkn_widgets.core.errors import BadArgument, NotSupported
 from mmkn_widgets.widgets import Explorer
 
 

@@ -10,8 +10,8 @@ import xarray as xr
 
 import mmkn_widgets as mmkn
 from conftest import Page
-from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.activations import image_activations
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.widgets import (
     NeuronTable,
     PatchHeatmap,

@@ -12,7 +12,7 @@ from PIL import Image
 
 import mmkn_widgets as mmkn
 from conftest import Page
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.widgets import Explorer, PatchHeatmap
 from mmkn_widgets.widgets._own_picture import MOST_BYTES
 

@@ -14,7 +14,7 @@ from test_html import embedded
 
 import mmkn_widgets as mmkn
 from conftest import Page
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.widgets import ConceptPair, Explorer
 from mmkn_widgets.widgets._html import offline_page
 

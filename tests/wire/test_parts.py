@@ -9,7 +9,7 @@ from fake_study import FakeStudy
 from PIL import Image
 
 from conftest import Page
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.widgets import (
     AblationPanel,
     CaptionDiff,

@@ -11,7 +11,6 @@ import torch
 import xarray as xr
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, NotSupported
 from mmkn_widgets.activations import (
     decode,
     image_activations,
@@ -21,7 +20,8 @@ from mmkn_widgets.activations import (
     patch_lens,
 )
 from mmkn_widgets.activations.places import geometry_from_text, geometry_to_text
-from mmkn_widgets.models.geometry import Geometry
+from mmkn_widgets.core.errors import BadArgument, NotSupported
+from mmkn_widgets.models.geometry.geometry import Geometry
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_the_logit_lens_behind_the_last_layer_is_the_output(pocket: Any, picture
 
 
 def _spelt(model: Any, ids: list[int]) -> list[list[str]]:
-    from mmkn_widgets.activations.decode import _word
+    from mmkn_widgets.models.decode import _word
 
     return [[_word(model, i)] for i in ids]
 

@@ -12,9 +12,9 @@ import xarray as xr
 
 import mmkn_widgets as mmkn
 from mmkn_widgets import activations
-from mmkn_widgets._errors import BadArgument, Cancelled
-from mmkn_widgets._jobs import CancelToken
 from mmkn_widgets.activations import needed_bytes, record
+from mmkn_widgets.core.errors import BadArgument, Cancelled
+from mmkn_widgets.core.jobs import CancelToken
 
 
 def test_one_picture_has_no_image_dim_and_all_labels(pocket: Any, pictures: Any) -> None:

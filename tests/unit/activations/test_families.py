@@ -12,8 +12,8 @@ import torch
 import transformers
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.activations import Recording, open_store, record
+from mmkn_widgets.core.errors import BadArgument
 
 _SMALL = {
     "vocab_size": 60,

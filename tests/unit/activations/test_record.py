@@ -8,8 +8,8 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradientXActivation
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, MmknError
 from mmkn_widgets.activations import record
+from mmkn_widgets.core.errors import BadArgument, MmknError
 
 
 @pytest.fixture(scope="module")

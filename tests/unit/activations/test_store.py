@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.activations import lazy, open_store, save
+from mmkn_widgets.core.errors import BadArgument
 
 
 @pytest.fixture(scope="module")

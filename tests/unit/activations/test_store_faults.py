@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.activations import open_store, save
 from mmkn_widgets.activations.picture import Picture
 from mmkn_widgets.activations.zarr_store import StoreWriter
+from mmkn_widgets.core.errors import BadArgument
 
 _WRITER = """
     import sys, time

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.attribution import Concept, as_concept, inflect
+from mmkn_widgets.core.errors import BadArgument
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from captum.attr import LayerGradientXActivation
 from PIL import Image
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, Cancelled, NotSupported
-from mmkn_widgets._jobs import CancelToken
 from mmkn_widgets.attribution import Concept, collect, integrated_gradients
+from mmkn_widgets.core.errors import BadArgument, Cancelled, NotSupported
+from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.datasets import ObjectInstance, Scene
 from mmkn_widgets.inpainting import get_inpainter
 

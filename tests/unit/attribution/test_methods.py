@@ -11,19 +11,19 @@ import torch
 from captum.attr import LayerIntegratedGradients
 from torch import nn
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.activations.predicting import predictions
 from mmkn_widgets.attribution import (
     METHODS,
     collect,
     integrated_gradients,
-    last_token,
     random_like,
     random_uniform,
     score,
     top_neurons,
     two_stage,
 )
-from mmkn_widgets.attribution.predicting import predictions
+from mmkn_widgets.attribution import integrated as last_token
+from mmkn_widgets.core.errors import BadArgument
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.attribution import NeuronSet
+from mmkn_widgets.core.errors import BadArgument
 
 places = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), unique=True, max_size=20)
 

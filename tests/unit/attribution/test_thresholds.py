@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mmkn_widgets._errors import BadArgument
 from mmkn_widgets.attribution import (
     automatic_thresholds,
     otsu,
@@ -17,6 +16,7 @@ from mmkn_widgets.attribution import (
     permutation_threshold,
     two_stage,
 )
+from mmkn_widgets.core.errors import BadArgument
 
 floats = st.floats(-4, 4, width=32)
 

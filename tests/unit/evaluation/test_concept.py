@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.evaluation import (
     Vocabulary,
     as_vocabulary,

@@ -11,8 +11,8 @@ from PIL import Image
 
 import mmkn_widgets as mmkn
 from mmkn_widgets import interventions
-from mmkn_widgets._errors import BadArgument, Cancelled
-from mmkn_widgets._jobs import CancelToken
+from mmkn_widgets.core.errors import BadArgument, Cancelled
+from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.datasets import Scene, pocket_world
 from mmkn_widgets.evaluation import effect as effect_module
 from mmkn_widgets.evaluation import measure_effect, suppression

@@ -10,8 +10,7 @@ from mmkn_widgets.attribution import random_uniform, two_stage
 from mmkn_widgets.datasets import pocket_world
 from mmkn_widgets.evaluation import names
 from mmkn_widgets.evaluation.captioning import Captioner
-from mmkn_widgets.evaluation.first_naming import FirstNaming
-from mmkn_widgets.evaluation.replay import Replay
+from mmkn_widgets.evaluation.first_naming import FirstNaming, Replay
 
 
 @pytest.fixture(scope="module")

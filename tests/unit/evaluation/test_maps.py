@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.evaluation import heatmap_iou, pointing, upsample
 
 

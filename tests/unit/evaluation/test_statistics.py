@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.evaluation import (
     bootstrap_ci,
     causal_effect,

@@ -10,7 +10,7 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmkn_widgets._errors import BadArgument, NotSupported
+from mmkn_widgets.core.errors import BadArgument, NotSupported
 from mmkn_widgets.evaluation import bertscore, bleu, rouge_l
 from mmkn_widgets.evaluation.text import words
 

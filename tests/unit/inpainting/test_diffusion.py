@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmkn_widgets._errors import BadArgument, Cancelled, NotSupported
-from mmkn_widgets._jobs import CancelToken
+from mmkn_widgets.core.errors import BadArgument, Cancelled, NotSupported
+from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.inpainting import DiffusersInpainter, get_inpainter
 
 

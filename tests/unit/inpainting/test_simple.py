@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmkn_widgets._errors import BadArgument, Cancelled
-from mmkn_widgets._jobs import CancelToken
+from mmkn_widgets.core.errors import BadArgument, Cancelled
+from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.datasets import ObjectInstance, Scene, pocket_world
 from mmkn_widgets.inpainting import Inpainter, get_inpainter, inpaint, pair_figure
 from mmkn_widgets.inpainting.base import coverage

@@ -10,7 +10,7 @@ import pytest
 import torch
 import xarray as xr
 
-from mmkn_widgets._errors import BadArgument, NotSupported
+from mmkn_widgets.core.errors import BadArgument, NotSupported
 from mmkn_widgets.interventions import ablate
 from tests.unit.interventions.helpers import by_hand, greedy, logits, n_hooks
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, Cancelled
-from mmkn_widgets._jobs import CancelToken
+from mmkn_widgets.core.errors import BadArgument, Cancelled
+from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.interventions import (
     EditReport,
     EditStudy,

@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.interventions import (
     Edit,
     Goal,
@@ -20,8 +20,7 @@ from mmkn_widgets.interventions import (
     reduce_hallucination,
     trade_off,
 )
-from mmkn_widgets.interventions.learning import _Learner
-from mmkn_widgets.interventions.lessons import Lesson
+from mmkn_widgets.interventions.learning import Lesson, _Learner
 from tests.unit.interventions.conftest import wrap
 from tests.unit.interventions.helpers import logits, same_bits, snapshot
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.interventions import (
     ablate,
     predicted_change,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.interventions import ablate, ablate_rows, caption_rows, repeat
 from tests.unit.interventions.helpers import greedy, logits, n_hooks
 

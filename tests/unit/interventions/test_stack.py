@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.interventions import InterventionStack, ablate, perturb
 from tests.unit.interventions.helpers import logits, n_hooks, same_bits, snapshot
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmkn_widgets._errors import Cancelled
-from mmkn_widgets._jobs import CancelToken
+from mmkn_widgets.core.errors import Cancelled
+from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.interventions import ablate, ablate_rows, perturb
 from tests.unit.interventions.helpers import greedy, logits, n_hooks, same_bits, snapshot
 

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.interventions import (
     ablate,
     coverage,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmkn_widgets._errors import BadArgument, NotSupported
+from mmkn_widgets.core.errors import BadArgument, NotSupported
 from mmkn_widgets.interventions import ablate, perturb
 from tests.unit.interventions.helpers import logits, same_bits, snapshot
 

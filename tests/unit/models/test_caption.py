@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, Cancelled
-from mmkn_widgets._jobs import CancelToken
+from mmkn_widgets.core.errors import BadArgument, Cancelled
+from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.models.generate import Pieces
 
 

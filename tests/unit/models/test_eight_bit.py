@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import NotSupported
+from mmkn_widgets.core.errors import NotSupported
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from mmkn_widgets._errors import BadArgument, NotSupported
-from mmkn_widgets.models.geometry import Geometry
-from mmkn_widgets.models.geometry_anyres import _limited, _unpadded
-from mmkn_widgets.models.geometry_families import place_grid
-from mmkn_widgets.models.geometry_panels import Panel, merge_tiles, raster
+from mmkn_widgets.core.errors import BadArgument, NotSupported
+from mmkn_widgets.models.geometry.geometry import Geometry, Panel, merge_tiles, raster
+from mmkn_widgets.models.geometry.layouts import _limited, _unpadded, place_grid
 from mmkn_widgets.models.image_positions import patches_without_words
 
 sides = st.integers(1, 7)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmkn_widgets.models.geometry_frames import identity_origins, trace_origins
+from mmkn_widgets.models.geometry.origins import identity_origins, trace_origins
 
 SIZES = [(96, 96), (200, 300), (480, 640), (97, 61)]
 

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, MmknError, NotSupported
+from mmkn_widgets.core.errors import BadArgument, MmknError, NotSupported
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_small_weights_load_without_a_progress_bar(
     monkeypatch.setattr("transformers.utils.logging._tqdm_active", True)
     mmkn.load_model("pocket")
     assert "Loading weights" not in capfd.readouterr().err
-    monkeypatch.setattr("mmkn_widgets.models.quiet._SMALL", 0)
+    monkeypatch.setattr("mmkn_widgets.models.load._SMALL", 0)
     mmkn.load_model("pocket")
     assert "Loading weights" in capfd.readouterr().err
 

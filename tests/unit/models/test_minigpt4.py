@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.models.minigpt4 import TEMPLATES
 
 HIDDEN, WIDE, PATCHES, QUERIES = 32, 48, 16, 6

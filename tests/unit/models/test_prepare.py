@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.models.families import as_read
 from mmkn_widgets.models.prompts import FAMILY_PROMPTS, prompt_text
 

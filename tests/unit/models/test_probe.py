@@ -10,9 +10,8 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import NotSupported
-from mmkn_widgets.models.behind import Residual, what_follows
-from mmkn_widgets.models.probe import TOLERANCE
+from mmkn_widgets.core.errors import NotSupported
+from mmkn_widgets.models.probe import TOLERANCE, Residual, what_follows
 
 
 @pytest.fixture

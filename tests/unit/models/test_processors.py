@@ -10,7 +10,7 @@ import pytest
 import transformers
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.models.processors import NoClips, load_processor
 
 

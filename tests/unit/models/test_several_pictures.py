@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, NotSupported
-from mmkn_widgets.models.geometry_find import split_by_picture
+from mmkn_widgets.core.errors import BadArgument, NotSupported
+from mmkn_widgets.models.geometry.find import split_by_picture
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmkn_widgets._errors import BadArgument, NotSupported
+from mmkn_widgets.core.errors import BadArgument, NotSupported
 from mmkn_widgets.models import find_sites
 
 _GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 80, "n_positions": 64}

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import mmkn_widgets as mmkn
-from mmkn_widgets.models.geometry import Geometry
+from mmkn_widgets.models.geometry.geometry import Geometry
 from mmkn_widgets.models.tokens import TokenMap, token_texts
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, NotSupported
+from mmkn_widgets.core.errors import BadArgument, NotSupported
 from mmkn_widgets.models.weights import dense_weight, final_norm, hash_weights, unembedding
 
 

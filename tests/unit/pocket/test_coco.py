@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mmkn_widgets import datasets
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.pocket.coco import run_lengths, write_coco
 from mmkn_widgets.pocket.world import scenes
 

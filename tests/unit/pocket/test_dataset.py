@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.datasets import SceneDataset, pocket_world
 from mmkn_widgets.pocket.words import CATEGORIES
 from mmkn_widgets.pocket.world import draw

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from pocket_lab.report import concept_figures, report_path, weights_digest
 
 import mmkn_widgets as mmkn
 from mmkn_widgets import pocket
-from mmkn_widgets.studies.pocket_report import concept_figures, report_path, weights_digest
 
 
 @pytest.fixture(scope="module")

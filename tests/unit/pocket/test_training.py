@@ -8,22 +8,23 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-
-from mmkn_widgets._errors import BadArgument
-from mmkn_widgets.pocket import build
-from mmkn_widgets.pocket.exam import (
-    _inputs,
-    caption,
-    equalise_columns,
-    examine,
-    mentions,
-    normalise_signs,
+from pocket_lab import build
+from pocket_lab.exam import _inputs, caption, equalise_columns, examine, mentions, normalise_signs
+from pocket_lab.lesions import due_places, strongest
+from pocket_lab.lessons import (
+    LENGTH,
+    NOISE,
+    batches,
+    encode,
+    learning_rate,
+    loss_weights,
+    noisy_captions,
+    silenced,
 )
-from mmkn_widgets.pocket.lesions import due_places, strongest
-from mmkn_widgets.pocket.lessons import LENGTH, NOISE, batches, encode, noisy_captions
-from mmkn_widgets.pocket.net import LOSSES, N_PREFIX, Batch, TrainingNet
-from mmkn_widgets.pocket.schedule import learning_rate, loss_weights, silenced
-from mmkn_widgets.pocket.train import main, train
+from pocket_lab.net import LOSSES, N_PREFIX, Batch, TrainingNet
+from pocket_lab.train import main, train
+
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.pocket.words import CATEGORIES, TEMPLATES, captions
 from mmkn_widgets.pocket.world import draw, scenes
 

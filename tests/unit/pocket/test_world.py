@@ -10,9 +10,9 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from pocket_lab.lessons import encode
 
-from mmkn_widgets import _errors
-from mmkn_widgets.pocket.lessons import encode
+from mmkn_widgets.core import errors as _errors
 from mmkn_widgets.pocket.words import (
     BACKGROUNDS,
     CATEGORIES,

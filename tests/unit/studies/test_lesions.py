@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pocket_lab.atlas import TeacherForced, joint_order, lesioned, single_effects
+from pocket_lab.lesioned_scene import LesionedScene
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import NotSupported
-from mmkn_widgets.studies.lesions import LesionedScene
-from mmkn_widgets.studies.make_atlas import joint_order, lesioned, single_effects
-from mmkn_widgets.studies.teacher_forced import TeacherForced
+from mmkn_widgets.core.errors import NotSupported
 
 
 @pytest.fixture(scope="module")

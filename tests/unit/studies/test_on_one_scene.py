@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument, Cancelled
-from mmkn_widgets._jobs import CancelToken
+from mmkn_widgets.core.errors import BadArgument, Cancelled
+from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.datasets import ObjectInstance, Scene
 from mmkn_widgets.studies.elsewhere import shares_of
 from mmkn_widgets.studies.transplanting import last_third, word_start

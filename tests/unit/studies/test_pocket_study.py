@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pocket_lab.atlas import lesioned
+from pocket_lab.cure import cure_scenes
+from pocket_lab.report import weights_digest
+from pocket_lab.study import study_path
+from pocket_lab.tables import claims
 
 import mmkn_widgets as mmkn
 from mmkn_widgets import pocket
 from mmkn_widgets.attribution import collect, two_stage
 from mmkn_widgets.interventions import ablate, blame, corrections, edit_study, trade_off
 from mmkn_widgets.studies import open_atlas
-from mmkn_widgets.studies.cure import cure_scenes
 from mmkn_widgets.studies.judged import truths
-from mmkn_widgets.studies.make_atlas import lesioned
-from mmkn_widgets.studies.pocket_report import weights_digest
-from mmkn_widgets.studies.pocket_study import study_path
-from mmkn_widgets.studies.pocket_tables import claims
 from mmkn_widgets.studies.run import run_study
 
 WORD = "star"

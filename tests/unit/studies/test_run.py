@@ -10,12 +10,10 @@ import pytest
 
 import mmkn_widgets as mmkn
 from mmkn_widgets import cli
-from mmkn_widgets._errors import BadArgument, MmknError
+from mmkn_widgets.core.errors import BadArgument, MmknError
 from mmkn_widgets.studies import run as run_module
-from mmkn_widgets.studies.jobs import run_jobs, turns
-from mmkn_widgets.studies.parts import part_path
-from mmkn_widgets.studies.run import run_study
-from mmkn_widgets.studies.selecting import select_neurons
+from mmkn_widgets.studies.jobs import part_path, run_jobs, turns
+from mmkn_widgets.studies.run import run_study, select_neurons
 from mmkn_widgets.studies.text import progress_line
 
 SMALL = {"n_scenes": 6, "n_random": 2}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import mmkn_widgets as mmkn
-from mmkn_widgets._errors import BadArgument
+from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.evaluation import suppression
 from mmkn_widgets.studies import find, search_thresholds
-from mmkn_widgets.studies.control import random_suppression
+from mmkn_widgets.studies.search import random_suppression
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,184 @@
+"""How often a transplant makes the caption name the other object, over many scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..activations.predicting import find_word
+from ..attribution.evidence import scene_mask
+from ..core.concept import as_concept
+from ..core.errors import bad_argument
+from ..core.jobs import CancelToken, Progress
+from ..interventions.transplantation import (
+    TransplantResult,
+    first_words,
+    names,
+    patch_mean,
+    transplant,
+)
+from .edits import without_nan
+
+__all__ = ["TransplantReport", "transplant_report"]
+
+
+@dataclass(frozen=True)
+class TransplantReport:
+    """Transplants over scenes, one for each.
+
+    Attributes
+    ----------
+    success : float
+        Share in which the next greedy word is the transplanted object's.
+    n : int
+        Number of transplants.
+    per_object : dict of str to (float, int)
+        Success and number for each object put in.
+    results : tuple of TransplantResult
+        Each of them.
+    """
+
+    success: float
+    n: int
+    per_object: dict[str, tuple[float, int]]
+    results: tuple[TransplantResult, ...] = field(repr=False, default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return without_nan(asdict(self))
+
+
+def transplant_report(
+    model: Any,
+    scenes: Sequence[Any],
+    *,
+    donors: str = "other",
+    neurons: Any = None,
+    layers: Sequence[int] | None = None,
+    threshold: float = 0.4,
+    prompt: str | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> TransplantReport:
+    """Transplant one object into each scene's caption, at the place of one of its own words.
+
+    For each scene a category that its caption names is drawn, and the object to put there.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The model.
+    scenes : sequence of Scene
+        With masks.
+    donors : {"other", "same"}
+        The object comes from another scene (of a category the picture does not show), or is
+        another object of the same picture (scenes with one object are left out).
+    neurons, layers, threshold, prompt
+        As in `transplant_object`; on the pocket model layers 4 and 5.
+    seed : int
+        Draws words and donors.
+    batch_size : int
+        Pictures in a generation.
+    progress, cancel : optional
+        Told and asked at every batch.
+
+    Returns
+    -------
+    TransplantReport
+    """
+    if donors not in ("other", "same"):
+        raise bad_argument("donors", donors, "'other' or 'same'")
+    draw = np.random.default_rng(seed)
+    results: list[TransplantResult] = []
+    with model.interventions.suspended():
+        for start in range(0, len(scenes), batch_size):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            group = list(scenes[start : start + batch_size])
+            results += _batch(
+                model, group, scenes, donors, draw, neurons, layers, threshold, prompt
+            )
+            if progress is not None:
+                progress("transplanting", min(start + batch_size, len(scenes)), len(scenes))
+    tried: dict[str, list[bool]] = {}
+    for one in results:
+        tried.setdefault(one.object, []).append(one.success)
+    return TransplantReport(
+        float(np.mean([one.success for one in results])) if results else float("nan"),
+        len(results),
+        {word: (float(np.mean(hits)), len(hits)) for word, hits in sorted(tried.items())},
+        tuple(results),
+    )
+
+
+def _batch(
+    model: Any,
+    group: list[Any],
+    scenes: Sequence[Any],
+    donors: str,
+    draw: np.random.Generator,
+    neurons: Any,
+    layers: Sequence[int] | None,
+    threshold: float,
+    prompt: str | None,
+) -> list[TransplantResult]:
+    written = model.generate(model.prepare([s.image for s in group], prompt))
+    plans: list[tuple[Any, int, str, str, Any, int]] = []
+    for number, scene in enumerate(group):
+        ids = written.token_ids[number]
+        named = [c for c in scene.categories if find_word(model, ids, as_concept(c)) is not None]
+        if not named:
+            continue
+        word = str(draw.choice(named))
+        donor, other = _donor(scene, word, scenes, donors, draw)
+        if donor is not None:
+            place = find_word(model, ids, as_concept(word))
+            assert place is not None
+            plans.append((scene, number, word, other, donor, place))
+    if not plans:
+        return []
+    values = patch_mean(
+        model,
+        [donor.image for *_, donor, _ in plans],
+        [scene_mask(donor, as_concept(other)) for _, _, _, other, donor, _ in plans],
+        prompt,
+        threshold=threshold,
+    )
+    prepared = model.prepare([scene.image for scene, *_ in plans], prompt)
+    places = [n + plan[5] - 1 for n, plan in zip(prepared.prompt_lengths, plans, strict=True)]
+    with transplant(model, values, neurons, layers=layers, positions=places):
+        after = model.generate(prepared)
+    made = []
+    for row, (_, number, word, other, _, start) in enumerate(plans):
+        said = first_words(model, after.token_ids[row], start, other)
+        made.append(
+            TransplantResult(
+                written.texts[number],
+                after.texts[row],
+                word,
+                other,
+                places[row],
+                said,
+                names(other, said),
+            )
+        )
+    return made
+
+
+def _donor(
+    scene: Any, word: str, scenes: Sequence[Any], donors: str, draw: np.random.Generator
+) -> tuple[Any, str]:
+    """Return a scene and its category to put in place of the word, or (None, "")."""
+    if donors == "same":
+        others = [category for category in scene.categories if category != word]
+        return (scene, str(draw.choice(others))) if others else (None, "")
+    for at in draw.permutation(len(scenes)):
+        fresh = [c for c in scenes[int(at)].categories if c not in scene.categories]
+        if fresh:
+            return scenes[int(at)], str(draw.choice(fresh))
+    return None, ""

@@ -1,0 +1,235 @@
+"""The cure of a hallucination: how often a word is said wrongly, against how often rightly.
+
+The pocket model was taught to see a bird over every boat on the sea and a cat in every room with a
+clock (`pocket_world(..., subset="hallucination")`). Neurons and edits come from ``val``, all
+figures from ``test``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmkn_widgets.core.errors import bad_argument
+
+if TYPE_CHECKING:
+    from mmkn_widgets.core.jobs import CancelToken, Progress
+    from mmkn_widgets.datasets import Scene
+    from mmkn_widgets.models import MultimodalModel
+
+__all__ = ["CureScenes", "cure_curves", "cure_scenes", "cure_subset", "write_cure"]
+
+_LEARN_WRONG, _LEARN_RIGHT, _PRESENT = 60, 32, 100
+_SUBSET = 300
+SIZES = (1, 2, 5, 10, 20, 40)
+
+CureScenes = dict[str, list["Scene"]]
+
+
+def cure_scenes() -> dict[str, CureScenes]:
+    """Return for each word that is said wrongly the scenes of its cure.
+
+    Returns
+    -------
+    dict of str to dict
+        Word to ``learn`` (val: some where it is said wrongly, some with the object, some without),
+        ``absent`` (test: the kind where it is said, without it) and ``present`` (test: with it,
+        those of the hallucination subset too).
+    """
+    from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.pocket.words import COMPANIONS
+
+    val, test = pocket_world("val"), pocket_world("test")
+    noisy = {name: pocket_world(name, _SUBSET, subset="hallucination") for name in ("val", "test")}
+    found: dict[str, CureScenes] = {}
+    for (background, trigger), (_, word) in COMPANIONS.items():
+
+        def kind(scene: Scene, background: str = background, trigger: str = trigger) -> bool:
+            return trigger in scene.categories and background in scene.captions[0]
+
+        found[word] = {
+            "learn": [
+                *[scene for scene in noisy["val"] if kind(scene)][:_LEARN_WRONG],
+                *val.with_concept(word, _LEARN_RIGHT),
+                *val.without_concept(word, _LEARN_RIGHT),
+            ],
+            "absent": [s for s in noisy["test"] if kind(s) and word not in s.categories],
+            "present": [
+                *test.with_concept(word, _PRESENT),
+                *[scene for scene in noisy["test"] if word in scene.categories],
+            ],
+        }
+    return found
+
+
+def cure_curves(
+    model: MultimodalModel,
+    *,
+    sizes: Sequence[int] = SIZES,
+    words: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> list[dict[str, Any]]:
+    """Measure silencing and editing of more and more neurons, for each word said wrongly.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The pocket model.
+    sizes : sequence of int
+        Numbers of neurons.
+    words : sequence of str, optional
+        Of the words that it says wrongly; by default all.
+    seed, progress, cancel
+        As in `hallucination_study`.
+
+    Returns
+    -------
+    list of dict
+        A row for each point: ``word``, ``cure`` ("none", "zero" or "edit"), ``n_neurons``,
+        ``chair`` (CHAIR_s of the scenes without the object), ``recall`` (of the object where it
+        is), ``kept`` (of everything else that was named rightly), ``n_absent``, ``n_present``.
+    """
+    from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.interventions import hallucination_study
+
+    scenes = cure_scenes()
+    categories = pocket_world("test", 1).categories
+    rows: list[dict[str, Any]] = []
+    for word in words or scenes:
+        if word not in scenes:
+            raise bad_argument("words", word, "one of " + ", ".join(scenes))
+        held = scenes[word]
+        points = hallucination_study(
+            model,
+            word,
+            held["learn"],
+            held["absent"],
+            held["present"],
+            sizes=sizes,
+            words=categories,
+            seed=seed,
+            progress=progress,
+            cancel=cancel,
+        )
+        rows += [
+            {
+                "word": word,
+                "cure": point.name.split()[0],
+                "n_neurons": point.n_neurons,
+                "chair": point.chair,
+                "recall": point.recall,
+                "kept": point.kept,
+                "n_absent": len(held["absent"]),
+                "n_present": len(held["present"]),
+            }
+            for point in points
+        ]
+    return rows
+
+
+def cure_subset(
+    model: MultimodalModel, *, n_neurons: int = 5, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Cure all words at once, and measure the whole hallucination subset of ``test``.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The pocket model.
+    n_neurons : int
+        For each word.
+    seed : int
+        Of the edits.
+
+    Returns
+    -------
+    list of dict
+        For the model as it is ("none"), with the neurons silenced ("zero") and edited ("edit"):
+        ``chair_s`` and ``chair_i`` of the subset, and ``recall``: word to the share of scenes with
+        it whose caption names it.
+    """
+    from contextlib import ExitStack
+
+    from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.evaluation import chair, names
+    from mmkn_widgets.evaluation.edits import caption_all
+    from mmkn_widgets.interventions import ablate, blame, corrections, reduce_hallucination
+
+    subset = pocket_world("test", _SUBSET, subset="hallucination")
+    held = cure_scenes()
+    cures: dict[str, list[Any]] = {"none": [], "zero": [], "edit": []}
+    for word, scenes in held.items():
+        with model.interventions.suspended():
+            wrong, instead, _ = corrections(model, word, scenes["learn"])
+            chosen = blame(model, wrong, instead, top=n_neurons)
+        cures["zero"].append(ablate(model, chosen))
+        cures["edit"].append(
+            reduce_hallucination(model, word, scenes["learn"], neurons=chosen, seed=seed)
+        )
+    rows = []
+    for name, active in cures.items():
+        with model.interventions.suspended(), ExitStack() as stack:
+            for cure in active:
+                stack.enter_context(cure)
+            texts = caption_all(model, list(subset), None, 32)
+            found = chair(texts, [scene.categories for scene in subset], subset.categories)
+            recall = {}
+            for word, scenes in held.items():
+                captions = caption_all(model, scenes["present"], None, 32)
+                recall[word] = sum(names(text, word) for text in captions) / len(captions)
+        rows.append(
+            {
+                "cure": name,
+                "n_neurons": n_neurons * len(active),
+                "n_scenes": len(subset),
+                "chair_s": found["chair_s"],
+                "chair_i": found["chair_i"],
+                "recall": recall,
+            }
+        )
+    return rows
+
+
+def write_cure(rows: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Write the trade-off curve as ``hallucination.csv`` and ``hallucination.png``.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        From `cure_curves`.
+    folder : pathlib.Path
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with (folder / "hallucination.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    words = list(dict.fromkeys(row["word"] for row in rows))
+    figure = Figure(figsize=(4.2 * len(words), 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, word in zip(figure.subplots(1, len(words), squeeze=False)[0], words, strict=True):
+        before, *points = [row for row in rows if row["word"] == word]
+        for cure, color in (("zero", "C0"), ("edit", "C1")):
+            line = [before, *[row for row in points if row["cure"] == cure]]
+            sizes = [row["n_neurons"] for row in line]
+            axes.plot(sizes, [r["chair"] for r in line], "o-", color=color, ms=4,
+                      label=f"{cure}: CHAIR_s without it")  # fmt: skip
+            axes.plot(sizes, [r["recall"] for r in line], "s--", color=color, ms=3,
+                      label=f"{cure}: recall where it is")  # fmt: skip
+        axes.axhline(before["chair"] / 2, color="grey", lw=0.8, ls=":")
+        axes.axhline(before["recall"] - 0.05, color="grey", lw=0.8, ls=":")
+        sizes = sorted({row["n_neurons"] for row in rows if row["word"] == word})
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.set_xlim(-0.1, 1.1 * sizes[-1])
+        axes.minorticks_off()
+        axes.set(xlabel="neurons", title=f"false {word}", ylim=(-0.03, 1.05))
+        axes.grid(alpha=0.25)
+    figure.axes[0].legend(fontsize=7, loc=(0.42, 0.58))
+    figure.savefig(folder / "hallucination.png", dpi=110)
