@@ -86,18 +86,18 @@ screenshots: build browser ## the widgets in real JupyterLab, into screenshots/
 	python -m tests.e2e.screenshots
 
 train-pocket: build ## train the pocket model again, into .pocket-train/ (resumes)
-	python -m mmkn_widgets.pocket.train --out .pocket-train $(if $(wildcard .pocket-train/checkpoint.pt),--resume) $(TRAIN_ARGS)
+	PYTHONPATH=scripts python -m pocket_lab.train --out .pocket-train $(if $(wildcard .pocket-train/checkpoint.pt),--resume) $(TRAIN_ARGS)
 
 evaluate-pocket: build ## measure the shipped pocket model, write its report
-	python -m mmkn_widgets.studies.pocket_report
+	PYTHONPATH=scripts python -m pocket_lab.report
 
 atlas: build ## every pocket neuron's effect by brute force (half an hour on two cores)
-	@$(foreach n,$(shell seq $(JOBS)),OMP_NUM_THREADS=1 python -m mmkn_widgets.studies.make_atlas --out build/atlas &) wait
-	python -m mmkn_widgets.studies.make_atlas --out build/atlas
+	@$(foreach n,$(shell seq $(JOBS)),PYTHONPATH=scripts OMP_NUM_THREADS=1 python -m pocket_lab.atlas --out build/atlas &) wait
+	PYTHONPATH=scripts python -m pocket_lab.atlas --out build/atlas
 
 study: build ## the papers' experiments on the pocket model, into mmkn_widgets/pocket/study/
 	OMP_NUM_THREADS=1 mmkn study --dataset pocket:test --bertscore packaged --jobs $(JOBS) --out build/study
-	OMP_NUM_THREADS=1 python -m mmkn_widgets.studies.pocket_study --work build/study
+	PYTHONPATH=scripts OMP_NUM_THREADS=1 python -m pocket_lab.study --work build/study
 
 wheel: build ## dist/*.whl and dist/*.tar.gz
 	python -m build

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import MmknError, bad_argument
+from .core import MmknError, bad_argument
 
 if TYPE_CHECKING:
-    from .core.jobs import Progress
+    from .core import Progress
 
 __all__ = ["main"]
 
@@ -106,7 +106,7 @@ def _find(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(found.to_dict()))
     else:
-        from .studies.text import describe_found
+        from .studies import describe_found
 
         print(describe_found(found))
         if arguments.out:
@@ -152,7 +152,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> None:
-    from .studies.run import run_study
+    from .studies import run_study
 
     if arguments.jobs < 1:
         raise bad_argument("--jobs", arguments.jobs, "a number of processes, from 1")
@@ -193,9 +193,8 @@ def _study_jobs(arguments: argparse.Namespace, progress: Progress | None) -> Non
     """Let several processes measure the parts; what remains is to gather them."""
     from pathlib import Path
 
-    from .datasets.spec import open_dataset
-    from .studies.jobs import run_jobs
-    from .studies.run import METHODS, concepts_of
+    from .datasets import open_dataset
+    from .studies import METHODS, concepts_of, run_jobs
 
     words = concepts_of(open_dataset(arguments.dataset), _listed(arguments.concepts))
     total = len(words) * len(_listed(arguments.methods) or METHODS)
@@ -254,7 +253,7 @@ def _progress_line(quiet: bool) -> Progress | None:
     """Return a progress callback that writes to stderr, or None."""
     if quiet:
         return None
-    from .studies.text import progress_line
+    from .studies import progress_line
 
     return progress_line(sys.stderr)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from ..models.decode import decode, decode_rows, logit_lens
+from ..models import decode, decode_rows, logit_lens
 from .accessor import ArrayAccessor, StoreAccessor
+from .accessor import _model_of as _model_of
 from .capture import capture, image_activations
 from .lens import patch_hidden, patch_lens
 from .memory import needed_bytes
+from .predicting import Prediction as Prediction
+from .predicting import find_span as find_span
+from .predicting import find_word as find_word
+from .predicting import predictions as predictions
 from .read_store import open_store
 from .record import Recording, record
 from .zarr_store import save

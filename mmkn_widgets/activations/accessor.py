@@ -10,15 +10,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..core.errors import BadArgument, NotSupported, bad_argument
-from ..models.geometry.geometry import one_picture
+from ..core import BadArgument, NeuronSet, NotSupported, bad_argument, top_neurons
+from ..models import one_picture
 from .picture import FILLS, ROLES, reductions
 from .places import geometries_from_text, geometry_from_text
 
 if TYPE_CHECKING:
-    from ..attribution import NeuronSet
-    from ..models import MultimodalModel
-    from ..models.geometry.geometry import Geometry
+    from ..models import Geometry, MultimodalModel
 
 __all__ = ["ArrayAccessor", "StoreAccessor", "remember"]
 
@@ -234,7 +232,7 @@ class ArrayAccessor:
         model : MultimodalModel, optional
             By default the one that made the store, while it is in memory.
         """
-        from ..models.decode import decode
+        from ..models import decode
 
         if layer is None:
             layer = int(self._array["layer"].item())
@@ -255,8 +253,6 @@ class ArrayAccessor:
         how, role
             See `reduce`.
         """
-        from ..attribution import top_neurons
-
         array = self._array
         reduced = self.reduce(how, role) if "token" in array.dims else array
         others = [dim for dim in reduced.dims if dim not in ("layer", "neuron")]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..core.errors import bad_argument
-from ..core.jobs import CancelToken, Progress
+from ..core import CancelToken, Progress, bad_argument
 from .job import Job
 from .picture import Pile, single
 from .record import record, site_rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core.errors import BadArgument, bad_argument
+from ..core import BadArgument, as_concept, bad_argument
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -69,7 +69,6 @@ def aim(model: MultimodalModel, of: Any, written: Sequence[int], *, whole: bool)
         if not 0 <= of < vocabulary:
             raise bad_argument("gradients", of, f"a token id from 0 to {vocabulary - 1}")
         return Aim(ids, token=of)
-    from ..attribution import as_concept
     from .predicting import find_word
 
     concept = as_concept(of)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..core.errors import NotSupported
-from ..core.provenance import provenance
+from ..core import NotSupported, provenance
 from .differentiate import aim, value_of
 from .memory import check_room, need, readable
 from .picture import FORMAT, STORE_VERSION, Picture, token_coords

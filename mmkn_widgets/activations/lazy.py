@@ -11,7 +11,7 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from ..core.errors import BadArgument
+from ..core import BadArgument
 
 __all__ = ["ImageStack", "from_bits", "to_bits"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core.errors import NotSupported, bad_argument
-from ..models.decode import logit_lens
+from ..core import NotSupported, bad_argument
+from ..models import logit_lens
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel, TokenMap

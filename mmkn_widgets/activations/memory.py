@@ -6,53 +6,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from ..core.errors import BadArgument
+from ..core import BadArgument
+from ..models import needed_bytes, readable
 from .picture import ROLES
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
 
-__all__ = ["check_room", "free_memory", "need", "needed_bytes", "readable"]
-
-
-def needed_bytes(
-    model: MultimodalModel,
-    n_tokens: int,
-    n_images: int = 1,
-    *,
-    rows: int | None = None,
-    gradients: bool = False,
-    on_disk: bool = False,
-) -> int:
-    """Return the size of a store in bytes.
-
-    Parameters
-    ----------
-    model : MultimodalModel
-    n_tokens : int
-        Tokens of one picture, generated ones included.
-    n_images : int
-    rows : int, optional
-        Layers (and experts) kept; all by default.
-    gradients : bool
-        Whether a gradient stands beside every activation.
-    on_disk : bool
-        numpy has no bfloat16: it takes 2 bytes on disk, 4 in memory. Other types do not differ.
-
-    Examples
-    --------
-    >>> import mmkn_widgets as mmkn
-    >>> model = mmkn.load_model("pocket")  # float32
-    >>> needed_bytes(model, n_tokens=10) == len(model.sites) * 10 * model.n_neurons * 4
-    True
-    """
-    size = torch.empty((), dtype=model.dtype).element_size()
-    if model.dtype == torch.bfloat16 and not on_disk:
-        size = 4
-    n_rows = len(model.sites) if rows is None else rows
-    return n_images * n_rows * n_tokens * model.n_neurons * size * (2 if gradients else 1)
+__all__ = ["check_room", "free_memory", "need"]
 
 
 def need(
@@ -106,19 +67,6 @@ def free_memory() -> int:
     except (OSError, ValueError):  # no limit, or not on Linux
         pass
     return max(free, 0)
-
-
-def readable(n_bytes: int) -> str:
-    """Return a size for people.
-
-    Examples
-    --------
-    >>> readable(423_000_000), readable(3 * 2**30), readable(900)
-    ('403 MiB', '3.0 GiB', '1 KiB')
-    """
-    if n_bytes >= 2**30:
-        return f"{n_bytes / 2**30:.1f} GiB"
-    return f"{n_bytes / 2**20:.0f} MiB" if n_bytes >= 2**20 else f"{-(-n_bytes // 1024)} KiB"
 
 
 def check_room(in_memory: int, on_disk: int, n_images: int, out: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 
 if TYPE_CHECKING:
     import xarray as xr

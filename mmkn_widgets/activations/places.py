@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
-from ..models.geometry.geometry import Geometry, several
+from ..core import bad_argument
+from ..models import Geometry, several
 
 __all__ = ["geometries_from_text", "geometry_from_text", "geometry_to_text"]
 

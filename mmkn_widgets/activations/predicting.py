@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..core.concept import Concept
-from ..core.errors import BadArgument, bad_argument
+from ..core import BadArgument, Concept, bad_argument
 
 if TYPE_CHECKING:
-    from ..core.jobs import CancelToken
+    from ..core import CancelToken
     from ..datasets import Scene
     from ..models import MultimodalModel
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core.errors import MmknError, bad_argument
+from ..core import MmknError, bad_argument
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel

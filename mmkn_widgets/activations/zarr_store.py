@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import BadArgument, bad_argument
-from ..core.files import commit_group, flush, sync, write_group
+from ..core import BadArgument, bad_argument, commit_group, flush, sync, write_group
 from .lazy import to_bits
 from .picture import FORMAT, STORE_VERSION, Picture, pictures_of
 from .read_store import picture_names, read_attributes

@@ -1,15 +1,14 @@
 """Which neurons hold a concept: scores, thresholds, controls, neuron sets."""
 
-from ..activations.predicting import Prediction, find_word, predictions
-from ..core.concept import Concept, as_concept, inflect
-from ..core.neurons import Neuron, NeuronSet
+from ..activations import Prediction, find_word, predictions
+from ..core import Concept, Neuron, NeuronSet, as_concept, inflect, top_neurons
 from .controls import random_like, random_uniform
-from .evidence import collect, scene_mask
+from .evidence import collect, predicted_from_sum, scene_mask
 from .integrated import integrated_gradients
 from .methods import METHODS, score
 from .nouns import Mention, mentions, nouns
 from .thresholds import automatic_thresholds, otsu, permutation_threshold, quantile_threshold
-from .two_stage import passes, top_neurons, two_stage
+from .two_stage import passes, two_stage
 
 __all__ = [
     "METHODS",
@@ -28,6 +27,7 @@ __all__ = [
     "nouns",
     "otsu",
     "passes",
+    "predicted_from_sum",
     "permutation_threshold",
     "predictions",
     "quantile_threshold",

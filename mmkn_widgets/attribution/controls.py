@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
-from ..core.neurons import NeuronSet
-from ..core.provenance import provenance
+from ..core import NeuronSet, bad_argument, provenance
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel

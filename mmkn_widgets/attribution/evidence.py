@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..activations.predicting import Prediction, predictions
-from ..core.concept import Concept, as_concept
-from ..core.errors import bad_argument
-from ..core.jobs import CancelToken, Progress
-from ..core.provenance import provenance
+from ..activations import Prediction, predictions
+from ..core import CancelToken, Concept, Progress, as_concept, bad_argument, provenance
 from ..inpainting import get_inpainter
 from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from ..models import MultimodalModel
 
-__all__ = ["collect", "scene_mask"]
+__all__ = ["collect", "scene_mask", "predicted_from_sum"]
 
 
 def scene_mask(scene: Scene, concept: Concept) -> np.ndarray:
@@ -215,3 +212,33 @@ def _labelled(
             "token_text": ("scene", np.asarray(written, dtype=str)),
         },
     )
+
+
+def predicted_from_sum(gradient_sum: np.ndarray, chosen: np.ndarray, scale: float = 0.0) -> float:
+    """Return the first-order change of y when chosen neurons are scaled at all positions.
+
+    Parameters
+    ----------
+    gradient_sum : numpy.ndarray, shape (layer, neuron)
+        ``sum_p O * dy/dO``: activation times gradient, summed over positions.
+    chosen : numpy.ndarray of bool, shape (layer, neuron)
+        The neurons.
+    scale : float
+        The factor; 0 is zeroing, for which the change is ``-sum_p g``.
+
+    Returns
+    -------
+    float
+        ``(scale - 1) * sum g``, in the units of y.
+
+    Examples
+    --------
+    >>> predicted_from_sum(np.array([[0.5, 2.0]]), np.array([[True, False]]))
+    -0.5
+    """
+    sums, mask = np.asarray(gradient_sum, np.float64), np.asarray(chosen)
+    if mask.dtype != np.bool_ or mask.shape != sums.shape:
+        raise bad_argument(
+            "chosen", f"{mask.dtype} of shape {mask.shape}", f"bool of shape {sums.shape}"
+        )
+    return float((scale - 1.0) * sums[mask].sum())

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..activations.predicting import Prediction, predictions
-from ..core.concept import Concept, as_concept
-from ..core.errors import NotSupported, bad_argument
-from ..core.jobs import CancelToken, Progress
-from ..core.provenance import provenance
+from ..activations import Prediction, predictions
+from ..core import (
+    CancelToken,
+    Concept,
+    NotSupported,
+    Progress,
+    as_concept,
+    bad_argument,
+    provenance,
+)
 from .controls import exists
 from .scoring import in_encoder
 

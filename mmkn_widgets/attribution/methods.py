@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.concept import Concept
-from ..core.errors import BadArgument, bad_argument
-from ..core.provenance import provenance
+from ..core import BadArgument, Concept, bad_argument, provenance
 from .controls import exists, random_like
 from .evidence import collect
 from .integrated import integrated_gradients

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..activations.predicting import find_span
-from ..core.concept import Concept, inflect
+from ..activations import find_span
+from ..core import Concept, inflect
 
 __all__ = ["Mention", "mentions", "nouns"]
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..activations.predicting import Prediction
-from ..activations.record import record
-from ..core.errors import BadArgument, NotSupported, bad_argument
-from ..models.image_positions import image_mask, inserted
+from ..activations import Prediction, record
+from ..core import BadArgument, NotSupported, bad_argument
+from ..models import image_mask, inserted
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel, Prepared

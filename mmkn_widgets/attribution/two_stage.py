@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.errors import bad_argument
-from ..core.neurons import NeuronSet
-from ..core.provenance import provenance
+from ..core import NeuronSet, bad_argument, neuron_set, provenance
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["neuron_set", "passes", "top_neurons", "two_stage"]
+__all__ = ["passes", "two_stage"]
 
 
 def passes(
@@ -121,43 +119,6 @@ def two_stage(
         top=top,
     )
     return neuron_set(evidence, np.where(inside, cam, np.nan), top, made)
-
-
-def neuron_set(
-    labels: xr.Dataset | xr.DataArray, scores: np.ndarray, top: int | None, made: dict[str, object]
-) -> NeuronSet:
-    """Return the neurons whose score is a number, largest first."""
-    import xarray as xr
-
-    rows, index = np.nonzero(np.isfinite(scores))
-    values = scores[rows, index]
-    order = np.argsort(-values, kind="stable")[:top]
-    rows, index = rows[order], index[order]
-    layer = np.asarray(labels["layer"].values)[rows]
-    expert = np.asarray(labels["expert"].values)[rows] if "expert" in labels.coords else None
-    sign = None
-    if isinstance(labels, xr.Dataset) and "activation" in labels:
-        sign = np.sign(np.nan_to_num(labels["activation"].values[rows, index]))
-    return NeuronSet(layer, index, expert, values[order], provenance=made, sign=sign)
-
-
-def top_neurons(score: xr.DataArray, n: int) -> NeuronSet:
-    """Return the `n` neurons with the largest score of one method.
-
-    Parameters
-    ----------
-    score : xarray.DataArray, dims (layer, neuron)
-        From `mmkn_widgets.attribution.score`.
-    n : int
-    """
-    if n < 1:
-        raise bad_argument("n", n, "a whole number from 1")
-    made = provenance("top_neurons", score=str(score.name), n=n, **_text(score.attrs))
-    return neuron_set(score, score.values.astype(np.float32), n, made)
-
-
-def _text(attrs: dict[str, object]) -> dict[str, str]:
-    return {key: str(value) for key, value in attrs.items() if key == "provenance"}
 
 
 def _limit(name: str, scores: np.ndarray, absolute: float | None, quantile: float | None) -> float:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .concept import as_concept
 from .errors import bad_argument
 
 __all__ = ["Vocabulary", "as_vocabulary", "names"]
@@ -35,8 +36,6 @@ def names(text: str, concept: Any) -> bool:
 
 def _forms(entry: Any) -> tuple[str, ...]:
     if isinstance(entry, str):
-        from ..attribution import as_concept
-
         entry = as_concept(entry)
     found = getattr(entry, "forms", entry)
     if isinstance(found, Iterable) and not isinstance(found, str):

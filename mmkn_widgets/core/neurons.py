@@ -6,22 +6,24 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
 from .errors import BadArgument, bad_argument
+from .provenance import provenance
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
-
-    from ..models import MultimodalModel
+    import xarray as xr
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
     "Neuron",
+    "NeuronIndex",
+    "NeuronModel",
     "NeuronSet",
     "array_over_neurons",
     "column",
@@ -29,9 +31,57 @@ __all__ = [
     "describe_layers",
     "from_text",
     "neuron_rows",
+    "neuron_set",
     "site_row",
     "to_text",
+    "top_neurons",
 ]
+
+
+class SiteLike(Protocol):
+    """One layer's (or routed expert's) neurons, as `mmkn_widgets.models` finds them."""
+
+    @property
+    def layer(self) -> int:
+        """The decoder layer."""
+
+    @property
+    def expert(self) -> int:
+        """The routed expert; -1 where the layer is dense."""
+
+    @property
+    def row(self) -> int:
+        """The row in arrays over (layer, neuron)."""
+
+    @property
+    def width(self) -> int:
+        """The number of neurons."""
+
+
+class NeuronModel(Protocol):
+    """What a set of neurons asks of the model that it is read in."""
+
+    @property
+    def sites(self) -> Sequence[SiteLike]:
+        """The model's FFN sites, by row."""
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the widest layer."""
+
+    def site(self, layer: int, expert: int = -1) -> SiteLike:
+        """Return the site of a layer (and expert)."""
+
+    def neuron_words(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        k: int = 10,
+        norm: bool = False,
+        signs: np.ndarray | None = None,
+    ) -> list[list[str]]:
+        """Return the `k` words that each neuron writes most."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +292,7 @@ class NeuronSet:
         layers, counts = np.unique(self.layer, return_counts=True)
         return dict(zip(layers.tolist(), counts.tolist(), strict=True))
 
-    def rows(self, model: MultimodalModel) -> np.ndarray:
+    def rows(self, model: NeuronModel) -> np.ndarray:
         """Return each neuron's row in arrays of shape (layer, neuron).
 
         Raises
@@ -260,26 +310,24 @@ class NeuronSet:
             rows.append(site.row)
         return np.asarray(rows, np.int64)
 
-    def mask(self, model: MultimodalModel) -> np.ndarray:
+    def mask(self, model: NeuronModel) -> np.ndarray:
         """Return bool, shape (len(model.sites), model.n_neurons)."""
         inside = np.zeros((len(model.sites), model.n_neurons), bool)
         inside[self.rows(model), self.index] = True
         return inside
 
-    def with_words(self, model: MultimodalModel, k: int = 10) -> NeuronSet:
+    def with_words(self, model: NeuronModel, k: int = 10) -> NeuronSet:
         """Return the same neurons with the `k` words each writes most.
 
         A neuron that fires negatively at the concept writes the words at the other end of its
         column, where the method that chose it knows the sign (`two_stage` does).
         """
-        from ..models.decode import decode_rows
-
         rows = self.rows(model)
         signs = None
         if self.sign is not None:
             signs = np.zeros((len(model.sites), model.n_neurons), np.float32)
             signs[rows, self.index] = self.sign
-        words = decode_rows(model, rows, self.index, k=k, signs=signs)
+        words = model.neuron_words(rows, self.index, k=k, signs=signs)
         return NeuronSet(
             self.layer, self.index, self.expert, self.score, words, self.provenance, self.sign
         )
@@ -331,6 +379,232 @@ class NeuronSet:
         except (OSError, UnicodeDecodeError) as error:
             raise bad_argument("path", str(path), "a *.mmkn.json file") from error
         return cls.from_json(text)
+
+
+# -- by number ---------------------------------------------------------------------------------
+
+
+class NeuronIndex:
+    """The neurons of an array over (layer, neuron), by number and by name.
+
+    Row r of the array is the FFN of layer ``layer[r]`` (of routed expert ``expert[r]``; -1 when
+    dense); a neuron's flat id is ``r * width + index``. Nothing else turns one into the other.
+
+    Parameters
+    ----------
+    layer : sequence of int
+        The layer of each row.
+    width : int
+        Columns of the array: neurons of the widest row.
+    expert : sequence of int, optional
+        The routed expert of each row; -1 for dense rows (the default).
+
+    Attributes
+    ----------
+    layer, expert : numpy.ndarray of int64, shape (row,)
+    shape : tuple of int
+        (rows, columns) of the arrays that it numbers.
+
+    Examples
+    --------
+    >>> index = NeuronIndex([4, 5], 512)  # a store of layers 4 and 5
+    >>> index.place(512 + 7), index.flat(5, 7)
+    ((5, -1, 7), 519)
+    >>> index.neurons([519, 3])
+    <NeuronSet of 2 (L4: 1, L5: 1)>
+    """
+
+    __slots__ = ("_row", "expert", "layer", "shape")
+
+    def __init__(
+        self,
+        layer: Sequence[int] | np.ndarray,
+        width: int,
+        expert: Sequence[int] | np.ndarray | None = None,
+    ) -> None:
+        n = len(layer)
+        self.layer = column("layer", layer, n, np.int64)
+        self.expert = column("expert", np.full(n, -1) if expert is None else expert, n, np.int64)
+        self.shape = (n, int(width))
+        pairs = list(zip(self.layer.tolist(), self.expert.tolist(), strict=True))
+        self._row = {pair: row for row, pair in enumerate(pairs)}
+        if len(self._row) != n:
+            raise bad_argument("layer, expert", "the same row twice", "each row once")
+
+    @classmethod
+    def of(cls, model: NeuronModel) -> NeuronIndex:
+        """Return the index of arrays over a model's neurons, ``(len(sites), n_neurons)``."""
+        sites = model.sites
+        layer, expert = [site.layer for site in sites], [site.expert for site in sites]
+        return cls(layer, model.n_neurons, expert)
+
+    @classmethod
+    def of_labelled(cls, scores: xr.Dataset | xr.DataArray) -> NeuronIndex:
+        """Return the index of labelled scores: coords ``layer`` and, with experts, ``expert``.
+
+        Raises
+        ------
+        BadArgument
+            If there is no dimension ``layer`` or ``neuron``, or the layers have no numbers.
+        """
+        missing = [name for name in ("layer", "neuron") if name not in scores.sizes]
+        if missing:
+            raise bad_argument("scores", f"dims {tuple(scores.sizes)}", "dims layer and neuron")
+        n, width = int(scores.sizes["layer"]), int(scores.sizes["neuron"])
+        layer = scores["layer"].values if "layer" in scores.coords else np.arange(n)
+        if not np.issubdtype(np.asarray(layer).dtype, np.integer):
+            raise bad_argument("scores", f"layers {list(layer)[:3]}", "layers by number")
+        expert = None
+        if "expert" in scores.coords and scores["expert"].dims == ("layer",):
+            expert = scores["expert"].values
+        return cls(layer, width, expert)
+
+    def __len__(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NeuronIndex):
+            return NotImplemented
+        return self.shape == other.shape and self._row == other._row
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<NeuronIndex of {self.shape[0]} rows x {self.shape[1]} neurons>"
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """(layer, expert) of each row."""
+        return list(self._row)
+
+    def row(self, layer: int, expert: int = -1) -> int:
+        """Return the row of a layer (and expert).
+
+        Raises
+        ------
+        BadArgument
+            If there is none; the message lists the layers.
+        """
+        found = self._row.get((layer, expert))
+        if found is None:
+            given = layer if expert < 0 else (layer, expert)
+            known = sorted(set(self.layer.tolist()))
+            raise bad_argument("layer", given, f"one of the layers {known}")
+        return found
+
+    def flat(self, layer: int, index: int, expert: int = -1) -> int:
+        """Return the flat id of a neuron.
+
+        Raises
+        ------
+        BadArgument
+            If there is no such neuron.
+        """
+        row = self.row(layer, expert)
+        if not 0 <= index < self.shape[1]:
+            raise bad_argument("neuron", (layer, index), f"an index from 0 to {self.shape[1] - 1}")
+        return row * self.shape[1] + int(index)
+
+    def place(self, flat: int) -> tuple[int, int, int]:
+        """Return (layer, expert, index) of a flat id."""
+        row, index = divmod(int(self.checked([flat])[0]), self.shape[1])
+        return int(self.layer[row]), int(self.expert[row]), index
+
+    def split(self, ids: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (rows, indices) of flat ids; int64 arrays of the same length."""
+        rows, indices = np.divmod(self.checked(ids), self.shape[1])
+        return rows, indices
+
+    def join(
+        self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray
+    ) -> np.ndarray:
+        """Return the flat ids of rows and indices; int64."""
+        row, index = np.asarray(rows, np.int64), np.asarray(indices, np.int64)
+        return self.checked(row * self.shape[1] + index)
+
+    def checked(self, ids: Any, argument: str = "ids") -> np.ndarray:
+        """Return flat ids as int64.
+
+        Raises
+        ------
+        BadArgument
+            If they are no whole numbers, or one lies outside.
+        """
+        given = np.asarray(ids)
+        if given.size and not np.issubdtype(given.dtype, np.integer):
+            raise bad_argument(argument, given.ravel()[0], "whole numbers")
+        found = given.astype(np.int64).ravel()
+        outside = found[(found < 0) | (found >= len(self))]
+        if outside.size:
+            raise bad_argument(argument, int(outside[0]), f"flat ids from 0 to {len(self) - 1}")
+        return found
+
+    def mask(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return flat ids as a boolean array of shape (row, neuron)."""
+        inside = np.zeros(len(self), bool)
+        inside[self.checked(ids)] = True
+        return inside.reshape(self.shape)
+
+    def ids(self, neurons: NeuronSet) -> np.ndarray:
+        """Return the flat ids of a neuron set, in its order; int64.
+
+        Raises
+        ------
+        BadArgument
+            If one of them is not here.
+        """
+        found = [self.flat(layer, index, expert) for layer, expert, index in neurons.places]
+        return np.asarray(found, np.int64)
+
+    def neurons(self, ids: Sequence[int] | np.ndarray, **columns: Any) -> NeuronSet:
+        """Return flat ids as a neuron set, in their order.
+
+        Parameters
+        ----------
+        ids : sequence of int
+        **columns
+            Further columns of `NeuronSet`: ``score``, ``words``, ``sign``, ``provenance``.
+        """
+        rows, indices = self.split(ids)
+        return NeuronSet(self.layer[rows], indices, self.expert[rows], **columns)
+
+
+# -- from labelled scores ---------------------------------------------------------------------
+
+
+def neuron_set(
+    labels: xr.Dataset | xr.DataArray, scores: np.ndarray, top: int | None, made: dict[str, object]
+) -> NeuronSet:
+    """Return the neurons whose score is a number, largest first."""
+    import xarray as xr
+
+    index = NeuronIndex.of_labelled(labels)
+    ids = np.flatnonzero(np.isfinite(scores))
+    values = scores.ravel()[ids]
+    order = np.argsort(-values, kind="stable")[:top]
+    sign = None
+    if isinstance(labels, xr.Dataset) and "activation" in labels:
+        sign = np.sign(np.nan_to_num(labels["activation"].values.ravel()[ids[order]]))
+    return index.neurons(ids[order], score=values[order], provenance=made, sign=sign)
+
+
+def top_neurons(score: xr.DataArray, n: int) -> NeuronSet:
+    """Return the `n` neurons with the largest score of one method.
+
+    Parameters
+    ----------
+    score : xarray.DataArray, dims (layer, neuron)
+        Such as `mmkn_widgets.attribution.score` gives.
+    n : int
+    """
+    if n < 1:
+        raise bad_argument("n", n, "a whole number from 1")
+    made = provenance("top_neurons", score=str(score.name), n=n, **_text(score.attrs))
+    return neuron_set(score, score.values.astype(np.float32), n, made)
+
+
+def _text(attrs: dict[str, object]) -> dict[str, str]:
+    return {key: str(value) for key, value in attrs.items() if key == "provenance"}
 
 
 # -- as JSON: the published format of *.mmkn.json files ------------------------------------------

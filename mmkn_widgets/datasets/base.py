@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ..core.errors import BadArgument, bad_argument
+from ..core import BadArgument, bad_argument
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import BadArgument, bad_argument
+from ..core import BadArgument, bad_argument
 from .base import ObjectInstance, Scene
 from .images import read_image
 from .masks import bounding_box, check_segmentation, decode_segmentation

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from .base import ObjectInstance, Scene
 from .images import read_image
 from .masks import bounding_box, read_mask

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import BadArgument, bad_argument
+from ..core import BadArgument, bad_argument
 from .base import Scene
 
 if TYPE_CHECKING:

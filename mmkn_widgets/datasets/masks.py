@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import BadArgument, bad_argument
+from ..core import BadArgument, bad_argument
 from .base import ObjectInstance
 
 if TYPE_CHECKING:

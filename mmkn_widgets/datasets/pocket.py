@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..core.errors import bad_argument
-from ..pocket.words import CATEGORIES
-from ..pocket.world import SPLITS, SUBSETS, PocketScene, draw
+from ..core import bad_argument
+from ..pocket import CATEGORIES, SPLITS, SUBSETS, PocketScene, draw
 from .base import ObjectInstance, Scene, SceneDataset
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
-from ..core.errors import BadArgument
-from ..core.jobs import CancelToken, Progress
+from ..core import BadArgument, CancelToken, Progress
 from .base import Scene, SceneDataset
 
 __all__ = ["CheckedDataset", "Problem", "stays_inside"]

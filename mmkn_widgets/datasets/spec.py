@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from .base import SceneDataset
 
 __all__ = ["open_dataset"]

@@ -1,8 +1,18 @@
 """What an intervention does to captions, and whether neurons lie where their concept is."""
 
-from ..core.naming import Vocabulary, as_vocabulary, names
+from ..core import Vocabulary, as_vocabulary, names
+from .captioning import Captioner as Captioner
 from .coco_words import coco_vocabulary
 from .concept import chair, identical, retention, substitution, suppression
+from .edits import (
+    EditStudy,
+    TradeOffPoint,
+    edit_report,
+    edit_study,
+    hallucination_study,
+    pairs_to_edit,
+    trade_off,
+)
 from .effect import Effect, measure_effect
 from .maps import heatmap_iou, pointing, upsample
 from .properties import (
@@ -15,8 +25,18 @@ from .properties import (
 )
 from .statistics import bootstrap_ci, overlap_at_k, random_control, rank_correlation
 from .text import BertScore, bertscore, bleu, rouge_l
+from .transplants import TransplantReport, transplant_report
 
 __all__ = [
+    "EditStudy",
+    "TradeOffPoint",
+    "TransplantReport",
+    "edit_report",
+    "edit_study",
+    "hallucination_study",
+    "pairs_to_edit",
+    "trade_off",
+    "transplant_report",
     "BertScore",
     "Effect",
     "Vocabulary",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core.jobs import CancelToken, Progress
-from ..core.naming import names
+from ..core import CancelToken, Progress, names
 from .first_naming import FirstNaming
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ..core.errors import bad_argument
-from ..core.naming import as_vocabulary, names
+from ..core import as_vocabulary, bad_argument, names
 
 __all__ = ["chair", "identical", "kept_counts", "retention", "substitution", "suppression"]
 

@@ -8,90 +8,30 @@ from typing import Any
 
 import numpy as np
 
-from ..attribution.evidence import collect
-from ..attribution.two_stage import two_stage
-from ..core.concept import Concept, as_concept
-from ..core.errors import bad_argument
-from ..core.jobs import CancelToken, Progress
-from ..interventions.ablation import ablate
-from ..interventions.editing import edit
-from ..interventions.hallucination import blame, corrections, reduce_hallucination
-from ..interventions.learning import Goal
+from ..attribution import collect, two_stage
+from ..core import CancelToken, Concept, Progress, as_concept, bad_argument
+from ..interventions import (
+    EditReport,
+    Goal,
+    ablate,
+    as_targets,
+    blame,
+    corrections,
+    edit,
+    reduce_hallucination,
+    without_nan,
+)
 
 __all__ = [
-    "EditReport",
     "EditStudy",
     "TradeOffPoint",
-    "as_targets",
     "caption_all",
     "edit_report",
     "edit_study",
     "hallucination_study",
     "pairs_to_edit",
     "trade_off",
-    "without_nan",
 ]
-
-
-@dataclass(frozen=True)
-class EditReport:
-    """Figures of an edit; rates are 0 to 1, NaN where there was nothing to count.
-
-    Attributes
-    ----------
-    source : str
-        The word that was to be replaced.
-    target : str
-        What was to be said instead; "" for muting.
-    success : float
-        Of captions that named the source: those that no longer do, and name the target (if any).
-    gone : float
-        Of the same: those that no longer name the source.
-    locality : float
-        Of captions that did not name the source: those unchanged, letter for letter.
-    kept_scene : float
-        Of other words that captions with the source named: those still named.
-    kept_other : float
-        Of words that captions without the source named: those still named.
-    leaked : float
-        Of captions without source and target: those that now name the target.
-    shortened : float
-        Of all captions: those with fewer words than before.
-    repeated : float
-        Of successes whose caption did not name the target before: those that name it twice.
-    n_with, n_without : int
-        Captions that named the source, and that did not.
-    n_neurons : int
-        Columns changed.
-    changed : tuple of (str, str)
-        Pairs of captions, before and after, that changed.
-    """
-
-    source: str
-    target: str
-    success: float
-    gone: float
-    locality: float
-    kept_scene: float
-    kept_other: float
-    leaked: float
-    shortened: float
-    repeated: float
-    n_with: int
-    n_without: int
-    n_neurons: int
-    changed: tuple[tuple[str, str], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; what could not be counted is None."""
-        return without_nan(asdict(self))
-
-    @classmethod
-    def from_dict(cls, described: dict[str, Any]) -> EditReport:
-        """Read what `to_dict` wrote."""
-        values: dict[str, Any] = {k: float("nan") if v is None else v for k, v in described.items()}
-        values["changed"] = tuple((str(a), str(b)) for a, b in described["changed"])
-        return cls(**values)
 
 
 def edit_report(
@@ -144,20 +84,6 @@ def edit_report(
     if hasattr(edit, "report"):
         edit.report = report
     return report
-
-
-def without_nan(described: dict[str, Any]) -> dict[str, Any]:
-    """Return a dict with None for NaN, which JSON does not know."""
-    return {k: None if isinstance(v, float) and v != v else v for k, v in described.items()}
-
-
-def as_targets(target: Any) -> list[Concept]:
-    """Return the words to say instead: none, one, or several."""
-    if target is None:
-        return []
-    if isinstance(target, list | tuple):
-        return [as_concept(one) for one in target]
-    return [as_concept(target)]
 
 
 def caption_all(model: Any, scenes: Sequence[Any], prompt: str | None, size: int) -> list[str]:

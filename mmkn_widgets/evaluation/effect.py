@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
-from ..core.jobs import CancelToken, Progress
-from ..core.naming import as_vocabulary, names
-from ..core.provenance import provenance
+from ..core import CancelToken, Progress, as_vocabulary, bad_argument, names, provenance
 from .captioning import Captioner
 from .coco_words import coco_vocabulary
 from .concept import identical, kept_counts, retention, substitution, suppression

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..core.naming import names
+from ..core import names
 
 if TYPE_CHECKING:
     from ..datasets import Scene

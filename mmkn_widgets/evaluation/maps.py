@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 
 __all__ = ["heatmap_iou", "pointing", "upsample"]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
-from ..core.naming import names
+from ..core import bad_argument, names
 from ..datasets import read_image
 from .statistics import _key, overlap_at_k
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 
 __all__ = ["bootstrap_ci", "overlap_at_k", "random_control", "rank_correlation"]
 

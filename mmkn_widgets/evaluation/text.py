@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 
 __all__ = ["BertScore", "bertscore", "bleu", "rouge_l", "words"]
 

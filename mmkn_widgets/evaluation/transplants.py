@@ -8,18 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..activations.predicting import find_word
-from ..attribution.evidence import scene_mask
-from ..core.concept import as_concept
-from ..core.errors import bad_argument
-from ..core.jobs import CancelToken, Progress
-from ..interventions.transplantation import (
-    TransplantResult,
-    first_words,
-    names,
-    patch_mean,
-    transplant,
-)
+from ..activations import find_word
+from ..attribution import scene_mask
+from ..core import CancelToken, Progress, as_concept, bad_argument
+from ..interventions import TransplantResult, first_words, patch_mean, transplant
 from .edits import without_nan
 
 __all__ = ["TransplantReport", "transplant_report"]
@@ -107,7 +99,7 @@ def transplant_report(
                 progress("transplanting", min(start + batch_size, len(scenes)), len(scenes))
     tried: dict[str, list[bool]] = {}
     for one in results:
-        tried.setdefault(one.object, []).append(one.success)
+        tried.setdefault(one.object, []).append(bool(one.success))
     return TransplantReport(
         float(np.mean([one.success for one in results])) if results else float("nan"),
         len(results),
@@ -151,7 +143,8 @@ def _batch(
     )
     prepared = model.prepare([scene.image for scene, *_ in plans], prompt)
     places = [n + plan[5] - 1 for n, plan in zip(prepared.prompt_lengths, plans, strict=True)]
-    with transplant(model, values, neurons, layers=layers, positions=places):
+    put = transplant(model, values, neurons, layers=layers, positions=places)
+    with put:
         after = model.generate(prepared)
     made = []
     for row, (_, number, word, other, _, start) in enumerate(plans):
@@ -164,7 +157,9 @@ def _batch(
                 other,
                 places[row],
                 said,
-                names(other, said),
+                as_concept(other).named_in(said),
+                len(model.decode(written.token_ids[number][:start]).split()),
+                put.layers,
             )
         )
     return made

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..core.errors import BadArgument, bad_argument
-from ..core.jobs import CancelToken, Progress
+from ..core import BadArgument, CancelToken, Progress, bad_argument
 from ..datasets import Scene, read_image, read_mask
 
 if TYPE_CHECKING:

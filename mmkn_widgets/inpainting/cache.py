@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import BadArgument
+from ..core import BadArgument
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ..datasets import Scene
 from .base import Inpainter
 from .simple import ExactInpainter, FunctionInpainter, OpenCVInpainter

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import BadArgument, NotSupported, bad_argument
-from ..core.jobs import CancelToken, Progress
+from ..core import BadArgument, CancelToken, NotSupported, Progress, bad_argument
 from ..datasets import Scene
 from .base import blend, check_lengths, coverage, prepare
 from .cache import PictureCache, default_folder, folder_hash

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..core.errors import BadArgument, bad_argument
+from ..core import BadArgument, bad_argument
 from ..datasets import Scene, read_image
 from .base import OneByOne, blend, border, coverage, prepare
 

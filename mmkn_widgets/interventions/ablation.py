@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import bad_argument
-from ..core.neurons import array_over_neurons, count, neuron_rows
-from ..core.provenance import provenance
+from ..core import array_over_neurons, bad_argument, count, neuron_rows, provenance
 from .base import ActivationIntervention
 from .reference import Reference, read_reference
 from .where import Selection, Where

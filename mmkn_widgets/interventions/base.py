@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import NotSupported
-from ..core.neurons import count, describe_layers
+from ..core import NotSupported, count, describe_layers
 from .where import Selection, Where
 
-if TYPE_CHECKING:
-    from .stack import Entry
-
 __all__ = ["ActivationIntervention", "Intervention", "WeightIntervention", "change"]
+
+
+class Entered(Protocol):
+    """What a stack gives to a ``with`` block that entered an intervention."""
+
+    alive: bool
 
 
 class Intervention:
@@ -53,12 +55,17 @@ class Intervention:
         self.rows = dict(rows)
         self.name = name
         self.provenance = provenance or {}
-        self._entered: list[tuple[int, Entry]] = []
+        self._entered: list[tuple[int, Entered]] = []
 
     @property
     def n_neurons(self) -> int:
         """The number of neurons touched."""
         return count(self.rows)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers touched, from the first."""
+        return tuple(sorted({int(self.model.sites[row].layer) for row in self.rows}))
 
     def __enter__(self) -> Self:
         stack = self.model.interventions
@@ -72,7 +79,7 @@ class Intervention:
             raise
 
     def __exit__(self, *_: object) -> None:
-        mine: tuple[int, Entry] | None = None
+        mine: tuple[int, Entered] | None = None
         interrupt: KeyboardInterrupt | None = None
         while True:  # an interrupt that comes before the stack defers it must not end this early
             try:
@@ -85,13 +92,13 @@ class Intervention:
         if interrupt is not None:
             raise interrupt
 
-    def _last_entered(self) -> tuple[int, Entry] | None:
+    def _last_entered(self) -> tuple[int, Entered] | None:
         here = threading.get_ident()
         alive = [pair for pair in self._entered if pair[1].alive]
         mine = [pair for pair in alive if pair[0] == here] or alive
         return mine[-1] if mine else None
 
-    def _leave(self, mine: tuple[int, Entry]) -> None:
+    def _leave(self, mine: tuple[int, Entered]) -> None:
         self.model.interventions.leave(mine[1])
         self._entered = [pair for pair in self._entered if pair is not mine]
 

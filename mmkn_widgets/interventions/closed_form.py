@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..activations.predicting import predictions
-from ..core.concept import Concept
-from ..core.errors import bad_argument
-from ..core.neurons import array_over_neurons
+from ..activations import predictions
+from ..core import Concept, array_over_neurons, bad_argument
 from .reference import record_values
 
 __all__ = ["closed_form", "signs_of", "word_direction"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,23 +13,113 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.concept import Concept, as_concept
-from ..core.errors import BadArgument, NotSupported, bad_argument
-from ..core.jobs import CancelToken, Progress
-from ..core.neurons import count, neuron_rows
-from ..core.provenance import provenance
-from ..evaluation.edits import EditReport, as_targets, edit_report
+from ..core import (
+    BadArgument,
+    CancelToken,
+    Concept,
+    NotSupported,
+    Progress,
+    as_concept,
+    bad_argument,
+    count,
+    neuron_rows,
+    provenance,
+)
 from .base import WeightIntervention
 from .closed_form import closed_form, signs_of, word_direction
 from .learning import Goal, lessons, optimise, swaps
 from .weights import writable_columns
 
-__all__ = ["Edit", "FORMAT", "VERSION", "columns_hash", "edit", "load_edit", "save_edit"]
+__all__ = [
+    "Edit",
+    "EditReport",
+    "as_targets",
+    "columns_hash",
+    "edit",
+    "load_edit",
+    "save_edit",
+    "without_nan",
+]
 
 FORMAT = "mmkn-edit"
 VERSION = 1
 _TENSORS = ("layer", "expert", "neuron", "delta")
 _LARGEST = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class EditReport:
+    """Figures of an edit; rates are 0 to 1, NaN where there was nothing to count.
+
+    Attributes
+    ----------
+    source : str
+        The word that was to be replaced.
+    target : str
+        What was to be said instead; "" for muting.
+    success : float
+        Of captions that named the source: those that no longer do, and name the target (if any).
+    gone : float
+        Of the same: those that no longer name the source.
+    locality : float
+        Of captions that did not name the source: those unchanged, letter for letter.
+    kept_scene : float
+        Of other words that captions with the source named: those still named.
+    kept_other : float
+        Of words that captions without the source named: those still named.
+    leaked : float
+        Of captions without source and target: those that now name the target.
+    shortened : float
+        Of all captions: those with fewer words than before.
+    repeated : float
+        Of successes whose caption did not name the target before: those that name it twice.
+    n_with, n_without : int
+        Captions that named the source, and that did not.
+    n_neurons : int
+        Columns changed.
+    changed : tuple of (str, str)
+        Pairs of captions, before and after, that changed.
+    """
+
+    source: str
+    target: str
+    success: float
+    gone: float
+    locality: float
+    kept_scene: float
+    kept_other: float
+    leaked: float
+    shortened: float
+    repeated: float
+    n_with: int
+    n_without: int
+    n_neurons: int
+    changed: tuple[tuple[str, str], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; what could not be counted is None."""
+        return without_nan(asdict(self))
+
+    @classmethod
+    def from_dict(cls, described: dict[str, Any]) -> EditReport:
+        """Read what `to_dict` wrote."""
+        values: dict[str, Any] = {k: float("nan") if v is None else v for k, v in described.items()}
+        values["changed"] = tuple((str(a), str(b)) for a, b in described["changed"])
+        return cls(**values)
+
+
+def without_nan(described: dict[str, Any]) -> dict[str, Any]:
+    """Return a dict with None for NaN, which JSON does not know."""
+    return {k: None if isinstance(v, float) and v != v else v for k, v in described.items()}
+
+
+def as_targets(target: Any) -> list[Concept]:
+    """Return the words to say instead: none, one, or several."""
+    if target is None:
+        return []
+    if isinstance(target, list | tuple):
+        return [as_concept(one) for one in target]
+    return [as_concept(target)]
 
 
 def columns_hash(model: Any, rows: Any) -> str:
@@ -128,10 +219,6 @@ def load_edit(model: Any, path: str | Path) -> Edit:
     ...     load_edit(model, made.save(folder + "/car-boat.safetensors"))
     <edit 'car > boat': 1 neuron in layer 5>
     """
-    from ..core.neurons import neuron_rows
-    from ..evaluation.edits import EditReport
-    from .weights import writable_columns
-
     metadata, tensors = _read(Path(path))
     if metadata["weights_hash"] != model.weights_hash:
         raise NotSupported(
@@ -423,16 +510,24 @@ def _smallest(
     if not shown:
         raise bad_argument("scenes", f"{len(scenes)} scenes", f"some that show {source.word!r}")
     best, most = ALPHAS[-1], -1.0
-    before = None
-    for alpha in ALPHAS:
-        sized = {row: alpha * delta for row, delta in deltas.items()}
-        trial = Edit(model, rows, sized, name="trial", provenance={})
-        if before is None:
-            with model.interventions.suspended():
-                before = model.caption([scene.image for scene in shown], prompt)
-        report = edit_report(trial, source, targets or None, shown, prompt=prompt, before=before)
-        if report.success > most:
-            best, most = alpha, report.success
-        if report.success >= ENOUGH:
-            break
+    pictures = [scene.image for scene in shown]
+    with model.interventions.suspended():
+        before = model.caption(pictures, prompt)
+        pictures = [p for p, text in zip(pictures, before, strict=True) if source.named_in(text)]
+        if not pictures:
+            raise bad_argument("scenes", f"{len(scenes)} scenes", f"some captioned {source.word!r}")
+        for alpha in ALPHAS:
+            sized = {row: alpha * delta for row, delta in deltas.items()}
+            with Edit(model, rows, sized, name="trial", provenance={}):
+                after = model.caption(pictures, prompt)
+            replaced = [
+                not source.named_in(text)
+                and (not targets or any(target.named_in(text) for target in targets))
+                for text in after
+            ]
+            success = sum(replaced) / len(replaced)
+            if success > most:
+                best, most = alpha, success
+            if success >= ENOUGH:
+                break
     return best

@@ -9,11 +9,17 @@ import numpy as np
 import torch
 
 from ..activations import record
-from ..core.concept import Concept, as_concept
-from ..core.errors import bad_argument
-from ..core.jobs import CancelToken, Progress
-from ..core.neurons import NeuronSet, count, neuron_rows
-from ..core.provenance import provenance
+from ..core import (
+    CancelToken,
+    Concept,
+    NeuronSet,
+    Progress,
+    as_concept,
+    bad_argument,
+    count,
+    neuron_rows,
+    provenance,
+)
 from .editing import Edit
 from .learning import Goal, Text, lessons, optimise, write
 from .weights import writable_columns

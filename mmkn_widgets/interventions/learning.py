@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..activations.predicting import find_word
-from ..core.concept import Concept
-from ..core.errors import bad_argument
-from ..core.jobs import CancelToken, Progress
+from ..activations import find_word
+from ..core import CancelToken, Concept, Progress, bad_argument
 
 __all__ = ["Goal", "Lesson", "Text", "lessons", "optimise", "swaps", "write"]
 

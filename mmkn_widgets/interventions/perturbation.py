@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import bad_argument
-from ..core.neurons import count, neuron_rows
-from ..core.provenance import provenance
+from ..core import bad_argument, count, neuron_rows, provenance
 from .base import WeightIntervention
 from .weights import writable_columns
 

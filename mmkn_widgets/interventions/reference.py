@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from .where import Where
 
 __all__ = ["Reference", "read_reference", "record_values"]

@@ -10,10 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import NotSupported, bad_argument
-from ..core.jobs import CancelToken
-from ..core.neurons import neuron_rows
-from ..core.provenance import provenance
+from ..core import CancelToken, NotSupported, bad_argument, neuron_rows, provenance
 from .base import ActivationIntervention
 from .where import Selection, Where
 

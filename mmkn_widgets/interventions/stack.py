@@ -11,8 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.errors import bad_argument
-from ..core.shield import Deferred, finish
+from ..core import Deferred, bad_argument, finish
 from .base import ActivationIntervention, Intervention, WeightIntervention, change
 from .weights import WeightKeeper
 from .where import Run, Running

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,12 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..activations.predicting import find_word
-from ..attribution.evidence import scene_mask
-from ..core.concept import as_concept
-from ..core.errors import NotSupported, bad_argument
-from ..core.neurons import array_over_neurons, count, neuron_rows
-from ..core.provenance import provenance
+from ..activations import find_word
+from ..attribution import scene_mask
+from ..core import (
+    CancelToken,
+    NotSupported,
+    array_over_neurons,
+    as_concept,
+    bad_argument,
+    count,
+    neuron_rows,
+    provenance,
+)
 from .base import ActivationIntervention
 from .reference import record_values
 from .where import Selection, Where
@@ -25,10 +31,12 @@ __all__ = [
     "TransplantResult",
     "coverage",
     "first_words",
-    "names",
+    "last_third",
     "patch_mean",
     "transplant",
     "transplant_object",
+    "transplant_patches",
+    "word_start",
 ]
 
 
@@ -148,11 +156,6 @@ def _covered(tokens: Any, mask: np.ndarray, threshold: float) -> np.ndarray:
             "threshold", threshold, f"less than {covered.max():.2f}, the best covered patch's part"
         )
     return np.asarray(tokens.image_positions)[chosen]
-
-
-def names(concept: Any, text: str) -> bool:
-    """Return whether a text names a concept (a word, or a `Concept` with its forms)."""
-    return as_concept(concept).named_in(text)
 
 
 def first_words(model: Any, token_ids: Sequence[int], start: int, concept: Any) -> str:
@@ -305,13 +308,17 @@ class TransplantResult:
     word : str
         The concept at whose place the other was put.
     object : str
-        The concept put there.
+        The concept put there; "" for patches without a name.
     position : int
         Index of the predicting token, padding not counted.
     said : str
         What the model wrote at the word's place.
-    success : bool
-        Whether that names the object.
+    success : bool or None
+        Whether that names the object; None when what was put there has no name.
+    index : int
+        The word's place in the caption before, counted from 0 between spaces.
+    layers : tuple of int
+        Whose activations were replaced.
     """
 
     before: str
@@ -320,7 +327,9 @@ class TransplantResult:
     object: str
     position: int
     said: str
-    success: bool
+    success: bool | None
+    index: int
+    layers: tuple[int, ...]
 
 
 def transplant_object(
@@ -401,5 +410,97 @@ def transplant_object(
         other.word,
         place,
         said,
-        names(other, said),
+        other.named_in(said),
+        len(model.decode(before.token_ids[0][:start]).split()),
+        put.layers,
+    )
+
+
+def last_third(model: Any) -> tuple[int, ...]:
+    """Return the last third of a model's layers, where the word is written (pocket: 4 and 5)."""
+    layers = sorted({int(site.layer) for site in model.sites})
+    return tuple(layers[-max(1, round(len(layers) / 3)) :])
+
+
+def word_start(model: Any, token_ids: Sequence[int], index: int) -> int | None:
+    """Return the first token of a caption's word, counted from 0 between spaces, or None.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> model = mmkn.load_model("pocket")
+    >>> ids = model.tokenizer("a red car", add_special_tokens=False)["input_ids"]
+    >>> word_start(model, ids, 2), word_start(model, ids, 3)
+    (2, None)
+    """
+    ids = list(token_ids)
+    for n in range(1, len(ids) + 1):
+        if len(model.decode(ids[:n]).split()) > index:
+            return n - 1
+    return None
+
+
+def transplant_patches(
+    model: Any,
+    image: Any,
+    mask: np.ndarray,
+    index: int,
+    *,
+    object: str = "",
+    layers: Sequence[int] | None = None,
+    prompt: str | None = None,
+    on_token: Callable[[str, int], None] | None = None,
+    cancel: CancelToken | None = None,
+) -> TransplantResult:
+    """Write a picture's caption with a part of the picture in the place of a word.
+
+    The FFN activations at the position that predicts the word are replaced by their mean over the
+    part's patches; the caption is written anew from there. What is active on the model acts in
+    both captions.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    image : picture
+    mask : numpy.ndarray of bool, shape (height, width)
+        The part, in the picture's pixels; a patch belongs to it when more than .4 is covered.
+    index : int
+        Which word of the caption, counted from 0 between spaces.
+    object : str
+        The part's name, where it has one.
+    layers : sequence of int, optional
+        By default the last third.
+    prompt, on_token, cancel : optional
+        As in ``model.caption``.
+
+    Returns
+    -------
+    TransplantResult
+
+    Raises
+    ------
+    BadArgument
+        If the caption has no such word, or the mask covers no patch.
+    NotSupported
+        If the image tokens have no place on the picture.
+    """
+    chosen = last_third(model) if layers is None else tuple(int(layer) for layer in layers)
+    values = patch_mean(model, image, mask, prompt)
+    with model.interventions.inner():
+        prepared = model.prepare(image, prompt)
+        before = model.generate(prepared, cancel=cancel)
+        start = word_start(model, before.token_ids[0], index)
+        if start is None:
+            raise bad_argument("index", index, f"a word of the caption {before.texts[0]!r}")
+        place = int(prepared.prompt_lengths[0]) + start - 1
+        name = f"{object or 'patches'} for a word"
+        put = transplant(model, values, layers=chosen, positions=[place], name=name)
+        with put:
+            after = model.generate(prepared, on_token=on_token, cancel=cancel)
+    text = after.texts[0]
+    said = " ".join(text.split()[index : index + (len(object.split()) or 1)])
+    success = as_concept(object).named_in(said) if object else None
+    word = before.texts[0].split()[index]
+    return TransplantResult(
+        before.texts[0], text, word, object, place, said, success, index, put.layers
     )

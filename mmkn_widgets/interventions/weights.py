@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import NotSupported
+from ..core import NotSupported
 from .base import WeightIntervention
 
 __all__ = ["WeightKeeper", "writable_columns"]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 
 __all__ = ["ROLES", "Run", "RunTracker", "Running", "Selection", "Where"]
 
@@ -292,7 +292,7 @@ class Run(threading.local):
 
 
 def _tracker(model: Any) -> RunTracker:
-    from ..models.image_positions import image_mask, image_token_ids
+    from ..models import image_mask, image_token_ids
 
     image_ids = image_token_ids(model)
 

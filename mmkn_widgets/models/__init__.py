@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from .batch import Prepared
+from .decode import decode as decode
+from .decode import decode_rows as decode_rows
+from .decode import logit_lens as logit_lens
 from .generate import Generation
+from .geometry.geometry import Geometry as Geometry
+from .geometry.geometry import one_picture as one_picture
+from .geometry.geometry import several as several
+from .image_positions import image_mask as image_mask
+from .image_positions import image_token_ids as image_token_ids
+from .image_positions import inserted as inserted
 from .inspect import inspect_model
 from .load import load_model
+from .memory import needed_bytes as needed_bytes
+from .memory import readable as readable
 from .minigpt4 import load_minigpt4
 from .model import MultimodalModel
+from .prepared import Prepared
 from .sites import Refusal, Site, find_sites
 from .tokens import TokenMap
 from .worker import Worker

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 
 if TYPE_CHECKING:
-    from . import MultimodalModel
+    from .parts import ModelParts
 
 __all__ = ["decode", "decode_rows", "logit_lens"]
 
 
 def decode(
-    model: MultimodalModel,
+    model: ModelParts,
     layer: int,
     indices: Sequence[int],
     *,
@@ -30,7 +30,7 @@ def decode(
 
     Parameters
     ----------
-    model : MultimodalModel
+    model : ModelParts
     layer : int
     indices : sequence of int
     expert : int
@@ -68,7 +68,7 @@ def decode(
 
 @torch.no_grad()
 def decode_rows(
-    model: MultimodalModel,
+    model: ModelParts,
     rows: Sequence[int] | np.ndarray,
     indices: Sequence[int] | np.ndarray,
     *,
@@ -80,7 +80,7 @@ def decode_rows(
 
     Parameters
     ----------
-    model : MultimodalModel
+    model : ModelParts
     rows, indices : sequence of int
         Site row and index of each neuron.
     k, norm
@@ -118,7 +118,7 @@ def decode_rows(
     return words
 
 
-def _word(model: MultimodalModel, token: int) -> str:
+def _word(model: ModelParts, token: int) -> str:
     if model.tokenizer is None:
         return str(token)
     return str(model.tokenizer.decode([token])).strip() or repr(
@@ -127,12 +127,12 @@ def _word(model: MultimodalModel, token: int) -> str:
 
 
 @torch.no_grad()
-def logit_lens(model: MultimodalModel, hidden: torch.Tensor, k: int = 1) -> list[list[str]]:
+def logit_lens(model: ModelParts, hidden: torch.Tensor, k: int = 1) -> list[list[str]]:
     """Return the words that the unembedding reads in hidden states.
 
     Parameters
     ----------
-    model : MultimodalModel
+    model : ModelParts
     hidden : torch.Tensor, shape (n, hidden)
         Residual stream behind the last block, before the final norm.
     k : int
@@ -153,7 +153,7 @@ def logit_lens(model: MultimodalModel, hidden: torch.Tensor, k: int = 1) -> list
     return [[_word(model, token) for token in ids] for ids in best]
 
 
-def _words_known(model: MultimodalModel) -> int:
+def _words_known(model: ModelParts) -> int:
     """Return the rows of the unembedding that are words; behind them may be padding."""
     rows = int(model.unembedding.shape[0])
     return rows if model.tokenizer is None else min(rows, len(model.tokenizer))

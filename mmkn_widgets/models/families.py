@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from .model import MultimodalModel
+    from .parts import ModelParts
 
 __all__ = [
     "as_read",
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-def _kind(model: MultimodalModel) -> str:
+def _kind(model: ModelParts) -> str:
     return str(getattr(model.hf.config, "model_type", ""))
 
 
@@ -42,7 +42,7 @@ def reads_text_apart(hf: Any) -> bool:
     return encoder is not hf and apart and reads_text(encoder)
 
 
-def one_at_a_time(model: MultimodalModel) -> str:
+def one_at_a_time(model: ModelParts) -> str:
     """Return why pictures cannot share a batch; empty when they can."""
     if _kind(model).startswith("minicpmv"):
         return (
@@ -52,14 +52,14 @@ def one_at_a_time(model: MultimodalModel) -> str:
     return ""
 
 
-def placeholders(model: MultimodalModel) -> set[int]:
+def placeholders(model: ModelParts) -> set[int]:
     """Return the ids that stand for pictures and clips in a prompt."""
     names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
     found = (getattr(model.hf.config, name, None) for name in names)
     return {value for value in found if isinstance(value, int) and value >= 0}
 
 
-def written_type(model: MultimodalModel) -> int:
+def written_type(model: ModelParts) -> int:
     """Return the token type of what a model writes itself.
 
     PaliGemma reads what has type 0 in both directions, its caption (1) from left to right.
@@ -67,7 +67,7 @@ def written_type(model: MultimodalModel) -> int:
     return int(_kind(model) == "paligemma")
 
 
-def as_read(model: MultimodalModel, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def as_read(model: ModelParts, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return one row's inputs with the prompt as greedy decoding starts from it.
 
     BLIP's `generate` puts its own start token in front and drops the prompt's last token; GIT's
@@ -93,9 +93,7 @@ def as_read(model: MultimodalModel, inputs: dict[str, torch.Tensor]) -> dict[str
     return inputs
 
 
-def for_generate(
-    model: MultimodalModel, inputs: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def for_generate(model: ModelParts, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return a batch as the model's own `generate` wants it; undoes `as_read`."""
     if "input_ids" not in inputs:
         return inputs
@@ -111,7 +109,7 @@ def for_generate(
     return longer
 
 
-def end_ids(model: MultimodalModel) -> set[int]:
+def end_ids(model: ModelParts) -> set[int]:
     """Return the ids that end a caption beside the generation config's own."""
     if _kind(model) in ("blip", "git"):
         value: Any = getattr(model.hf.config.get_text_config(), "sep_token_id", None)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core.jobs import CancelToken
+from ..core import CancelToken
 from .families import end_ids, for_generate, placeholders
 
 if TYPE_CHECKING:
-    from .batch import Prepared
-    from .model import MultimodalModel
+    from .parts import ModelParts
+    from .prepared import Prepared
 
 __all__ = ["DEFAULT_MAX_NEW_TOKENS", "Generation", "OnToken", "generate", "greedy_config"]
 
@@ -158,7 +158,7 @@ def _default_length(hf: Any) -> int:
     return int(length) if length else DEFAULT_MAX_NEW_TOKENS
 
 
-def _ends(model: MultimodalModel, config: Any) -> set[int]:
+def _ends(model: ModelParts, config: Any) -> set[int]:
     found: set[int] = set()
     for value in (config.eos_token_id, model.config_value("eos_token_id")):
         if value is not None:
@@ -167,7 +167,7 @@ def _ends(model: MultimodalModel, config: Any) -> set[int]:
 
 
 def generate(
-    model: MultimodalModel,
+    model: ModelParts,
     prepared: Prepared,
     *,
     max_new_tokens: int | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .model import MultimodalModel
+    from .parts import ModelParts
 
 __all__ = ["image_mask", "image_token_ids", "inserted", "patches_without_words"]
 
@@ -19,7 +19,7 @@ _ACROSS = ("cross_attention_mask", "image_attention_mask")
 _WRITTEN = ("<image>", "<|image_pad|>", "<|image|>", "<image_soft_token>", "[IMG]", "<IMG_CONTEXT>")
 
 
-def image_token_ids(model: MultimodalModel) -> tuple[int, ...]:
+def image_token_ids(model: ModelParts) -> tuple[int, ...]:
     """Return the ids that stand for image embeddings, () when the model has none.
 
     The config is asked first, then the processor (some configs leave it empty), then the
@@ -43,12 +43,12 @@ def image_token_ids(model: MultimodalModel) -> tuple[int, ...]:
     return ()
 
 
-def _vocabulary(model: MultimodalModel) -> Mapping[str, int]:
+def _vocabulary(model: ModelParts) -> Mapping[str, int]:
     get = getattr(model.tokenizer, "get_vocab", None)
     return get() if get is not None else {}
 
 
-def image_mask(model: MultimodalModel, inputs: Mapping[str, Any]) -> NDArray[np.bool_]:
+def image_mask(model: ModelParts, inputs: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Return where the prompt's positions are image embeddings, (row, token).
 
     A mask that the processor wrote itself (Kosmos-2's `image_embeds_position_mask`) is believed
@@ -71,7 +71,7 @@ def image_mask(model: MultimodalModel, inputs: Mapping[str, Any]) -> NDArray[np.
     return np.zeros(ids.shape, bool)
 
 
-def inserted(model: MultimodalModel, inputs: Mapping[str, Any]) -> tuple[int, NDArray[np.bool_]]:
+def inserted(model: ModelParts, inputs: Mapping[str, Any]) -> tuple[int, NDArray[np.bool_]]:
     """Return which image embeddings the model itself puts around the ids.
 
     GIT puts its picture (class token and patches) in front of the text; UDOP's encoder appends the

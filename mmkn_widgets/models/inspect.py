@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from ..core.errors import MmknError
-from .batch import Prepared
+from ..core import MmknError
 from .geometry.clues import Scene
 from .image_positions import image_token_ids
 from .load import load_model
+from .memory import needed_bytes
 from .model import MultimodalModel
+from .prepared import Prepared
 
 __all__ = ["inspect_model", "stand_in"]
 
@@ -194,8 +195,6 @@ def inspect_model(model: str | PathLike[str] | MultimodalModel, **options: Any) 
             else ("there is no processor to read a picture")
         )
         refused.append({"what": "paint", "reason": reason})
-    from ..activations import needed_bytes
-
     return {
         "model": loaded.name,
         "architecture": type(loaded.hf).__name__,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core.errors import BadArgument, NotSupported, bad_argument
+from ..core import BadArgument, NotSupported, bad_argument
 from .families import reads_text_apart
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core.errors import BadArgument, bad_argument
+from ..core import BadArgument, bad_argument
 from .load import wrap
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype

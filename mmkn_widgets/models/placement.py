@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 
 __all__ = ["best_device", "choose_dtype", "placement", "same_draws"]
 

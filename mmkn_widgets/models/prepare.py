@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core.errors import BadArgument, NotSupported, bad_argument
-from .batch import Prepared, collate, place, valid_lengths, with_decoder_start
+from ..core import BadArgument, NotSupported, bad_argument
+from .batch import collate, place, with_decoder_start
 from .families import as_read, one_at_a_time
 from .image_positions import image_mask
+from .prepared import Prepared, valid_lengths
 from .prompts import image_token, prompt_text, with_one_placeholder
 from .source import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .model import MultimodalModel
+    from .parts import ModelParts
 
 __all__ = ["call_processor", "pictures_of", "prepare"]
 
 
 def prepare(
-    model: MultimodalModel,
+    model: ModelParts,
     images: Any,
     prompt: str | Sequence[str] | None = None,
     *,
@@ -84,7 +85,7 @@ def _per_row(name: str, value: Any, n: int) -> list[Any]:
 
 
 def _process(
-    model: MultimodalModel, picture: Image | tuple[Image, ...], text: str
+    model: ModelParts, picture: Image | tuple[Image, ...], text: str
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Run the processor on one row; split what the model takes from what it does not."""
     processor = model.processor
@@ -123,7 +124,7 @@ def _process(
 
 
 def _refuse_single(
-    model: MultimodalModel, inputs: dict[str, torch.Tensor], picture: Any, text: str, n: int
+    model: ModelParts, inputs: dict[str, torch.Tensor], picture: Any, text: str, n: int
 ) -> None:
     """Say so where a prompt of this model holds one picture and several were given.
 
@@ -167,7 +168,7 @@ def call_processor(
     return processor(images=pictures, return_tensors="pt")
 
 
-def _ready_made(model: MultimodalModel, given: Mapping[str, Any], continuation: Any) -> Prepared:
+def _ready_made(model: ModelParts, given: Mapping[str, Any], continuation: Any) -> Prepared:
     tensors = {k: v for k, v in given.items() if isinstance(v, torch.Tensor) and k != "labels"}
     if not tensors:
         raise bad_argument(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..core.errors import MmknError, NotSupported
+from ..core import MmknError, NotSupported
 from .experts import routed_places
 from .sites import Site
 from .weights import is_quantised, site_bias, site_weight
 
 if TYPE_CHECKING:
-    from .model import MultimodalModel
+    from .parts import ModelParts
 
 __all__ = ["Residual", "SiteCheck", "TOLERANCE", "verify", "what_follows"]
 
@@ -206,7 +206,7 @@ class SiteCheck:
 class _Recorder:
     """Everything one probe forward shows at the sites and around them."""
 
-    def __init__(self, model: MultimodalModel) -> None:
+    def __init__(self, model: ModelParts) -> None:
         self.fired: dict[int, int] = defaultdict(int)
         self.inputs: dict[int, torch.Tensor] = {}
         self.outputs: dict[str, torch.Tensor] = {}
@@ -247,7 +247,7 @@ class _Recorder:
         return record
 
 
-def probe_inputs(model: MultimodalModel) -> Iterator[tuple[str, Mapping[str, torch.Tensor]]]:
+def probe_inputs(model: ModelParts) -> Iterator[tuple[str, Mapping[str, torch.Tensor]]]:
     """Yield (what it is, inputs) from the cheapest on: text alone, then a grey picture."""
     vocabulary = int(getattr(model.hf.config.get_text_config(), "vocab_size", 0) or 0)
     if vocabulary > 8:
@@ -262,7 +262,7 @@ def probe_inputs(model: MultimodalModel) -> Iterator[tuple[str, Mapping[str, tor
         yield "a grey picture", model.prepare(Image.new("RGB", (64, 64), (127, 127, 127))).inputs
 
 
-def _special_ids(model: MultimodalModel) -> Iterator[int]:
+def _special_ids(model: ModelParts) -> Iterator[int]:
     for holder in (model.hf.config, model.hf.config.get_text_config()):
         for name, value in vars(holder).items():
             if name.endswith(("token_id", "token_index")) and isinstance(value, int):
@@ -271,13 +271,13 @@ def _special_ids(model: MultimodalModel) -> Iterator[int]:
 
 
 def verify(
-    model: MultimodalModel, inputs: Mapping[str, torch.Tensor] | None = None
+    model: ModelParts, inputs: Mapping[str, torch.Tensor] | None = None
 ) -> tuple[SiteCheck, ...]:
     """Run one small forward and check every site.
 
     Parameters
     ----------
-    model : MultimodalModel
+    model : ModelParts
         The model.
     inputs : mapping, optional
         What to run; by default a few words, then (if the model needs one) a grey picture.
@@ -324,14 +324,14 @@ def verify(
     return ()
 
 
-def _lazily(model: MultimodalModel) -> Iterator[tuple[str, Any]]:
+def _lazily(model: ModelParts) -> Iterator[tuple[str, Any]]:
     try:
         yield from probe_inputs(model)
     except Exception as error:
         yield "a grey picture", error
 
 
-def _run(model: MultimodalModel, inputs: Mapping[str, torch.Tensor]) -> _Recorder:
+def _run(model: ModelParts, inputs: Mapping[str, torch.Tensor]) -> _Recorder:
     recorder = _Recorder(model)
     with model.lock, ExitStack() as stack:
         recorder.attach(stack)
@@ -348,7 +348,7 @@ def _random_state(device: torch.device) -> torch.Tensor:
     return torch.get_rng_state()
 
 
-def _check_all(model: MultimodalModel, recorder: _Recorder) -> tuple[SiteCheck, ...]:
+def _check_all(model: ModelParts, recorder: _Recorder) -> tuple[SiteCheck, ...]:
     """Check a module once, for all its sites: one, or those of its routed experts."""
     by_module: dict[str, list[Site]] = defaultdict(list)
     for site in model.sites:

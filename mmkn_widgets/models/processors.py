@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import BadArgument
+from ..core import BadArgument
 from .source import one_line
 
 __all__ = ["load_processor"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 from .families import placeholders
 
 if TYPE_CHECKING:
-    from .model import MultimodalModel
+    from .parts import ModelParts
 
 __all__ = [
     "DEFAULT_QUESTION",
@@ -158,7 +158,7 @@ def _rendered(processor: Any, content: Any) -> str | None:
 
 
 def all_continuation_ids(
-    model: MultimodalModel, continuation: Any, texts: Sequence[str | None], n: int
+    model: ModelParts, continuation: Any, texts: Sequence[str | None], n: int
 ) -> tuple[tuple[int, ...], ...]:
     """Return the ids of each row's continuation, given as texts or as ids."""
     if isinstance(continuation, str):
@@ -178,7 +178,7 @@ def all_continuation_ids(
     return tuple(ids)
 
 
-def _refuse_placeholders(model: MultimodalModel, ids: Sequence[int]) -> None:
+def _refuse_placeholders(model: ModelParts, ids: Sequence[int]) -> None:
     """Say so where a caption holds the id that stands for a picture: no picture belongs to it."""
     if found := placeholders(model) & set(ids):
         raise bad_argument(
@@ -186,7 +186,7 @@ def _refuse_placeholders(model: MultimodalModel, ids: Sequence[int]) -> None:
         )
 
 
-def continuation_ids(model: MultimodalModel, prompt: str, text: str) -> list[int]:
+def continuation_ids(model: ModelParts, prompt: str, text: str) -> list[int]:
     """Return the ids of a text as the model would write it behind its prompt.
 
     Byte-level and SentencePiece vocabularies fold the space before a word into its token, so the

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 from .experts import find_experts, hook_expert
 
 __all__ = ["Hook", "Refusal", "Site", "SiteSearch", "find_sites"]

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import BadArgument, NotSupported
+from ..core import BadArgument, NotSupported
 
 __all__ = ["FOLDER", "find_source", "missing_package", "one_line", "read_config", "refuse_mismatch"]
 

@@ -14,8 +14,8 @@ from .geometry.geometry import Geometry, one_picture, several
 from .image_positions import image_mask, inserted
 
 if TYPE_CHECKING:
-    from .batch import Prepared
-    from .model import MultimodalModel
+    from .parts import ModelParts
+    from .prepared import Prepared
 
 __all__ = ["TokenMap", "token_maps", "token_texts"]
 
@@ -179,7 +179,7 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return [out[int(i)] for i in ids]
 
 
-def _special_ids(model: MultimodalModel) -> set[int]:
+def _special_ids(model: ModelParts) -> set[int]:
     found = set(getattr(model.tokenizer, "all_special_ids", None) or ())
     config = model.hf.config
     for holder in (config, config.get_text_config()):
@@ -194,7 +194,7 @@ def _special_ids(model: MultimodalModel) -> set[int]:
 
 
 def token_maps(
-    model: MultimodalModel,
+    model: ModelParts,
     prepared: Prepared,
     generated: Sequence[Sequence[int]] | None = None,
 ) -> list[TokenMap]:
@@ -202,7 +202,7 @@ def token_maps(
 
     Parameters
     ----------
-    model : MultimodalModel
+    model : ModelParts
         Its tokenizer, processor and config say what ids mean and how pictures are cut.
     prepared : Prepared
         What `MultimodalModel.prepare` returned.
@@ -241,7 +241,7 @@ def token_maps(
     return maps
 
 
-def token_stream(model: MultimodalModel, inputs: Mapping[str, Any]) -> str:
+def token_stream(model: ModelParts, inputs: Mapping[str, Any]) -> str:
     """Return which input holds the ids of the stack whose neurons are read."""
     if model.is_encoder_decoder and model.stack == "decoder" and "decoder_input_ids" in inputs:
         return "decoder_input_ids"

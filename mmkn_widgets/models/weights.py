@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core.errors import NotSupported
+from ..core import NotSupported
 from .experts import expert_bias, expert_down
 from .sites import Site
 

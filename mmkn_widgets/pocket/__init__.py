@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .words import CATEGORIES as CATEGORIES
+from .world import SPLITS as SPLITS
+from .world import SUBSETS as SUBSETS
+from .world import PocketScene as PocketScene
+from .world import draw as draw
+
 __all__ = ["PROMPT", "path"]
 
 #: The prompt that the pocket model was trained with.

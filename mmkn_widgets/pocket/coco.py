@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from .words import CATEGORIES
 from .world import SIZE, PocketScene, scenes
 

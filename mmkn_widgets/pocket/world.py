@@ -15,7 +15,7 @@ from random import Random
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from .backgrounds import draw_background
 from .shapes import draw_object
 from .words import BACKGROUNDS, CATEGORIES, COLORS, COMPANIONS, captions

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..activations.predicting import find_span
+from ..activations import find_span
 from ..attribution import as_concept
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ..core.jobs import CancelToken, Progress
+    from ..core import CancelToken, Progress
     from ..datasets import Scene
     from ..models import MultimodalModel
 
@@ -137,7 +137,7 @@ def _at(
     """Return contribution and activation of every neuron where each word is predicted."""
     import torch
 
-    from ..activations.record import record
+    from ..activations import record
 
     if not places:
         return {}

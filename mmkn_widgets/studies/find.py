@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import BadArgument, bad_argument
-from ..core.provenance import provenance
-from ..datasets import Scene, SceneDataset
-from ..datasets.spec import open_dataset
+from ..core import BadArgument, bad_argument, provenance
+from ..datasets import Scene, SceneDataset, open_dataset
 from .study import Study, study
 
 if TYPE_CHECKING:
     from ..attribution import NeuronSet
-    from ..core.jobs import CancelToken, Progress
+    from ..core import CancelToken, Progress
     from ..evaluation import Effect
     from ..models import MultimodalModel
 

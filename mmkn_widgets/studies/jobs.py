@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import MmknError, bad_argument
+from ..core import MmknError, bad_argument
 
 if TYPE_CHECKING:
-    from ..core.jobs import Progress
+    from ..core import Progress
 
 __all__ = ["claim", "part_path", "run_jobs", "turns", "write_json"]
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import BadArgument, bad_argument
-from ..core.provenance import provenance
-from ..datasets.spec import open_dataset
+from ..core import BadArgument, bad_argument, provenance
+from ..datasets import open_dataset
 from .jobs import claim, part_path, turns, write_json
 from .study import Study, study
 from .summary import summarize
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ..attribution import NeuronSet
-    from ..core.jobs import CancelToken, Progress
+    from ..core import CancelToken, Progress
     from ..datasets import Scene, SceneDataset
     from ..models import MultimodalModel
 

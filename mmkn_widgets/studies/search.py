@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..core.errors import bad_argument
-from ..core.provenance import provenance
+from ..core import bad_argument, provenance
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from ..attribution import NeuronSet
-    from ..core.jobs import CancelToken, Progress
+    from ..core import CancelToken, Concept, Progress
     from ..datasets import Scene
-    from ..evaluation import Effect
-    from .study import Study
+    from ..models import MultimodalModel
 
 __all__ = ["ThresholdSearch", "plane", "random_suppression", "search_thresholds"]
 
 
+class Searched(Protocol):
+    """What the search asks of a study."""
+
+    model: MultimodalModel
+    concept: Concept
+    evidence: xr.Dataset
+    options: dict[str, Any]
+
+    @property
+    def scored(self) -> tuple[Scene, ...]:
+        """The scenes that the evidence was made of."""
+
+    def neurons(
+        self, threshold_d: float | None = None, threshold_g: float | None = None
+    ) -> NeuronSet:
+        """Return the neurons that pass both stages."""
+
+
 def random_suppression(
-    study: Study,
+    study: Searched,
     sets: Sequence[NeuronSet],
     scenes: Sequence[Scene],
     captions: Sequence[str],
@@ -53,7 +69,7 @@ def random_suppression(
         NaN without draws, or where no caption names the concept.
     """
     from ..attribution import random_like
-    from ..evaluation.captioning import Captioner
+    from ..evaluation import Captioner
 
     named = [pair for pair in zip(scenes, captions, strict=True) if study.concept.named_in(pair[1])]
     if not named or not n_random:
@@ -136,20 +152,9 @@ class ThresholdSearch:
                 highest = gone[setting]
         return np.asarray(chosen, int)
 
-    def confirm(
-        self,
-        study: Study,
-        with_concept: Sequence[Scene],
-        without_concept: Sequence[Scene],
-        **options: Any,
-    ) -> Effect:
-        """Measure the proposed pair on scenes that the search has not seen."""
-        chosen = study.neurons(self.threshold_d, self.threshold_g)
-        return study.evaluate(chosen, with_concept, without_concept, **options)
-
 
 def plane(
-    study: Study,
+    study: Searched,
     quantiles_d: Sequence[float] = _QUANTILES_D,
     kept: Sequence[int] = _KEPT,
 ) -> list[tuple[float, float, NeuronSet]]:
@@ -187,7 +192,7 @@ def plane(
 
 
 def search_thresholds(
-    study: Study,
+    study: Searched,
     without_concept: Sequence[Scene] = (),
     *,
     with_concept: Sequence[Scene] | None = None,
@@ -311,7 +316,9 @@ def _choose(
     return int(order[0]), True
 
 
-def _captions(study: Study, scenes: Sequence[Scene], rows: Sequence[NeuronSet | None]) -> list[str]:
+def _captions(
+    study: Searched, scenes: Sequence[Scene], rows: Sequence[NeuronSet | None]
+) -> list[str]:
     from ..interventions import ablate_rows
 
     model, prompt = study.model, study.options["prompt"]

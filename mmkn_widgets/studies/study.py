@@ -8,48 +8,43 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..activations.predicting import Prediction, predictions
-from ..attribution import Concept, NeuronSet, as_concept, collect, scene_mask, two_stage
-from ..core.errors import BadArgument, bad_argument
-from ..core.provenance import provenance
+from ..activations import Prediction, predictions
+from ..attribution import collect, predicted_from_sum, scene_mask, two_stage
+from ..core import BadArgument, Concept, NeuronSet, as_concept, bad_argument, provenance
 from ..datasets import Scene
 from ..inpainting import get_inpainter
+from .on_scene import Change, PatchScores, Place, measured_change, patch_scores, patch_words
 
 if TYPE_CHECKING:
-    import torch
     import xarray as xr
     from PIL.Image import Image
 
-    from ..core.jobs import CancelToken, Progress
+    from ..core import CancelToken, Progress
     from ..evaluation import Effect
     from ..inpainting import Inpainter
-    from ..models import MultimodalModel
-    from .patch_maps import PatchScores
+    from ..interventions import TransplantResult
+    from ..models import Geometry, MultimodalModel, TokenMap
     from .search import ThresholdSearch
-    from .transplanting import Transplanted
 
-__all__ = [
-    "Change",
-    "FORMAT_VERSION",
-    "PairCache",
-    "Seen",
-    "Study",
-    "Tried",
-    "blank_study",
-    "measured_change",
-    "open_study",
-    "predicting",
-    "save_study",
-    "score",
-    "study",
-]
+__all__ = ["DEFAULTS", "PairCache", "Study", "blank_study", "open_study", "save_study", "study"]
+
+#: what shapes the evidence where the caller says nothing
+DEFAULTS: dict[str, Any] = {
+    "positions": "predicting",
+    "reduce": "max",
+    "difference": "absolute",
+    "target": "log_prob",
+    "caption": "greedy",
+    "prompt": None,
+}
+
+#: pictures whose activations stay in memory (one 7B picture is about 0.4 GB)
+_CAPTURES_KEPT = 2
 
 
 def _key(scene: Scene, mask: np.ndarray) -> tuple[int | str, str]:
@@ -118,345 +113,6 @@ class PairCache:
     def keep(self, scene: Scene, mask: np.ndarray, image: Image) -> None:
         """Take a picture painted elsewhere (by hand, or read from a file) as the inpainted one."""
         self._painted[_key(scene, mask)] = image
-
-
-@dataclass(frozen=True)
-class Change:
-    """What happened to the concept's score on one scene.
-
-    Attributes
-    ----------
-    before, after : float
-        y in the unchanged model, and with what is active now.
-    predicted : float or None
-        To first order, for zeroing or scaling the given neurons: ``(scale - 1) sum_p g`` on this
-        scene; None when no neurons were given.
-    unit : str
-        Of y: "nats" (log-probability) or "logits".
-    """
-
-    before: float
-    after: float
-    predicted: float | None
-    unit: str
-
-    @property
-    def measured(self) -> float:
-        """The change of y."""
-        return self.after - self.before
-
-
-def predicting(study: Study, scene: int) -> Prediction:
-    """Return where a scene's caption names the concept, in the unchanged model.
-
-    Raises
-    ------
-    BadArgument
-        If the caption does not name it.
-    """
-    known = study._predicting
-    if scene not in known:
-        with study.model.interventions.suspended():
-            found, _ = predictions(
-                study.model,
-                study.concept,
-                [study.scenes[scene]],
-                caption=study.options["caption"],
-                prompt=study.options["prompt"],
-            )
-        known[scene] = found[0]
-    return known[scene]
-
-
-def score(study: Study, image: Any, place: Prediction, *, grad: bool = False) -> torch.Tensor:
-    """Return y for a picture, teacher-forced to the predicting position; shape (1,)."""
-    import torch
-
-    model = study.model
-    prepared = model.prepare([image], study.options["prompt"], continuation=[list(place.prefix)])
-    logits = model.forward(prepared, logits_to_keep=1, grad=grad).logits[:, -1].float()
-    with torch.set_grad_enabled(grad):
-        values = logits if study.options["target"] == "logit" else torch.log_softmax(logits, -1)
-        return values[:, place.token]
-
-
-def measured_change(
-    study: Study,
-    scene: int,
-    rows: Sequence[int] | np.ndarray = (),
-    indices: Sequence[int] | np.ndarray = (),
-    scale: float = 0.0,
-) -> Change:
-    """Measure what is active now on one scene, beside what the gradient predicts.
-
-    Parameters
-    ----------
-    study : Study
-    scene : int
-    rows, indices : sequence of int, optional
-        The neurons that are zeroed or scaled, for the prediction.
-    scale : float
-        Their factor; 0 for zeroing.
-
-    Returns
-    -------
-    Change
-
-    Raises
-    ------
-    BadArgument
-        If the unchanged caption does not name the concept.
-    """
-    from ..activations.record import record
-
-    model, image = study.model, study.scenes[scene].image
-    place = predicting(study, scene)
-    row, index = np.asarray(rows, int), np.asarray(indices, int)
-    predicted = None
-    with model.interventions.suspended():
-        scope = record(model, rows=sorted(set(row.tolist())), gradients=True) if len(row) else None
-        with scope or nullcontext() as seen:
-            y = score(study, image, place, grad=scope is not None)
-        if seen is not None:
-            total = 0.0
-            for site, gradient in seen.gradients(y).items():
-                g = (gradient * seen.values[site].detach()).float()[0].sum(0)
-                total += float(g[index[row == site]].sum())
-            predicted = (scale - 1.0) * total
-        before = float(y.detach())
-    after = float(score(study, image, place).detach())
-    unit = "logits" if study.options["target"] == "logit" else "nats"
-    return Change(before, after, predicted, unit)
-
-
-#: pictures whose activations stay in memory (one 7B picture is about 0.4 GB)
-_CAPTURES_KEPT = 2
-
-
-class Seen:
-    """A mixin of `Study`: what it shows of its scenes."""
-
-    model: MultimodalModel
-    concept: Concept
-    scenes: tuple[Scene, ...]
-    evidence: xr.Dataset
-    options: dict[str, Any]
-    _pairs: PairCache
-    _captions: dict[int, str]
-    _captured: OrderedDict[int, Any]
-
-    def pictures(self, scene: int) -> tuple[Image, Image]:
-        """Return the original picture of a scene and the one without the concept.
-
-        Twice the original where no mask says where the concept is (see `has_pair`).
-        """
-        chosen = self.scenes[scene]
-        if not self.has_pair(scene):
-            return chosen.image, chosen.image
-        return chosen.image, self._pairs.inpainted(chosen, self.concept)
-
-    def has_pair(self, scene: int) -> bool:
-        """Return whether a scene has a mask of the concept, so that it can be painted away."""
-        return any(self.concept.named_in(name) for name in self.scenes[scene].categories)
-
-    def caption(self, scene: int) -> str:
-        """Return the caption of the unchanged model, whatever is ablated at the moment."""
-        if scene not in self._captions:
-            with self.model.interventions.suspended():
-                self._captions[scene] = str(
-                    self.model.caption(self.scenes[scene].image, self.options["prompt"])
-                )
-        return self._captions[scene]
-
-    def references(self, scene: int) -> tuple[str, ...]:
-        """Return the reference captions of a scene; may be empty."""
-        return self.scenes[scene].captions
-
-    def maps(
-        self,
-        rows: Sequence[int] | np.ndarray,
-        indices: Sequence[int] | np.ndarray,
-        *,
-        scene: int,
-        signed: bool = False,
-    ) -> np.ndarray:
-        """Return the activations of some neurons over the picture.
-
-        Parameters
-        ----------
-        rows, indices : sequence of int
-            Row in the evidence's ``layer`` dimension, and index in that layer, of each neuron.
-        scene : int
-            Which of `scenes`.
-        signed : bool
-            Multiply by the sign of the neuron's mean activation at the predicting position.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (neuron, grid row, grid column)
-            In picture coordinates: cell (0, 0) is the picture's top left corner.
-
-        Raises
-        ------
-        NotSupported
-            If the model's image tokens have no place on the picture; the message says why.
-        """
-        tokens, token_map = self._image_activations(scene)
-        chosen = tokens[np.asarray(rows, int), :, np.asarray(indices, int)]
-        if signed:
-            signs = np.sign(
-                self.evidence["activation"].values[np.asarray(rows), np.asarray(indices)]
-            )
-            chosen = chosen * signs[:, None].astype(np.float32)
-        geometry = token_map.geometry
-        painted = [geometry.paint(values, size=geometry.shape, smooth=False) for values in chosen]
-        return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
-
-    def patch_scores(
-        self,
-        rows: Sequence[int] | np.ndarray,
-        indices: Sequence[int] | np.ndarray,
-        *,
-        scene: int,
-    ) -> PatchScores:
-        """Return stage 1 and stage 2 of some neurons over the patches; see `patch_scores`."""
-        from .patch_maps import patch_scores
-
-        return patch_scores(cast("Study", self), rows, indices, scene=scene)
-
-    def patch_words(self, scene: int, k: int = 3) -> list[list[str]]:
-        """Return the words that the logit lens reads at each patch; see `patch_words`."""
-        from .patch_maps import patch_words
-
-        return patch_words(cast("Study", self), scene, k)
-
-    def words(
-        self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray, k: int = 6
-    ) -> list[list[str]]:
-        """Return the `k` words each neuron writes most, the sign of its activation applied."""
-        from ..models.decode import decode_rows
-
-        return decode_rows(self.model, rows, indices, k=k, signs=self.evidence["activation"].values)
-
-    def tokens(
-        self, scene: int, row: int, index: int
-    ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
-        """Return one neuron's activation along the prompt and the greedy caption of a scene.
-
-        Returns
-        -------
-        list of (str, str, int)
-            Text, role and generation step (-1 in the prompt) of each token.
-        numpy.ndarray of float32, shape (token,)
-        """
-        from ..activations import capture
-
-        with self.model.interventions.suspended():
-            store = capture(
-                self.model,
-                self.scenes[scene].image,
-                self.options["prompt"],
-                generate=True,
-                layers=[self.model.sites[row].layer],
-            )
-        same = store["expert"].values == self.model.sites[row].expert
-        values = store["activation"].values[np.flatnonzero(same)[0], :, index]
-        names = zip(
-            store["token_text"].values.tolist(),
-            store["role"].values.tolist(),
-            store["step"].values.tolist(),
-            strict=True,
-        )
-        return list(names), values.astype(np.float32)
-
-    def _image_activations(self, scene: int) -> tuple[np.ndarray, Any]:
-        from ..activations import image_activations
-
-        if scene not in self._captured:
-            with self.model.interventions.suspended():
-                self._captured[scene] = image_activations(
-                    self.model, self.scenes[scene].image, self.options["prompt"]
-                )
-            while len(self._captured) > _CAPTURES_KEPT:
-                self._captured.popitem(last=False)
-        self._captured.move_to_end(scene)
-        return self._captured[scene]
-
-
-class Tried:
-    """A mixin of `Study`: what happens when neurons are changed."""
-
-    model: MultimodalModel
-    concept: Concept
-    scenes: tuple[Scene, ...]
-    evidence: xr.Dataset
-    options: dict[str, Any]
-
-    def evaluate(
-        self,
-        neurons: NeuronSet,
-        with_concept: Sequence[Scene],
-        without_concept: Sequence[Scene] = (),
-        **options: Any,
-    ) -> Effect:
-        """Measure suppression, retention and random control; see `evaluation.measure_effect`."""
-        from ..evaluation import measure_effect
-
-        return measure_effect(
-            self.model, neurons, with_concept, without_concept, self.concept, **options
-        )
-
-    def predicted_change(self, neurons: NeuronSet) -> float:
-        """Return the first-order change of y when the neurons are zeroed.
-
-        ``-sum_p g`` summed over the neurons, mean over the pairs, in the units of y (section 10:
-        log-probability unless the study was made with ``target="logit"``).
-        """
-        total = self.evidence["gradient_sum"].values[neurons.mask(self.model)].sum(dtype=np.float64)
-        return -float(total)
-
-    def measured_change(
-        self,
-        scene: int,
-        rows: Sequence[int] | np.ndarray = (),
-        indices: Sequence[int] | np.ndarray = (),
-        scale: float = 0.0,
-    ) -> Change:
-        """Measure what is active now on one scene; see `forced.measured_change`."""
-
-        return measured_change(cast("Study", self), scene, rows, indices, scale)
-
-    def transplant(
-        self,
-        scene: int,
-        index: int,
-        mask: np.ndarray,
-        **options: Any,
-    ) -> Transplanted:
-        """Put a part of the picture in the place of a word; see `transplant_to_word`."""
-        from .transplanting import transplant_to_word
-
-        return transplant_to_word(cast("Study", self), scene, index, mask, **options)
-
-    def word_shares(
-        self, others: Sequence[Scene] = (), words: Sequence[str] = (), **options: Any
-    ) -> xr.Dataset:
-        """Measure what each neuron adds to each word of the captions; see `word_shares`.
-
-        Parameters
-        ----------
-        others : sequence of Scene
-            Beside the study's own.
-        words : sequence of str
-            By default the categories of these scenes.
-        """
-        from .elsewhere import word_shares
-
-        scenes = [*self.scenes, *others]
-        known = dict.fromkeys([self.concept.word, *words])
-        if not words:
-            known |= dict.fromkeys(name for scene in scenes for name in scene.categories)
-        return word_shares(self.model, scenes, known, prompt=self.options["prompt"], **options)
 
 
 def study(
@@ -546,7 +202,7 @@ def study(
     return Study(model, wanted, chosen, evidence, pairs=pairs, options=options)
 
 
-class Study(Seen, Tried):
+class Study:
     """Scores of every neuron for one concept, with the scenes they come from.
 
     Made by `study`, read back by `mmkn_widgets.open_study`.
@@ -615,6 +271,7 @@ class Study(Seen, Tried):
             scenes.append(scene)
         elif self._scored <= place < len(scenes):
             scenes[place] = scene
+            captions.pop(place, None)  # of the picture that was there
         else:
             wanted = f"{self._scored} to {len(scenes) - 1}: scenes that were added"
             raise bad_argument("place", place, wanted)
@@ -631,6 +288,16 @@ class Study(Seen, Tried):
         made.search = self.search
         made._predicting = {k: v for k, v in self._predicting.items() if k != place}
         return made
+
+    @property
+    def pairs(self) -> PairCache:
+        """The inpainter, with what it painted."""
+        return self._pairs
+
+    @property
+    def captions(self) -> dict[int, str]:
+        """The captions that were written so far, by scene; a copy."""
+        return dict(self._captions)
 
     # -- neurons -----------------------------------------------------------------------------
 
@@ -668,15 +335,8 @@ class Study(Seen, Tried):
 
         Notes
         -----
-        Without any threshold: the top 5 % by stage 1, of these the 60 best by stage 2.
+        Without any threshold: the default set of `mmkn_widgets.attribution.two_stage`.
         """
-        if (
-            threshold_d is None
-            and threshold_g is None
-            and quantile_d is None
-            and quantile_g is None
-        ):
-            quantile_d, top = 0.95, 60 if top is None else top
         found = two_stage(
             self.evidence,
             threshold_d=threshold_d,
@@ -701,11 +361,286 @@ class Study(Seen, Tried):
         self.search = search_thresholds(self, **options)
         return self.search
 
+    # -- what one sees of it ------------------------------------------------------------------
+
+    def pictures(self, scene: int) -> tuple[Image, Image]:
+        """Return the original picture of a scene and the one without the concept.
+
+        Twice the original where no mask says where the concept is (see `has_pair`).
+        """
+        chosen = self.scenes[scene]
+        if not self.has_pair(scene):
+            return chosen.image, chosen.image
+        return chosen.image, self._pairs.inpainted(chosen, self.concept)
+
+    def has_pair(self, scene: int) -> bool:
+        """Return whether a scene has a mask of the concept, so that it can be painted away."""
+        return any(self.concept.named_in(name) for name in self.scenes[scene].categories)
+
+    def caption(self, scene: int) -> str:
+        """Return the caption of the unchanged model, whatever is ablated at the moment."""
+        if scene not in self._captions:
+            with self.model.interventions.suspended():
+                self._captions[scene] = str(
+                    self.model.caption(self.scenes[scene].image, self.options["prompt"])
+                )
+        return self._captions[scene]
+
+    def place(self, scene: int) -> Place:
+        """Return where a scene's caption names the concept, in the unchanged model.
+
+        Raises
+        ------
+        BadArgument
+            If the caption does not name it.
+        """
+        if scene not in self._predicting:
+            with self.model.interventions.suspended():
+                found, _ = predictions(
+                    self.model,
+                    self.concept,
+                    [self.scenes[scene]],
+                    caption=self.options["caption"],
+                    prompt=self.options["prompt"],
+                )
+            self._predicting[scene] = found[0]
+        return Place(self._predicting[scene], self.options["prompt"], self.options["target"])
+
+    def geometry(self, scene: int) -> Geometry:
+        """Return where a scene's image tokens look; its `approximate` and `reason` say how sure."""
+        return self._image_activations(scene)[1].geometry
+
+    def references(self, scene: int) -> tuple[str, ...]:
+        """Return the reference captions of a scene; may be empty."""
+        return self.scenes[scene].captions
+
+    def maps(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        scene: int,
+        signed: bool = False,
+    ) -> np.ndarray:
+        """Return the activations of some neurons over the picture.
+
+        Parameters
+        ----------
+        rows, indices : sequence of int
+            Row in the evidence's ``layer`` dimension, and index in that layer, of each neuron.
+        scene : int
+            Which of `scenes`.
+        signed : bool
+            Multiply by the sign of the neuron's mean activation at the predicting position.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (neuron, grid row, grid column)
+            In picture coordinates: cell (0, 0) is the picture's top left corner.
+
+        Raises
+        ------
+        NotSupported
+            If the model's image tokens have no place on the picture; the message says why.
+        """
+        tokens, token_map = self._image_activations(scene)
+        chosen = tokens[np.asarray(rows, int), :, np.asarray(indices, int)]
+        if signed:
+            signs = np.sign(
+                self.evidence["activation"].values[np.asarray(rows), np.asarray(indices)]
+            )
+            chosen = chosen * signs[:, None].astype(np.float32)
+        geometry = token_map.geometry
+        painted = [geometry.paint(values, size=geometry.shape, smooth=False) for values in chosen]
+        return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
+
+    def patch_scores(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        scene: int,
+    ) -> PatchScores:
+        """Return where on a scene's picture some neurons pass both stages.
+
+        Parameters
+        ----------
+        rows, indices : sequence of int
+            The neurons, as in `maps`.
+        scene : int
+
+        Returns
+        -------
+        PatchScores
+
+        Raises
+        ------
+        BadArgument
+            If no neuron is given, the scene has no mask of the concept, or its caption does not
+            name it.
+        NotSupported
+            If the image tokens have no place on the picture.
+        """
+        if not self.has_pair(scene):
+            raise bad_argument(
+                "scene",
+                self.scenes[scene].id,
+                f"a scene with a mask of {self.concept.word!r}: paint one and inpaint",
+            )
+        original, gone = self.pictures(scene)
+        signed = self.options["difference"] == "signed"
+        place = self.place(scene)
+        return patch_scores(self.model, original, gone, place, rows, indices, signed=signed)
+
+    def patch_words(self, scene: int, k: int = 3) -> list[list[str]]:
+        """Return the words that the logit lens reads at each patch; see `on_scene.patch_words`."""
+        return patch_words(self.model, self.scenes[scene].image, self.options["prompt"], k)
+
+    def words(
+        self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray, k: int = 6
+    ) -> list[list[str]]:
+        """Return the `k` words each neuron writes most, the sign of its activation applied."""
+        signs = self.evidence["activation"].values
+        return self.model.neuron_words(rows, indices, k=k, signs=signs)
+
+    def tokens(
+        self, scene: int, row: int, index: int
+    ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
+        """Return one neuron's activation along the prompt and the greedy caption of a scene.
+
+        Returns
+        -------
+        list of (str, str, int)
+            Text, role and generation step (-1 in the prompt) of each token.
+        numpy.ndarray of float32, shape (token,)
+        """
+        from ..activations import capture
+
+        with self.model.interventions.suspended():
+            store = capture(
+                self.model,
+                self.scenes[scene].image,
+                self.options["prompt"],
+                generate=True,
+                layers=[self.model.sites[row].layer],
+            )
+        same = store["expert"].values == self.model.sites[row].expert
+        values = store["activation"].values[np.flatnonzero(same)[0], :, index]
+        names = zip(
+            store["token_text"].values.tolist(),
+            store["role"].values.tolist(),
+            store["step"].values.tolist(),
+            strict=True,
+        )
+        return list(names), values.astype(np.float32)
+
+    def _image_activations(self, scene: int) -> tuple[np.ndarray, TokenMap]:
+        from ..activations import image_activations
+
+        if scene not in self._captured:
+            with self.model.interventions.suspended():
+                self._captured[scene] = image_activations(
+                    self.model, self.scenes[scene].image, self.options["prompt"]
+                )
+            while len(self._captured) > _CAPTURES_KEPT:
+                self._captured.popitem(last=False)
+        self._captured.move_to_end(scene)
+        return self._captured[scene]
+
+    # -- what happens when neurons are changed ------------------------------------------------
+
+    def evaluate(
+        self,
+        neurons: NeuronSet,
+        with_concept: Sequence[Scene],
+        without_concept: Sequence[Scene] = (),
+        **options: Any,
+    ) -> Effect:
+        """Measure suppression, retention and random control; see `evaluation.measure_effect`."""
+        from ..evaluation import measure_effect
+
+        return measure_effect(
+            self.model, neurons, with_concept, without_concept, self.concept, **options
+        )
+
+    def predicted_change(self, neurons: NeuronSet, scale: float = 0.0) -> float:
+        """Return the first-order change of y when the neurons are zeroed, or scaled.
+
+        ``(scale - 1) sum_p g`` summed over the neurons, mean over the pairs, in the units of y
+        (log-probability unless the study was made with ``target="logit"``).
+        """
+        sums = self.evidence["gradient_sum"].values
+        return predicted_from_sum(sums, neurons.mask(self.model), scale)
+
+    def measured_change(
+        self,
+        scene: int,
+        rows: Sequence[int] | np.ndarray = (),
+        indices: Sequence[int] | np.ndarray = (),
+        scale: float = 0.0,
+    ) -> Change:
+        """Measure what is active now on one scene, beside what the gradient predicts.
+
+        Parameters
+        ----------
+        scene : int
+        rows, indices : sequence of int, optional
+            The neurons that are zeroed or scaled, for the prediction.
+        scale : float
+            Their factor; 0 for zeroing.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        BadArgument
+            If the unchanged caption does not name the concept.
+        """
+        image, place = self.scenes[scene].image, self.place(scene)
+        return measured_change(self.model, image, place, rows, indices, scale)
+
+    def transplant(
+        self,
+        scene: int,
+        index: int,
+        mask: np.ndarray,
+        **options: Any,
+    ) -> TransplantResult:
+        """Put a part of the picture in the place of a word of its caption.
+
+        See `mmkn_widgets.interventions.transplant_patches`.
+        """
+        from ..interventions import transplant_patches
+
+        image, prompt = self.scenes[scene].image, self.options["prompt"]
+        return transplant_patches(self.model, image, mask, index, prompt=prompt, **options)
+
+    def word_shares(
+        self, others: Sequence[Scene] = (), words: Sequence[str] = (), **options: Any
+    ) -> xr.Dataset:
+        """Measure what each neuron adds to each word of the captions; see `word_shares`.
+
+        Parameters
+        ----------
+        others : sequence of Scene
+            Beside the study's own.
+        words : sequence of str
+            By default the categories of these scenes.
+        """
+        from .elsewhere import word_shares
+
+        scenes = [*self.scenes, *others]
+        known = dict.fromkeys([self.concept.word, *words])
+        if not words:
+            known |= dict.fromkeys(name for scene in scenes for name in scene.categories)
+        return word_shares(self.model, scenes, known, prompt=self.options["prompt"], **options)
+
     # -- keep ---------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
         """Write the study as one folder that `mmkn_widgets.open_study` reads."""
-
         return save_study(self, Path(path))
 
 
@@ -770,14 +705,7 @@ def blank_study(
             ),
         },
     )
-    options = {
-        "positions": "predicting",
-        "reduce": "max",
-        "difference": "absolute",
-        "target": "log_prob",
-        "caption": "greedy",
-        "prompt": None,
-    }
+    options = dict(DEFAULTS)
     pairs = PairCache(get_inpainter(inpainter))
     return Study(model, wanted, [scene], evidence, pairs=pairs, options=options, n_scored=0)
 
@@ -816,7 +744,7 @@ def save_study(study: Study, path: Path) -> Path:
             "version": FORMAT_VERSION,
             "concept": study.concept.to_dict(),
             "model": {"name": study.model.name, "weights": study.model.weights_hash},
-            "inpainter": study._pairs.name,
+            "inpainter": study.pairs.name,
             "options": study.options,
             "evidence": {
                 "dims": {name: list(v.dims) for name, v in study.evidence.variables.items()},
@@ -854,9 +782,6 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
     BadArgument
         If the folder holds no study, one of a later format, or the model's weights are others.
     """
-    from ..attribution import Concept
-    from ..inpainting import get_inpainter
-
     folder = Path(path)
     try:
         described = json.loads((folder / "study.json").read_text(encoding="utf-8"))
@@ -947,7 +872,7 @@ def _write_scene(study: Study, place: int, folder: Path) -> dict[str, Any]:
         "source": scene.source,
         "captions": list(scene.captions),
         "objects": objects,
-        "caption": study._captions.get(place),
+        "caption": study.captions.get(place),
     }
 
 

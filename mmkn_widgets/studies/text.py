@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from ..core.jobs import Progress
+    from ..core import Progress
     from .find import Found
 
 __all__ = ["describe_found", "progress_line", "time_left"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 from ._base import Answer, Call, request
 from ._changes import Changes
 from ._encode import encode_picture, float32_bytes, int32_array
@@ -101,7 +101,7 @@ class Actions(Changes):
             progress("looking through the scenes", scene + 1, len(self.study.scenes))
         found.sort(key=lambda item: -item[0])
         best = [{"scene": s, "value": v, "patch": p} for v, s, p in found[:_PAGE_SCENES]]
-        from ..studies.elsewhere import shares_of
+        from ..studies import shares_of
 
         shares = self._shares(progress, call.cancel)
         return {

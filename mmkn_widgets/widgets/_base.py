@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 
 import anywidget
 
-from ..core.errors import bad_argument
-from ..core.jobs import CancelToken
+from ..core import CancelToken, bad_argument
 from ._explain import explain
 from ._kinds import flag_of
 from .traits import READY, StatusTraits

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._ablation import Move, Snapshot
 from ._base import Answer, Call, Widget, request
 from ._encode import int32_array

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 
 __all__ = ["default_thresholds", "ids_to_mask", "kept_ids", "quantile"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..core.errors import Cancelled, MmknError
+from ..core import Cancelled, MmknError
 
 __all__ = ["explain"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets as t
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._choice import kept_ids, quantile
 from .traits import ExplorerTraits
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._explorer_choice import Choice
 from ._scene_state import PREFETCHED, scene_state
 

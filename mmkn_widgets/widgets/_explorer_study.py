@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 from ._encode import float32_bytes
 
 if TYPE_CHECKING:

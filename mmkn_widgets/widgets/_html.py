@@ -7,7 +7,7 @@ import html
 import json
 from typing import Any
 
-from ..core.errors import NotSupported
+from ..core import NotSupported
 from ._kinds import flag_of
 
 __all__ = ["offline_page", "wire_state"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import BadArgument, NotSupported, bad_argument
+from ..core import BadArgument, NotSupported, bad_argument
 
 if TYPE_CHECKING:
     import xarray as xr

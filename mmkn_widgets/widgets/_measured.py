@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import MmknError
+from ..core import MmknError
 from ._ablation import Move, Snapshot
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._base import Answer, Call, Widget, request
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._ablation import Ablations, Snapshot
 from ._base import Answer, Call, Widget, request
 from ._encode import float32_bytes, int32_array

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._choice import kept_ids, quantile
 from ._explorer_code import setup_code
 from ._fallback import Account

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 from ._encode import encode_grids, encode_picture, int32_bytes
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._base import Widget
 from ._choice import default_thresholds, kept_ids, quantile
 from ._encode import float32_bytes

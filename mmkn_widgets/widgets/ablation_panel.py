@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._base import Answer, Call, bundle, request
 from ._encode import int32_array
 from ._measured import measured_state, nothing_measured

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import traitlets as t
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from . import _kinds as k
 from ._base import Answer, Call, Widget, bundle, request
 from .traits import CaptionTraits

@@ -15,7 +15,7 @@ import ipywidgets
 import numpy as np
 import traitlets
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._ablation import Ablations
 from ._base import Widget, bundle
 from ._choice import default_thresholds

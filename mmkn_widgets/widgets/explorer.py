@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._ablation import Ablations
 from ._actions import Actions
 from ._base import bundle

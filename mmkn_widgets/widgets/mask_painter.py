@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from . import _kinds as k
 from ._base import Answer, Call, Widget, bundle, request
 from ._encode import encode_picture

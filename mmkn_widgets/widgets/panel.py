@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel

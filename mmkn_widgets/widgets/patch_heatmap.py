@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._base import Answer, Call, bundle, request
 from ._encode import encode_grids, encode_picture, float32_bytes, int32_bytes
 from ._labelled import maps_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..core.errors import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument
 from . import _kinds as k
 from ._base import Answer, Call, bundle, request
 from ._encode import encode_grids, encode_picture, float32_bytes, int32_array, int32_bytes
@@ -195,14 +195,14 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
 
     def _words_of(self, rows: np.ndarray, indices: np.ndarray) -> list[list[str]]:
         """Return what the neurons write, while the model that made the store is in memory."""
-        from ..activations.accessor import _model_of
+        from ..activations import _model_of
 
         attrs = {**self.store.attrs, **next(iter(self.store.data_vars.values())).attrs}
         try:
             model = _model_of(attrs)
         except ValueError:
             return [[] for _ in rows]
-        from ..models.decode import decode
+        from ..models import decode
 
         out: list[list[str]] = [[] for _ in rows]
         for row in np.unique(rows):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import bad_argument
+from ..core import bad_argument
 from ._base import Widget, bundle
 from ._encode import float32_bytes
 from ._labelled import tokens_of

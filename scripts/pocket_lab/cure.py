@@ -94,7 +94,7 @@ def cure_curves(
         is), ``kept`` (of everything else that was named rightly), ``n_absent``, ``n_present``.
     """
     from mmkn_widgets.datasets import pocket_world
-    from mmkn_widgets.interventions import hallucination_study
+    from mmkn_widgets.evaluation import hallucination_study
 
     scenes = cure_scenes()
     categories = pocket_world("test", 1).categories

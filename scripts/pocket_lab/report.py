@@ -172,7 +172,7 @@ def measure(
     dict
         The report.
     """
-    from mmkn_widgets.interventions import transplant_report
+    from mmkn_widgets.evaluation import transplant_report
     from mmkn_widgets.models import load_model
 
     from .exam import captions_of, examine

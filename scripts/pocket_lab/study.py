@@ -103,7 +103,7 @@ def measure_edits(model: MultimodalModel, progress: Progress | None = None) -> d
         Method to `EditStudy.to_dict`.
     """
     from mmkn_widgets.datasets import pocket_world
-    from mmkn_widgets.interventions import edit_study, pairs_to_edit
+    from mmkn_widgets.evaluation import edit_study, pairs_to_edit
 
     val, test = pocket_world("val"), pocket_world("test")
     pairs = pairs_to_edit(list(test.categories), _PAIRS, seed=0)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import MmknError
+from ...core import MmknError
 from ..image_positions import image_mask
 from ..prepare import call_processor, pictures_of, prepare
 from ..prompts import with_one_placeholder
@@ -19,8 +19,8 @@ from .origins import Origins, identity_origins, trace_origins
 from .queries import attend
 
 if TYPE_CHECKING:
-    from ..batch import Prepared
-    from ..model import MultimodalModel
+    from ..parts import ModelParts
+    from ..prepared import Prepared
 
 __all__ = ["find_geometries", "find_geometry"]
 
@@ -29,7 +29,7 @@ _measured: WeakKeyDictionary[Any, dict[Any, Origins | None]] = WeakKeyDictionary
 
 
 def find_geometries(
-    model: MultimodalModel, prepared: Prepared, row: int, is_image: NDArray[np.bool_]
+    model: ModelParts, prepared: Prepared, row: int, is_image: NDArray[np.bool_]
 ) -> tuple[Geometry, ...]:
     """Return the geometry of every picture of one row, in the order of its image tokens."""
     n_tokens = int(is_image.sum())
@@ -85,13 +85,13 @@ def split_by_picture(is_image: NDArray[np.bool_], alone: list[int]) -> list[int]
     return runs if len(runs) == len(alone) else None
 
 
-def _alone(model: MultimodalModel, prepared: Prepared, row: int, picture: Any) -> Prepared:
+def _alone(model: ModelParts, prepared: Prepared, row: int, picture: Any) -> Prepared:
     """Return one of a row's pictures in a prompt of its own, the row's with one placeholder."""
     text = with_one_placeholder(model.processor, prepared.prompts[row] or "")
     return prepare(model, picture, text)
 
 
-def _overview(model: MultimodalModel, single: Prepared, n_tokens: int) -> Geometry | None:
+def _overview(model: ModelParts, single: Prepared, n_tokens: int) -> Geometry | None:
     """Return the geometry of a picture that is seen whole, not in tiles, beside others.
 
     LLaVA-OneVision cuts the picture of a prompt into tiles only where it is the only one.
@@ -104,7 +104,7 @@ def _overview(model: MultimodalModel, single: Prepared, n_tokens: int) -> Geomet
     return None
 
 
-def find_geometry(model: MultimodalModel, prepared: Prepared, row: int, n_tokens: int) -> Geometry:
+def find_geometry(model: ModelParts, prepared: Prepared, row: int, n_tokens: int) -> Geometry:
     """Return the geometry of the `n_tokens` image tokens in one row with one picture."""
     origins = _origins(model, prepared, row) if n_tokens else None
     size = origins.picture_size if origins is not None else _size(prepared, row)
@@ -168,7 +168,7 @@ def _size(prepared: Prepared, row: int) -> tuple[int, int]:
     return 1, 1
 
 
-def _origins(model: MultimodalModel, prepared: Prepared, row: int) -> Origins | None:
+def _origins(model: ModelParts, prepared: Prepared, row: int) -> Origins | None:
     picture = _picture(prepared, row)
     text = prepared.prompts[row] if row < len(prepared.prompts) else None
     if picture is None or model.processor is None:
@@ -184,7 +184,7 @@ def _origins(model: MultimodalModel, prepared: Prepared, row: int) -> Origins | 
     return cache[size, text]
 
 
-def _attends_across(model: MultimodalModel) -> bool:
+def _attends_across(model: ModelParts) -> bool:
     names: NDArray[np.str_] = np.array([name for name, _ in model.hf.named_modules()])
     return bool(
         np.any(np.char.find(names, "cross_attn") >= 0)

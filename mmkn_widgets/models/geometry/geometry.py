@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...core.errors import BadArgument, NotSupported, bad_argument
+from ...core import BadArgument, NotSupported, bad_argument
 from .origins import Box
 
 __all__ = ["Geometry", "GeometryKind", "Panel", "merge_tiles", "one_picture", "raster", "several"]

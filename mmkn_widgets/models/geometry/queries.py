@@ -114,7 +114,7 @@ def _over_patches(
             kept.append(layer[:, :n])
     if not kept:
         shapes = ", ".join(str(layer.shape) for layer in weights) or "none"
-        from ...core.errors import NotSupported
+        from ...core import NotSupported
 
         raise NotSupported(f"no cross-attention of {count} queries over {n} patches: {shapes}")
     return np.mean(kept, axis=0).reshape(views * count, rows, cols)

@@ -106,7 +106,7 @@ def test_gradients_of_experts_are_those_of_the_routed_tokens() -> None:
 
 def test_without_pictures_there_is_nothing_to_paint() -> None:
     store = mmkn.capture(_opt(), ONE)
-    with pytest.raises(mmkn._errors.MmknError):
+    with pytest.raises(mmkn.MmknError):
         store.mmkn.patch_map(3, 1)
 
 
@@ -160,5 +160,5 @@ def test_a_dense_layer_left_out_by_a_forward_is_an_error() -> None:
         for row in rows:
             seen.fired[row] = seen.fired.get(row, 0) + 1
             seen.keep(model, row, torch.ones(1, 1, 2))
-    with pytest.raises(mmkn._errors.MmknError, match="did not run through their module"):
+    with pytest.raises(mmkn.MmknError, match="did not run through their module"):
         seen.close(model)

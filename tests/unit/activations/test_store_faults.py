@@ -108,7 +108,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_committed(root: Path, tmp_pa
     body = """
         import resource, signal
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        from mmkn_widgets._errors import BadArgument
+        from mmkn_widgets.core import BadArgument
         attrs = {"format": "mmkn-activations", "version": 1}
         with StoreWriter(Path(sys.argv[1]), attrs) as writer:
             for number in range(int(sys.argv[2])):

@@ -41,9 +41,7 @@ def test_algebra_is_that_of_sets_and_keeps_the_left_order(a, b) -> None:
 def test_json_round_trip_follows_the_schema(pairs) -> None:
     neurons = make(pairs)
     text = neurons.to_json()
-    schema = json.loads(
-        files("mmkn_widgets.attribution").joinpath("neuron_set.schema.json").read_text()
-    )
+    schema = json.loads(files("mmkn_widgets.core").joinpath("neuron_set.schema.json").read_text())
     jsonschema.validate(json.loads(text), schema)
     assert NeuronSet.from_json(text) == neurons
 

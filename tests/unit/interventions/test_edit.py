@@ -18,7 +18,8 @@ from mmkn_widgets.attribution import collect, two_stage
 from mmkn_widgets.core.concept import as_concept
 from mmkn_widgets.core.errors import BadArgument, Cancelled, NotSupported
 from mmkn_widgets.core.jobs import CancelToken
-from mmkn_widgets.interventions import EditReport, Goal, edit, edit_report, load_edit
+from mmkn_widgets.evaluation import edit_report
+from mmkn_widgets.interventions import EditReport, Goal, edit, load_edit
 from mmkn_widgets.interventions.closed_form import word_direction
 from tests.unit.interventions.helpers import n_hooks, same_bits, snapshot
 

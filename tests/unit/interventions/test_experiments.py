@@ -11,14 +11,8 @@ import pytest
 import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import BadArgument, Cancelled
 from mmkn_widgets.core.jobs import CancelToken
-from mmkn_widgets.interventions import (
-    EditReport,
-    EditStudy,
-    Goal,
-    edit_study,
-    hallucination_study,
-    pairs_to_edit,
-)
+from mmkn_widgets.evaluation import EditStudy, edit_study, hallucination_study, pairs_to_edit
+from mmkn_widgets.interventions import EditReport, Goal
 from tests.unit.interventions.helpers import n_hooks, same_bits, snapshot
 
 

@@ -11,15 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import BadArgument
-from mmkn_widgets.interventions import (
-    Edit,
-    Goal,
-    ablate,
-    blame,
-    corrections,
-    reduce_hallucination,
-    trade_off,
-)
+from mmkn_widgets.evaluation import trade_off
+from mmkn_widgets.interventions import Edit, Goal, ablate, blame, corrections, reduce_hallucination
 from mmkn_widgets.interventions.learning import Lesson, _Learner
 from tests.unit.interventions.conftest import wrap
 from tests.unit.interventions.helpers import logits, same_bits, snapshot

@@ -11,16 +11,14 @@ import xarray as xr
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import BadArgument
+from mmkn_widgets.evaluation import pairs_to_edit, trade_off, transplant_report
 from mmkn_widgets.interventions import (
     ablate,
     coverage,
-    pairs_to_edit,
     patch_mean,
     repeat,
-    trade_off,
     transplant,
     transplant_object,
-    transplant_report,
 )
 from tests.unit.interventions.helpers import by_hand, greedy, logits
 

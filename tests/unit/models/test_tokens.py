@@ -153,5 +153,5 @@ def test_a_text_alone_has_no_image_tokens(pocket: Any) -> None:
     (tokens,) = pocket.token_maps(pocket.prepare({"input_ids": ids}))
     assert tokens.image_positions.size == 0
     assert tokens.geometry.kind == "none"
-    with pytest.raises(mmkn._errors.NotSupported):
+    with pytest.raises(mmkn.NotSupported):
         tokens.geometry.paint([])

@@ -11,8 +11,8 @@ import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import BadArgument, Cancelled
 from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.datasets import ObjectInstance, Scene
+from mmkn_widgets.interventions.transplantation import last_third, word_start
 from mmkn_widgets.studies.elsewhere import shares_of
-from mmkn_widgets.studies.transplanting import last_third, word_start
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_measured_change_is_the_change_of_the_log_probability(study, model, 
     mask = study.neurons().mask(model)
     with model.ablate(mask):
         found = study.measured_change(0, rows, indices)
-        place = study._predicting[0]
+        place = study.place(0).prediction
         prepared = model.prepare([study.scenes[0].image], continuation=[list(place.prefix)])
         logits = model.forward(prepared, logits_to_keep=1).logits[0, -1]
     assert found.after == pytest.approx(float(torch.log_softmax(logits, -1)[place.token]), abs=1e-6)

@@ -17,7 +17,8 @@ from pocket_lab.tables import claims
 import mmkn_widgets as mmkn
 from mmkn_widgets import pocket
 from mmkn_widgets.attribution import collect, two_stage
-from mmkn_widgets.interventions import ablate, blame, corrections, edit_study, trade_off
+from mmkn_widgets.evaluation import edit_study, trade_off
+from mmkn_widgets.interventions import ablate, blame, corrections
 from mmkn_widgets.studies import open_atlas
 from mmkn_widgets.studies.judged import truths
 from mmkn_widgets.studies.run import run_study

@@ -1,0 +1,249 @@
+"""One picture, teacher-forced up to where its caption names the concept: what neurons do there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..activations import Prediction, patch_lens, record
+from ..core import NotSupported, bad_argument
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..models import MultimodalModel
+
+__all__ = [
+    "Change",
+    "PatchScores",
+    "Place",
+    "measured_change",
+    "patch_scores",
+    "patch_words",
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where y is read: the position that predicts the concept, and in which units.
+
+    Attributes
+    ----------
+    prediction : Prediction
+        The caption up to the concept's first token, and that token.
+    prompt : str or None
+        The question.
+    target : {"log_prob", "logit"}
+        The units of y.
+    """
+
+    prediction: Prediction
+    prompt: str | None
+    target: str
+
+    def score(self, model: MultimodalModel, image: Image, *, grad: bool = False) -> torch.Tensor:
+        """Return y for a picture, teacher-forced to the predicting position; shape (1,)."""
+        prefix = [list(self.prediction.prefix)]
+        prepared = model.prepare([image], self.prompt, continuation=prefix)
+        logits = model.forward(prepared, logits_to_keep=1, grad=grad).logits[:, -1].float()
+        with torch.set_grad_enabled(grad):
+            values = logits if self.target == "logit" else torch.log_softmax(logits, -1)
+            return values[:, self.prediction.token]
+
+    @property
+    def unit(self) -> str:
+        """Of y: "nats" or "logits"."""
+        return "logits" if self.target == "logit" else "nats"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to the concept's score on one scene.
+
+    Attributes
+    ----------
+    before, after : float
+        y in the unchanged model, and with what is active now.
+    predicted : float or None
+        To first order, for zeroing or scaling the given neurons: ``(scale - 1) sum_p g`` on this
+        scene; None when no neurons were given.
+    unit : str
+        Of y: "nats" (log-probability) or "logits".
+    """
+
+    before: float
+    after: float
+    predicted: float | None
+    unit: str
+
+    @property
+    def measured(self) -> float:
+        """The change of y."""
+        return self.after - self.before
+
+
+def measured_change(
+    model: MultimodalModel,
+    image: Image,
+    place: Place,
+    rows: Sequence[int] | np.ndarray = (),
+    indices: Sequence[int] | np.ndarray = (),
+    scale: float = 0.0,
+) -> Change:
+    """Measure what is active now on one picture, beside what the gradient predicts.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    image : picture
+    place : Place
+    rows, indices : sequence of int, optional
+        The neurons that are zeroed or scaled, for the prediction.
+    scale : float
+        Their factor; 0 for zeroing.
+
+    Returns
+    -------
+    Change
+    """
+    row, index = np.asarray(rows, int), np.asarray(indices, int)
+    predicted = None
+    with model.interventions.suspended():
+        scope = record(model, rows=sorted(set(row.tolist())), gradients=True) if len(row) else None
+        with scope or nullcontext() as seen:
+            y = place.score(model, image, grad=scope is not None)
+        if seen is not None:
+            total = 0.0
+            for site, gradient in seen.gradients(y).items():
+                g = (gradient * seen.values[site].detach()).float()[0].sum(0)
+                total += float(g[index[row == site]].sum())
+            predicted = (scale - 1.0) * total
+        before = float(y.detach())
+    after = float(place.score(model, image).detach())
+    return Change(before, after, predicted, place.unit)
+
+
+@dataclass(frozen=True)
+class PatchScores:
+    """Stage 1 and stage 2 at the patches, over some neurons.
+
+    Attributes
+    ----------
+    difference : numpy.ndarray of float32, shape (grid row, grid column)
+        Mean over the neurons of the change of the activation when the object is painted away
+        (absolute, or signed, as the study's stage 1), in activation units.
+    gradcam : numpy.ndarray of float32, shape (grid row, grid column)
+        Sum over the neurons of activation x gradient of the concept's score y at the predicting
+        position: what the patch adds to y through them, to first order, in the units of y.
+    neurons : int
+    """
+
+    difference: np.ndarray
+    gradcam: np.ndarray
+    neurons: int
+
+
+def patch_scores(
+    model: MultimodalModel,
+    original: Image,
+    inpainted: Image,
+    place: Place,
+    rows: Sequence[int] | np.ndarray,
+    indices: Sequence[int] | np.ndarray,
+    *,
+    signed: bool = False,
+) -> PatchScores:
+    """Return where on a picture some neurons pass both stages.
+
+    Two forwards and one backward, whatever the number of neurons.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    original, inpainted : picture
+        With the object and without it.
+    place : Place
+    rows, indices : sequence of int
+        Row in the model's sites, and index in that row, of each neuron.
+    signed : bool
+        Stage 1 as ``O - O'`` instead of its absolute value.
+
+    Returns
+    -------
+    PatchScores
+
+    Raises
+    ------
+    BadArgument
+        If no neuron is given.
+    NotSupported
+        If the image tokens have no place on the picture.
+    """
+    row, index = np.asarray(rows, int), np.asarray(indices, int)
+    if not len(row):
+        raise bad_argument("neurons", "none", "at least one neuron")
+    tokens = model.token_maps(model.prepare(original, place.prompt))[0]
+    geometry, at = tokens.geometry, tokens.image_positions
+    if not geometry.paintable or not geometry.shape[0]:
+        raise NotSupported(geometry.reason or "the image tokens have no place on the picture")
+    layers = sorted(set(row.tolist()))
+    with model.interventions.suspended():
+        with record(model, rows=layers, gradients=True) as first:
+            y = place.score(model, original, grad=True)
+        gradients = first.gradients(y)
+        with record(model, rows=layers) as second:
+            place.score(model, inpainted)
+    change, added = np.zeros(len(at)), np.zeros(len(at))
+    for site in layers:
+        here = index[row == site]
+        o = first.values[site].detach().float()[0][at][:, here].cpu().numpy()
+        g = gradients[site].float()[0][at][:, here].cpu().numpy()
+        d = o - second.values[site].float()[0][at][:, here].cpu().numpy()
+        change += (d if signed else np.abs(d)).sum(1)
+        added += (o * g).sum(1)
+    painted = [
+        np.asarray(geometry.paint(values, size=geometry.shape, smooth=False), np.float32)
+        for values in (change / len(row), added)
+    ]
+    return PatchScores(painted[0], painted[1], len(row))
+
+
+def patch_words(
+    model: MultimodalModel, image: Image, prompt: str | None = None, k: int = 3
+) -> list[list[str]]:
+    """Return the words that the logit lens reads at each patch, behind the last layer.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    image : picture
+    prompt : str, optional
+    k : int
+        Words a patch, likeliest first, over the whole vocabulary.
+
+    Returns
+    -------
+    list of list of str
+        By cell of the token grid, row by row; empty where no token looks.
+    """
+    with model.interventions.suspended():
+        words, tokens = patch_lens(model, image, prompt, k=k)
+    return [words[token] if token >= 0 else [] for token in _cells(tokens.geometry)]
+
+
+def _cells(geometry: Any) -> list[int]:
+    """Return the finest image token at the centre of each cell of the grid; -1 for none."""
+    rows, cols = geometry.shape
+    height, width = geometry.picture_size
+    sizes = np.prod(geometry.boxes[:, 2:] - geometry.boxes[:, :2], axis=1)
+    found = []
+    for row in range(rows):
+        for col in range(cols):
+            here = geometry.tokens_at((col + 0.5) * width / cols, (row + 0.5) * height / rows)
+            found.append(int(here[np.argmin(sizes[here])]) if len(here) else -1)
+    return found
