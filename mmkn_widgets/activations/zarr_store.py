@@ -1,4 +1,4 @@
-"""An activation store on disk: a zarr v3 hierarchy in which every picture is committed by a rename."""
+"""An activation store on disk: zarr v3, every picture committed by a rename."""
 
 from __future__ import annotations
 

@@ -350,7 +350,6 @@ class NeuronSet:
 
     def to_json(self) -> str:
         """Return the JSON text of a ``*.mmkn.json`` file (`neuron_set.schema.json`)."""
-
         return to_text(self)
 
     @classmethod
@@ -362,7 +361,6 @@ class NeuronSet:
         BadArgument
             If the text is no neuron set of this version.
         """
-
         return from_text(text)
 
     def save(self, path: str | Path) -> Path:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..datasets import Scene
 
 __all__ = [
-    "Effect",
     "METRICS",
+    "Effect",
     "defined",
     "describe_effect",
     "intervals",

@@ -320,7 +320,6 @@ class Edit(WeightIntervention):
 
     def save(self, path: str | Path) -> Path:
         """Write a safetensors patch that `load_edit` reads; see `save_edit`."""
-
         return save_edit(self, path)
 
     def _more(self) -> str:

@@ -1,4 +1,4 @@
-"""Routed experts, whose weights are one 3-D parameter without modules: find them, reach their neurons."""
+"""Routed experts, whose weights are one 3-D parameter: find them, reach their neurons."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from .weights import is_quantised, site_bias, site_weight
 if TYPE_CHECKING:
     from .parts import ModelParts
 
-__all__ = ["Residual", "SiteCheck", "TOLERANCE", "verify", "what_follows"]
+__all__ = ["TOLERANCE", "Residual", "SiteCheck", "verify", "what_follows"]
 
 
 def _first_tensor(value: Any) -> torch.Tensor | None:

@@ -1,4 +1,4 @@
-"""The folder of a study, and several processes on it: each takes the next concept that nobody has begun."""
+"""The folder of a study, and several processes on it: each takes the next concept."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The pocket model's laboratory: train, examine and report it. In the repository, not in the wheel."""
+"""The pocket model's laboratory: train, examine, report. In the repository, not in the wheel."""

@@ -19,11 +19,11 @@ from mmkn_widgets.pocket.words import CATEGORIES
 from .build import SPECIAL
 
 __all__ = [
-    "Batch",
     "IGNORE",
     "N_IMAGE",
     "N_PREFIX",
     "SMOOTHING",
+    "Batch",
     "due_places",
     "entropy",
     "layer_lesions",

@@ -14,14 +14,16 @@ from mmkn_widgets.pocket.world import SIZE, SPLITS, PocketScene, draw
 from .build import PATCH, SPECIAL
 
 __all__ = [
-    "Arrays",
     "FIRST",
     "LENGTH",
     "NOISE",
     "PEAK",
     "PICTURES",
+    "PLAIN_WEIGHTS",
     "RANK_EVERY",
+    "RECIPES",
     "STEPS",
+    "Arrays",
     "batches",
     "encode",
     "learning_rate",
@@ -33,6 +35,10 @@ __all__ = [
 
 #: Pictures per step and steps of the shipped model.
 PICTURES, STEPS = 48, 18_000
+#: How a model is trained: so that its concepts hang on few neurons, or by captions alone.
+RECIPES = ("prepared", "plain")
+#: Weights of `LOSSES` of the plain recipe: captions, and nothing else.
+PLAIN_WEIGHTS = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 #: Share of the steps that belong to the first phase.
 FIRST = 8 / 9
 #: Learning rate and warm-up steps of both phases.
@@ -74,9 +80,12 @@ def silenced(t: float, u: float) -> int:
     return round(few * (256 / few) ** (1 - _ramp(t, 0.0, 0.35)))
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Return the rate: in each phase a linear warm-up, then a cosine nearly to nothing."""
-    first = round(FIRST * steps)
+def learning_rate(step: int, steps: int, plain: bool = False) -> float:
+    """Return the rate: in each phase a linear warm-up, then a cosine nearly to nothing.
+
+    The plain recipe has one phase.
+    """
+    first = steps if plain else round(FIRST * steps)
     phase = int(step >= first)
     done, length = (step - first, steps - first) if phase else (step, first)
     warm = min(WARM_UP[phase], max(1, length // 10))

@@ -32,7 +32,7 @@ from .lesions import (
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
 
-__all__ = ["Batch", "FORK", "LOSSES", "N_IMAGE", "N_PREFIX", "TrainingNet"]
+__all__ = ["FORK", "LOSSES", "N_IMAGE", "N_PREFIX", "Batch", "TrainingNet"]
 
 #: Names of the losses that `TrainingNet` returns, in order.
 LOSSES = (

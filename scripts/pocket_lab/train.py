@@ -5,6 +5,10 @@ steps done (`loss_weights`): words at patches and a throw-away probe teach the l
 see; captions of one object, then of up to three; sparsity; lesions of whole layers. In the second
 the strongest writers of a word are silenced, fewer and fewer of them, so that words come to hang on
 few neurons. At the end scales and signs of the neurons are normalised.
+
+With ``--recipe plain`` the same network learns captions of the same scenes and nothing else, as
+models are ordinarily trained: one phase, no words at patches, no sparsity, no lesions, nothing
+normalised.
 """
 
 from __future__ import annotations
@@ -32,7 +36,9 @@ from .lessons import (
     FIRST,
     PEAK,
     PICTURES,
+    PLAIN_WEIGHTS,
     RANK_EVERY,
+    RECIPES,
     STEPS,
     batches,
     learning_rate,
@@ -111,6 +117,7 @@ def train(
     steps: int = STEPS,
     pictures: int = PICTURES,
     seed: int = 0,
+    recipe: str = "prepared",
     threads: int | None = None,
     resume: bool = False,
     device: str = "cpu",
@@ -131,6 +138,8 @@ def train(
         Optimiser steps and pictures per step (two captions each).
     seed : int
         Of weights and scenes. The same seed, machine and threads give the same weights.
+    recipe : {"prepared", "plain"}
+        The two phases above, or captions alone.
     threads : int, optional
         Of PyTorch; more threads than free cores collapse.
     resume : bool
@@ -158,6 +167,9 @@ def train(
     BadArgument
         If there is nothing to resume, or the checkpoint is of another training.
     """
+    if recipe not in RECIPES:
+        raise BadArgument(f"recipe: got {recipe!r}, expected one of {', '.join(RECIPES)}")
+    plain = recipe == "plain"
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -169,13 +181,14 @@ def train(
     net.to(place)
     optimizer = _optimizer(net)
     facts: dict[str, Any] = {"step": 0, "steps": steps, "seed": seed, "pictures": pictures}
+    facts["recipe"] = recipe
     checkpoint = out / "checkpoint.pt"
     seconds = 0.0
     if resume:
         if not checkpoint.is_file():
             raise BadArgument(f"resume: no checkpoint.pt in {out}; start without --resume")
         saved = torch.load(checkpoint, map_location=place, weights_only=True)
-        for name in ("steps", "seed", "pictures"):
+        for name in ("steps", "seed", "pictures", "recipe"):
             if saved[name] != facts[name]:
                 raise BadArgument(
                     f"{name}: got {facts[name]}, but {checkpoint} was made with {saved[name]}"
@@ -195,12 +208,16 @@ def train(
     mean = torch.zeros(len(LOSSES))
     for step, arrays in enumerate(loader, facts["step"]):
         batch = Batch(*(a.to(place) for a in arrays))
-        if step == round(FIRST * steps):
+        if not plain and step == round(FIRST * steps):
             optimizer = _optimizer(net)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
-        weights = torch.tensor(loss_weights(step / round(FIRST * steps)))
-        if step < round(FIRST * steps):
+            group["lr"] = learning_rate(step, steps, plain)
+        weights = torch.tensor(
+            PLAIN_WEIGHTS if plain else loss_weights(step / round(FIRST * steps))
+        )
+        if plain:
+            losses = run(batch, lesions="none")
+        elif step < round(FIRST * steps):
             losses = run(batch, lesions="layers" if weights[5] > 0 else "none")
         else:
             pick, writers = choose(batch, step)
@@ -231,9 +248,10 @@ def train(
         if done == stop_after:
             break
     if facts["step"] == steps:
-        equalise_columns(net.model)
-        flipped = normalise_signs(net.model)
-        print(f"signs of {flipped} neurons flipped", flush=True)
+        if not plain:
+            equalise_columns(net.model)
+            flipped = normalise_signs(net.model)
+            print(f"signs of {flipped} neurons flipped", flush=True)
         folder = out / "model"
         shutil.rmtree(folder, ignore_errors=True)
         build.save(net.model.cpu(), folder)
@@ -248,13 +266,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="continue from OUT/checkpoint.pt")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recipe", choices=RECIPES, default="prepared")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--float32", action="store_true", help="do without bfloat16")
     parser.add_argument("--eager", action="store_true", help="do without torch.compile")
     args = parser.parse_args(argv)
     dtype = torch.float32 if args.float32 else None
-    common = {"seed": args.seed, "threads": args.threads, "resume": args.resume}
+    common = {
+        "seed": args.seed,
+        "recipe": args.recipe,
+        "threads": args.threads,
+        "resume": args.resume,
+    }
     if args.smoke:
         train(args.out, steps=27, pictures=6, workers=0, exam_scenes=8, save_every=27,
               device=args.device, dtype=dtype, **common)  # fmt: skip
