@@ -30,6 +30,14 @@ describe("the frame", () => {
     expect(notice().textContent).toContain("The last saved state, without a kernel");
     expect(blocked).toContain("run the cell again");
   });
+  it("brings its style along as text: every part's, and the high-contrast rules last", () => {
+    widget("ThresholdPlane", () => undefined, "plane").render({ model: new FakeModel(state()), el });
+    const style = el.querySelector(".mmkn > style:first-child")!.textContent!;
+    expect(style).toMatch(/^\.mmkn\{color-scheme:light dark;/);
+    for (const rule of [".plane{", ".thead,.trow{", ".explorer{", "@container (min-width: 520px){"]) expect(style).toContain(rule);
+    expect(style).not.toContain("@import");
+    expect(style.lastIndexOf(".mmkn{")).toBe(style.indexOf(".mmkn{@media(forced-colors:active){"));
+  });
   it("with a kernel it asks whether it is there", () => {
     const model = new FakeModel({ ...state(), layout: { comm_live: true } });
     widget("ThresholdPlane", () => undefined, "plane").render({ model, el });

@@ -1,6 +1,6 @@
 // Which theme the page has, our style sheet, and resolved colours for canvases.
 
-import { CSS } from "./css";
+import CSS from "../style.css";
 
 /** "light", "dark", or undefined: the page does not say, the system decides. */
 export function pageTheme(doc: Document = document): "light" | "dark" | undefined {

@@ -15,36 +15,7 @@ import { mountPairPicture } from "./pair_picture";
 import { mountPairTable } from "./pair_table";
 import { mountSceneStrip } from "./scene_strip";
 import { thresholdSliders } from "./threshold_sliders";
-
-const STYLE = `
-.mmkn .pair { --a: var(--accent); --b: var(--warn); --shared: var(--cloud); display: grid; gap: 1px; background: var(--line); grid-template-columns: minmax(0, 1fr);
-  grid-template-areas: "alert" "top" "parts" "a" "b" "table"; }
-.mmkn .pair > * { background: var(--bg); } .mmkn .pair > .alert { grid-area: alert; border: 0; }
-.mmkn .pair > .p-top { grid-area: top; flex-direction: row; flex-wrap: wrap; align-items: center; padding-block: 9px; }
-.mmkn .p-parts { grid-area: parts; } .mmkn .p-a { grid-area: a; } .mmkn .p-b { grid-area: b; } .mmkn .p-table { grid-area: table; }
-.mmkn .pair .key { display: inline-block; flex: none; width: 10px; height: 10px; border-radius: 2px; background: var(--shared); forced-color-adjust: none; }
-.mmkn .pair .key.a { background: var(--a); } .mmkn .pair .key.b { background: var(--b); }
-.mmkn .pair .parts { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 6px; }
-.mmkn .pair .choose { display: flex; gap: 8px; align-items: center; white-space: normal; text-align: start; }
-.mmkn .pair .effects { border-collapse: collapse; width: 100%; font-size: 13px; }
-.mmkn .pair .effects caption { text-align: start; caption-side: bottom; padding-top: 4px; }
-.mmkn .pair .effects :is(th, td) { padding: 3px 6px 3px 0; text-align: start; font-weight: 400; background: none; border: 0; }
-.mmkn .pair .effects thead th { color: var(--soft); border-bottom: 1px solid var(--line); }
-.mmkn .pair-layers { display: grid; gap: 3px; max-height: 260px; overflow: auto; }
-.mmkn .pair-layers > div { display: grid; grid-template-columns: 34px minmax(40px, 1fr) 86px; gap: 8px; align-items: center; font-size: 12px; }
-.mmkn .pair-layers .note { text-align: right; } .mmkn .pair-layers .num { white-space: nowrap; }
-.mmkn .pair-layers .stack { display: flex; height: 12px; background: var(--track); border-radius: 2px; overflow: hidden; }
-.mmkn .pair-layers .stack i { background: var(--shared); forced-color-adjust: none; } .mmkn .pair-layers .stack i.a { background: var(--a); } .mmkn .pair-layers .stack i.b { background: var(--b); }
-.mmkn .pair-layers .stack i + i { border-inline-start: 1px solid var(--bg); }
-.mmkn .pair-table :is(.thead, .trow) { grid-template-columns: minmax(66px, 1fr) repeat(4, minmax(52px, .8fr)) minmax(80px, 3fr); }
-.mmkn .pair-table .thead button, .mmkn .pair-table .thead > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; max-width: 100%; }
-.mmkn .pair .sliders { grid-template-columns: auto minmax(60px, 1fr) 84px; } .mmkn .pair .sliders > :nth-child(4n) { display: none; } .mmkn .pair .sliders input[type="number"] { width: 100%; }
-@container (min-width: 560px) { .mmkn .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); grid-template-areas: "alert alert" "top top" "parts parts" "a b" "table table"; } }
-@container (min-width: 960px) { .mmkn .pair { grid-template-columns: minmax(0, 8fr) minmax(0, 9fr) minmax(0, 8fr);
-  grid-template-areas: "alert alert alert" "top top top" "a parts b" "table table table"; } }
-@container (min-width: 1180px) { .mmkn .pair { grid-template-columns: minmax(0, 7fr) minmax(0, 10fr) minmax(0, 7fr); grid-template-rows: auto auto auto minmax(0, 1fr);
-  grid-template-areas: "alert alert alert" "top top top" "a parts b" "a table b"; } }
-`;
+import STYLE from "./concept_pair.css";
 
 export function mountConceptPair(session: Session, card: HTMLElement): void {
   const { store } = session;

@@ -11,23 +11,7 @@ import { mountPatchHeatmap } from "./patch_heatmap";
 import { mountSceneStrip } from "./scene_strip";
 import { mountThresholdPlane } from "./threshold_plane";
 import { mountTokenStrip } from "./token_strip";
-
-const STYLE = `
-.mmkn .of-store { display: grid; gap: 1px; background: var(--line); grid-template-columns: minmax(0, 1fr); }
-.mmkn .of-store > * { background: var(--bg); }
-.mmkn .of-store > .alert { grid-column: 1 / -1; }
-.mmkn .of-store > .bar-line { flex-direction: row; flex-wrap: wrap; align-items: center; padding-block: 9px; }
-@container (min-width: 620px) {
-  .mmkn .of-store { grid-template-columns: repeat(24, minmax(0, 1fr)); }
-  .mmkn .of-store > * { grid-column: 1 / -1; }
-  .mmkn .of-store > .w-picture { grid-column: span 12; } .mmkn .of-store > .w-plane { grid-column: span 12; }
-  .mmkn .of-store > .w-layers { grid-column: span 7; } .mmkn .of-store > .w-table { grid-column: span 17; }
-}
-@container (min-width: 940px) {
-  .mmkn .of-store > .w-picture { grid-column: span 7; } .mmkn .of-store > .w-plane { grid-column: span 12; }
-  .mmkn .of-store > .w-layers { grid-column: span 5; } .mmkn .of-store > .w-table { grid-column: 1 / -1; }
-}
-`;
+import STYLE from "./store_explorer.css";
 
 export function mountStoreExplorer(session: Session, card: HTMLElement): void {
   const { store } = session;
