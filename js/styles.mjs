@@ -14,7 +14,10 @@ export async function styleText(path) {
     metafile: true,
     write: false,
   });
-  return { text: outputFiles[0].text.trim(), files: Object.keys(metafile.inputs).map((file) => resolve(file)) };
+  return {
+    text: outputFiles[0].text.trim(),
+    files: Object.keys(metafile.inputs).map((file) => resolve(file)),
+  };
 }
 
 /** For esbuild: `import CSS from "./part.css"` is a text. */

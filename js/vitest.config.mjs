@@ -4,5 +4,10 @@ import { viteStyles } from "./styles.mjs";
 
 export default defineConfig({
   plugins: [viteStyles],
-  test: { environment: "happy-dom", include: ["tests/**/*.test.ts"], pool: "threads", poolOptions: { threads: { singleThread: true } } },
+  test: {
+    environment: "happy-dom",
+    include: ["tests/**/*.test.ts"],
+    pool: "threads",
+    poolOptions: { threads: { singleThread: true } },
+  },
 });

@@ -52,7 +52,8 @@ describe("evidence", () => {
 
   it("sorts floats of both signs, NaN last", () => {
     const order = argsortDescending(g);
-    for (let k = 1; k < order.length - 1; k++) expect(g[order[k - 1]]).toBeGreaterThanOrEqual(g[order[k]]);
+    for (let k = 1; k < order.length - 1; k++)
+      expect(g[order[k - 1]]).toBeGreaterThanOrEqual(g[order[k]]);
     expect(order.at(-1)).toBe(17);
   });
   it("counts and lists as a plain loop does, for any threshold", () => {
@@ -62,7 +63,8 @@ describe("evidence", () => {
       const unchecked = new Set([3, 500, 901, 1700]);
       const wanted: number[] = [];
       for (let i = 0; i < d.length; i++) {
-        if (d[i] > Math.fround(td) && g[i] > Math.fround(tg) && !off.has(Math.floor(i / width))) wanted.push(i);
+        if (d[i] > Math.fround(td) && g[i] > Math.fround(tg) && !off.has(Math.floor(i / width)))
+          wanted.push(i);
       }
       const kept = evidence.count(td, tg, off, unchecked);
       expect(kept.count).toBe(wanted.length);
@@ -72,7 +74,9 @@ describe("evidence", () => {
         for (const ascending of [true, false]) {
           const list = [...evidence.list(td, tg, off, key, ascending)];
           expect([...list].sort((a, b) => a - b)).toEqual(wanted);
-          const values = list.map((i) => (key === "gradcam" ? g[i] : key === "difference" ? d[i] : i));
+          const values = list.map((i) =>
+            key === "gradcam" ? g[i] : key === "difference" ? d[i] : i,
+          );
           const sorted = [...values].sort((a, b) => (ascending ? a - b : b - a));
           expect(values).toEqual(sorted);
         }
@@ -93,7 +97,9 @@ describe("evidence", () => {
   it("leaves padding out of ranks and quantiles", () => {
     expect(evidence.neurons).toBe(rows * width - 1);
     expect(evidence.rank("difference", -1)).toBe(rows * width - 1);
-    expect(evidence.quantile("gradcam", 1)).toBe(Math.max(...[...g].filter((v) => !Number.isNaN(v))));
+    expect(evidence.quantile("gradcam", 1)).toBe(
+      Math.max(...[...g].filter((v) => !Number.isNaN(v))),
+    );
     expect(evidence.quantileOf("gradcam", evidence.quantile("gradcam", 0.9))).toBeCloseTo(0.9, 2);
   });
 });
@@ -113,15 +119,26 @@ describe("axis", () => {
 
 describe("heat", () => {
   const maps: Maps = {
-    ids: Int32Array.of(4, 9), at: new Map([[4, 0], [9, 1]]), grids: Uint8Array.of(0, 255, 10, 20, 255, 0, 0, 51),
-    scale: Float32Array.of(0.01, 0.02), offset: Float32Array.of(0, -1), sign: Int8Array.of(1, -1), rows: 2, cols: 2,
+    ids: Int32Array.of(4, 9),
+    at: new Map([
+      [4, 0],
+      [9, 1],
+    ]),
+    grids: Uint8Array.of(0, 255, 10, 20, 255, 0, 0, 51),
+    scale: Float32Array.of(0.01, 0.02),
+    offset: Float32Array.of(0, -1),
+    sign: Int8Array.of(1, -1),
+    rows: 2,
+    cols: 2,
   };
   it("means are over the neurons that pass, in activation units", () => {
     const { map, used } = meanMap(maps, () => true, false);
     expect(used).toBe(2);
     expect(map[0]).toBeCloseTo((0 + (-1 + 0.02 * 255)) / 2, 5);
     const single = neuronMap(maps, 9, true)!;
-    meanMap(maps, (id) => id === 9, true).map.forEach((value, p) => expect(value).toBeCloseTo(single[p], 5));
+    meanMap(maps, (id) => id === 9, true).map.forEach((value, p) =>
+      expect(value).toBeCloseTo(single[p], 5),
+    );
     expect(neuronMap(maps, 9, true)![3]).toBeCloseTo(-(-1 + 1.02), 5);
     expect(neuronMap(maps, 5, false)).toBeUndefined();
   });
@@ -138,7 +155,9 @@ describe("heat", () => {
 
 describe("words", () => {
   it("marks what changed, removed before new", () => {
-    const kinds = diffWords("a red car next to a tree", "a red bus next to a tree").map((p) => `${p.kind}:${p.text}`);
+    const kinds = diffWords("a red car next to a tree", "a red bus next to a tree").map(
+      (p) => `${p.kind}:${p.text}`,
+    );
     expect(kinds).toContain("gone:car");
     expect(kinds.indexOf("new:bus")).toBe(kinds.indexOf("gone:car") + 1);
     expect(diffWords("", "a b").every((p) => p.kind === "new")).toBe(true);
@@ -170,7 +189,12 @@ describe("numbers", () => {
 describe("mask", () => {
   it("fills a polygon", () => {
     const mask = new Uint8Array(100);
-    fillPolygon(mask, 10, 10, [[0.2, 0.2], [0.6, 0.2], [0.6, 0.5], [0.2, 0.5]]);
+    fillPolygon(mask, 10, 10, [
+      [0.2, 0.2],
+      [0.6, 0.2],
+      [0.6, 0.5],
+      [0.2, 0.5],
+    ]);
     expect(mask.filter(Boolean).length).toBe(12);
     expect(mask[2 * 10 + 2]).toBe(255);
   });

@@ -10,7 +10,10 @@ export class Axis {
   readonly below: number;
   private readonly span: number;
 
-  constructor(sorted: Float32Array, readonly kind: AxisKind) {
+  constructor(
+    sorted: Float32Array,
+    readonly kind: AxisKind,
+  ) {
     const n = sorted.length;
     const min = n ? sorted[0] : 0;
     const max = n ? sorted[n - 1] : 1;
@@ -56,7 +59,8 @@ export class Axis {
     const unit = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 2.5, 5, 10].map((m) => m * unit).find((s) => s >= rough) ?? rough;
     const out: number[] = [];
-    for (let v = Math.ceil(this.low / step) * step; v <= this.high + 1e-12; v += step) out.push(Math.abs(v) < step / 1e6 ? 0 : v);
+    for (let v = Math.ceil(this.low / step) * step; v <= this.high + 1e-12; v += step)
+      out.push(Math.abs(v) < step / 1e6 ? 0 : v);
     return out;
   }
 }

@@ -64,7 +64,12 @@ export class Evidence {
   }
 
   /** Count survivors: one pass over those above the second threshold, in their order (well below 1 ms for 32 x 11,008). */
-  count(thresholdD: number, thresholdG: number, off: ReadonlySet<number>, unchecked: ReadonlySet<number>): Kept {
+  count(
+    thresholdD: number,
+    thresholdG: number,
+    off: ReadonlySet<number>,
+    unchecked: ReadonlySet<number>,
+  ): Kept {
     const td = Math.fround(thresholdD);
     const tg = Math.fround(thresholdG);
     const { d, row } = this.ranked();
@@ -84,7 +89,12 @@ export class Evidence {
   }
 
   /** The sum over the checked survivors of `values`, given in the order of the GradCAM score (`inOrder`). */
-  sum(values: Float32Array, thresholdD: number, thresholdG: number, off: ReadonlySet<number>): number {
+  sum(
+    values: Float32Array,
+    thresholdD: number,
+    thresholdG: number,
+    off: ReadonlySet<number>,
+  ): number {
     const td = Math.fround(thresholdD);
     const { d, row } = this.ranked();
     const n = this.above(Math.fround(thresholdG));
@@ -132,8 +142,14 @@ export class Evidence {
   }
 
   /** Ids of the survivors in the order of `key`; at most `limit`. */
-  list(thresholdD: number, thresholdG: number, off: ReadonlySet<number>, key: SortKey, ascending: boolean,
-    limit = Infinity): Int32Array {
+  list(
+    thresholdD: number,
+    thresholdG: number,
+    off: ReadonlySet<number>,
+    key: SortKey,
+    ascending: boolean,
+    limit = Infinity,
+  ): Int32Array {
     const td = Math.fround(thresholdD);
     const tg = Math.fround(thresholdG);
     const order = key === "position" ? undefined : this.order(key);
@@ -174,7 +190,10 @@ export class Evidence {
   /** Ascending copy of the values that are numbers, of neurons that have both scores. */
   sorted(key: "gradcam" | "difference"): Float32Array {
     const make = (values: Float32Array): Float32Array =>
-      values.slice(0, this.size).filter((_, i) => Number.isFinite(this.difference[i] + this.gradcam[i])).sort();
+      values
+        .slice(0, this.size)
+        .filter((_, i) => Number.isFinite(this.difference[i] + this.gradcam[i]))
+        .sort();
     if (key === "gradcam") return (this.sortedG ??= make(this.gradcam));
     return (this.sortedD ??= make(this.difference));
   }

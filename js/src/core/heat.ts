@@ -19,12 +19,17 @@ export function neuronMap(maps: Maps, id: number, signed: boolean): Float32Array
   const size = maps.rows * maps.cols;
   const out = new Float32Array(size);
   const s = signed ? maps.sign[k] || 1 : 1;
-  for (let p = 0; p < size; p++) out[p] = s * (maps.offset[k] + maps.scale[k] * maps.grids[k * size + p]);
+  for (let p = 0; p < size; p++)
+    out[p] = s * (maps.offset[k] + maps.scale[k] * maps.grids[k * size + p]);
   return out;
 }
 
 /** The mean map over the prefetched neurons that pass; `used` says over how many. */
-export function meanMap(maps: Maps, passes: (id: number) => boolean, signed: boolean): { map: Float32Array; used: number } {
+export function meanMap(
+  maps: Maps,
+  passes: (id: number) => boolean,
+  signed: boolean,
+): { map: Float32Array; used: number } {
   const size = maps.rows * maps.cols;
   const sum = new Float32Array(size);
   let base = 0;
@@ -43,7 +48,13 @@ export function meanMap(maps: Maps, passes: (id: number) => boolean, signed: boo
 }
 
 /** Centred bilinear samples of a grid at width x height; the border is held, not extrapolated. */
-export function upsample(grid: Float32Array, rows: number, cols: number, width: number, height: number): Float32Array {
+export function upsample(
+  grid: Float32Array,
+  rows: number,
+  cols: number,
+  width: number,
+  height: number,
+): Float32Array {
   const out = new Float32Array(width * height);
   const x0 = new Int32Array(width);
   const x1 = new Int32Array(width);
@@ -101,17 +112,25 @@ export interface Shading {
 }
 
 /** RGBA pixels of values between low and high. */
-export function shade(values: Float32Array, out: Uint8ClampedArray<ArrayBuffer>, how: Shading): void {
+export function shade(
+  values: Float32Array,
+  out: Uint8ClampedArray<ArrayBuffer>,
+  how: Shading,
+): void {
   const { table, low, floor } = how;
   const span = how.high - low || 1;
   const alpha = how.opacity * 255;
   const bytes = new Uint8ClampedArray(1024);
   for (let t = 0; t < 256; t++) {
     const strength = how.diverging ? Math.abs((2 * t) / 255 - 1) : t / 255;
-    bytes.set([table[t * 3], table[t * 3 + 1], table[t * 3 + 2], alpha * (floor + (1 - floor) * strength)], t * 4);
+    bytes.set(
+      [table[t * 3], table[t * 3 + 1], table[t * 3 + 2], alpha * (floor + (1 - floor) * strength)],
+      t * 4,
+    );
   }
   const pixels = new Uint32Array(bytes.buffer);
   const into = new Uint32Array(out.buffer, out.byteOffset, values.length);
   const scale = 255 / span;
-  for (let i = 0; i < values.length; i++) into[i] = pixels[Math.min(Math.max(Math.round((values[i] - low) * scale), 0), 255)];
+  for (let i = 0; i < values.length; i++)
+    into[i] = pixels[Math.min(Math.max(Math.round((values[i] - low) * scale), 0), 255)];
 }

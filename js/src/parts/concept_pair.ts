@@ -34,13 +34,34 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
   const cancel = button("cancel", () => void session.ask("cancel"));
   const signed = h("input", { type: "checkbox" });
   signed.addEventListener("change", () => store.commit({ signed: signed.checked }));
-  const opacity = h("input", { type: "range", min: 0, max: 100, "aria-label": "opacity of both heatmaps", style: { "max-width": "110px" } });
+  const opacity = h("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    "aria-label": "opacity of both heatmaps",
+    style: { "max-width": "110px" },
+  });
   opacity.addEventListener("input", () => store.preview({ opacity: Number(opacity.value) / 100 }));
   opacity.addEventListener("change", () => store.commit());
   const copy = button("copy as Python", () => void copyText(session, copy, pair.python()));
-  const csv = button("CSV", () => download("concept_pair.csv", pair.csv(), "text/csv"), { title: "the neurons of all three parts as CSV" });
-  area("top", "both concepts").append(title, facts, stage, cancel, h("label", { title: "maps times the sign of the neuron's mean activation at the predicting position" }, signed, "sign-weighted"),
-    h("label", {}, "opacity", opacity), copy, csv);
+  const csv = button("CSV", () => download("concept_pair.csv", pair.csv(), "text/csv"), {
+    title: "the neurons of all three parts as CSV",
+  });
+  area("top", "both concepts").append(
+    title,
+    facts,
+    stage,
+    cancel,
+    h(
+      "label",
+      { title: "maps times the sign of the neuron's mean activation at the predicting position" },
+      signed,
+      "sign-weighted",
+    ),
+    h("label", {}, "opacity", opacity),
+    copy,
+    csv,
+  );
   store.watch(["facts", "part"], () => {
     const f = store.get("facts");
     setText(title, pair.names().join(" and "));
@@ -51,7 +72,12 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
     const working = status?.state === "working";
     cancel.hidden = !working;
     const left = status?.seconds_left ? ` · ${seconds(status.seconds_left)} left` : "";
-    setText(stage, working && status ? `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}` : "");
+    setText(
+      stage,
+      working && status
+        ? `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}`
+        : "",
+    );
   });
   store.watch(["signed", "opacity"], () => {
     signed.checked = Boolean(store.get("signed"));
@@ -80,13 +106,24 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
       return { d: make("difference"), g: make("gradcam") };
     });
     const sliders = thresholdSliders(one, axes);
-    for (const input of sliders.querySelectorAll("input")) input.setAttribute("aria-label", `${one.store.get("concept")}: ${input.getAttribute("aria-label")}`);
-    for (const group of sliders.querySelectorAll("[role=radiogroup]")) group.setAttribute("aria-label", `${one.store.get("concept")}: ${group.getAttribute("aria-label")}`);
+    for (const input of sliders.querySelectorAll("input"))
+      input.setAttribute(
+        "aria-label",
+        `${one.store.get("concept")}: ${input.getAttribute("aria-label")}`,
+      );
+    for (const group of sliders.querySelectorAll("[role=radiogroup]"))
+      group.setAttribute(
+        "aria-label",
+        `${one.store.get("concept")}: ${group.getAttribute("aria-label")}`,
+      );
     host.append(h("div", { class: "head" }, h("h3", {}, "thresholds"), kept), sliders);
     one.store.watch(["concept", "scenes", "scene"], () => {
       setText(name, pair.names()[side === "a" ? 0 : 1]);
       const scenes = one.store.get("scenes") ?? [];
-      setText(note, scenes.length ? `scene ${(one.store.get("scene") ?? 0) + 1} of ${scenes.length}` : "");
+      setText(
+        note,
+        scenes.length ? `scene ${(one.store.get("scene") ?? 0) + 1} of ${scenes.length}` : "",
+      );
     });
     store.watch(["part"], () => setText(kept, `${plural(one.kept().checked, "neuron")} kept`));
   }

@@ -11,7 +11,13 @@ export interface Density {
 const CELL = 5;
 
 /** Counts of neurons per cell of the plane, row 0 on top. */
-export function histogram(evidence: Evidence, d: Axis, g: Axis, nx: number, ny: number): Uint32Array {
+export function histogram(
+  evidence: Evidence,
+  d: Axis,
+  g: Axis,
+  nx: number,
+  ny: number,
+): Uint32Array {
   const counts = new Uint32Array(nx * ny);
   const { difference, gradcam, size } = evidence;
   for (let i = 0; i < size; i++) {
@@ -23,8 +29,16 @@ export function histogram(evidence: Evidence, d: Axis, g: Axis, nx: number, ny: 
   return counts;
 }
 
-export function density(evidence: Evidence, d: Axis, g: Axis, width: number, height: number, ratio: number,
-  cloudColor: string, keptColor: string): Density {
+export function density(
+  evidence: Evidence,
+  d: Axis,
+  g: Axis,
+  width: number,
+  height: number,
+  ratio: number,
+  cloudColor: string,
+  keptColor: string,
+): Density {
   const nx = Math.max(1, Math.floor(width / CELL));
   const ny = Math.max(1, Math.floor(height / CELL));
   const counts = histogram(evidence, d, g, nx, ny);
@@ -47,7 +61,12 @@ export function density(evidence: Evidence, d: Axis, g: Axis, width: number, hei
         ctx.globalAlpha = Math.max(floor, strength(c));
         const px = Math.round(x * sx);
         const py = Math.round(y * sy);
-        ctx.fillRect(px, py, Math.round((x + 1) * sx) - px - gap, Math.round((y + 1) * sy) - py - gap);
+        ctx.fillRect(
+          px,
+          py,
+          Math.round((x + 1) * sx) - px - gap,
+          Math.round((y + 1) * sy) - py - gap,
+        );
       }
     }
     return canvas;

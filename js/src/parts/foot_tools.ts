@@ -11,17 +11,44 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   const { store } = session;
   const copy = button("copy as Python", () => void copyText());
   const name = (): string => (store.get("concept") || "neurons").replace(/[^\p{L}\p{N}_-]+/gu, "_");
-  const item = (label: string, run: () => void): HTMLButtonElement => h("button", { type: "button", onclick: () => {
-    menu.open = false;
-    run();
-  } }, label);
-  const page = item("page as HTML (offline)", () => void session.ask("export_html").then((reply) => {
-    if (reply?.buffers[0]) download(`${name()}.html`, asUint8(reply.buffers[0]) as Uint8Array<ArrayBuffer>, "text/html");
-  }));
-  const menu = h("details", { class: "menu" }, h("summary", { class: "btn" }, "export ▾"), h("div", {},
-    item("neurons as CSV", () => download(`${name()}.csv`, neuronsCsv(session), "text/csv")),
-    item("thresholds as Python", () => download(`${name()}.py`, asPython(session), "text/x-python")),
-    page));
+  const item = (label: string, run: () => void): HTMLButtonElement =>
+    h(
+      "button",
+      {
+        type: "button",
+        onclick: () => {
+          menu.open = false;
+          run();
+        },
+      },
+      label,
+    );
+  const page = item(
+    "page as HTML (offline)",
+    () =>
+      void session.ask("export_html").then((reply) => {
+        if (reply?.buffers[0])
+          download(
+            `${name()}.html`,
+            asUint8(reply.buffers[0]) as Uint8Array<ArrayBuffer>,
+            "text/html",
+          );
+      }),
+  );
+  const menu = h(
+    "details",
+    { class: "menu" },
+    h("summary", { class: "btn" }, "export ▾"),
+    h(
+      "div",
+      {},
+      item("neurons as CSV", () => download(`${name()}.csv`, neuronsCsv(session), "text/csv")),
+      item("thresholds as Python", () =>
+        download(`${name()}.py`, asPython(session), "text/x-python"),
+      ),
+      page,
+    ),
+  );
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     menu.open = false;
@@ -58,7 +85,11 @@ export function proposeButton(session: Session): HTMLButtonElement {
   session.store.watch(["read_only", "status"], () => {
     const blocked = session.blocked();
     propose.disabled = blocked !== null || session.store.get("status")?.state === "working";
-    setAttr(propose, "title", blocked ?? "try pairs of thresholds by ablation and mark the measured ones in the plane");
+    setAttr(
+      propose,
+      "title",
+      blocked ?? "try pairs of thresholds by ablation and mark the measured ones in the plane",
+    );
   });
   return propose;
 }

@@ -23,11 +23,17 @@ export function mountStoreExplorer(session: Session, card: HTMLElement): void {
     return el;
   };
   const facts = h("span", { class: "note grow" });
-  const csv = button("neurons as CSV", () => download("neurons.csv", neuronsCsv(session), "text/csv"));
+  const csv = button("neurons as CSV", () =>
+    download("neurons.csv", neuronsCsv(session), "text/csv"),
+  );
   area("bar-line").append(h("strong", {}, "stored activations"), facts, csv);
   store.watch(["facts"], () => {
     const f = store.get("facts");
-    if (f) setText(facts, `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${plural(f.scenes, "picture")}`);
+    if (f)
+      setText(
+        facts,
+        `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${plural(f.scenes, "picture")}`,
+      );
   });
   const scenes = area("w-scenes");
   mountSceneStrip(session, scenes);
@@ -50,7 +56,10 @@ export function mountStoreExplorer(session: Session, card: HTMLElement): void {
       return;
     }
     if (id < 0 || session.blocked()) return;
-    timer = setTimeout(() => void session.ask("tokens", { id, scene: store.get("scene") ?? 0 }), 200) as unknown as number;
+    timer = setTimeout(
+      () => void session.ask("tokens", { id, scene: store.get("scene") ?? 0 }),
+      200,
+    ) as unknown as number;
   });
   session.off.signal.addEventListener("abort", () => clearTimeout(timer));
 }

@@ -34,20 +34,39 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
       if (tokens[k].role === "image") {
         let end = k;
         while (end < tokens.length && tokens[end].role === "image") end++;
-        list.append(imageRun(k, end, known ? values : null, color, (at) => setText(hover, at < 0 ? "" : `image token ${at - k + 1} · ${short(values[at])}`)));
+        list.append(
+          imageRun(k, end, known ? values : null, color, (at) =>
+            setText(hover, at < 0 ? "" : `image token ${at - k + 1} · ${short(values[at])}`),
+          ),
+        );
         k = end - 1;
         continue;
       }
-      const el = h("span", { role: "listitem", class: tokens[k].role, title: say(k) }, tokens[k].text || " ");
+      const el = h(
+        "span",
+        { role: "listitem", class: tokens[k].role, title: say(k) },
+        tokens[k].text || " ",
+      );
       if (known) el.style.background = color(values[k]);
       list.append(el);
     }
-    setText(note, tokens.length ? store.get("token_label") || plural(tokens.length, "token") : "choose a neuron in the table");
+    setText(
+      note,
+      tokens.length
+        ? store.get("token_label") || plural(tokens.length, "token")
+        : "choose a neuron in the table",
+    );
   });
 }
 
 /** A run of image tokens as one small picture, a column each. */
-function imageRun(from: number, to: number, values: Float32Array | null, color: (v: number) => string, onhover: (at: number) => void): HTMLElement {
+function imageRun(
+  from: number,
+  to: number,
+  values: Float32Array | null,
+  color: (v: number) => string,
+  onhover: (at: number) => void,
+): HTMLElement {
   const n = to - from;
   const width = Math.min(Math.max(n * 2, 60), 288);
   const canvas = h("canvas", { style: { width: `${width}px` } });
@@ -60,7 +79,9 @@ function imageRun(from: number, to: number, values: Float32Array | null, color: 
       ctx.fillRect((k / n) * width, 0, Math.max(width / n, 1), 18);
     }
   }
-  canvas.addEventListener("pointermove", (event) => onhover(values ? from + Math.min(Math.floor((event.offsetX / width) * n), n - 1) : -1));
+  canvas.addEventListener("pointermove", (event) =>
+    onhover(values ? from + Math.min(Math.floor((event.offsetX / width) * n), n - 1) : -1),
+  );
   canvas.addEventListener("pointerleave", () => onhover(-1));
   return h("span", { class: "image", role: "listitem", title: `${n} image tokens` }, canvas);
 }
