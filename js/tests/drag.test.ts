@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { num } from "../src/core/arrays";
 import { setText } from "../src/core/dom";
 import { Evidence } from "../src/core/evidence";
 import { shade } from "../src/core/heat";
@@ -50,12 +51,16 @@ describe("sums in rank order", () => {
         [-1, -1],
         [0.5, 0.95],
         [2, 0],
-      ]) {
+      ] as const) {
         let plain = 0;
         let count = 0;
         for (let k = 0; k < d.length; k++) {
-          if (d[k] > Math.fround(td) && g[k] > Math.fround(tg) && !off.has(Math.floor(k / width))) {
-            plain += values[k];
+          if (
+            num(d, k) > Math.fround(td) &&
+            num(g, k) > Math.fround(tg) &&
+            !off.has(Math.floor(k / width))
+          ) {
+            plain += num(values, k);
             count++;
           }
         }

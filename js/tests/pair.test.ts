@@ -1,4 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { nth } from "../src/core/arrays";
+import { asInt32 } from "../src/core/binary";
 import { Pair, sideModel } from "../src/core/pair";
 import { Session } from "../src/core/session";
 import { mountPairCaptions } from "../src/parts/pair_captions";
@@ -106,8 +108,8 @@ describe("parts", () => {
         model.set(name, cut[i]),
       );
       const inside = (x: "a" | "b", id: number, at: number): boolean =>
-        Math.fround(scores[`${x}_difference`][id]) > cut[at] &&
-        Math.fround(scores[`${x}_gradcam`][id]) > cut[at + 1];
+        Math.fround(nth(scores[`${x}_difference`], id)) > nth(cut, at) &&
+        Math.fround(nth(scores[`${x}_gradcam`], id)) > nth(cut, at + 1);
       const wanted = { a: [] as number[], shared: [] as number[], b: [] as number[] };
       for (let id = 0; id < rows * width; id++) {
         const [x, y] = [inside("a", id, 0), inside("b", id, 2)];
@@ -118,7 +120,7 @@ describe("parts", () => {
         for (const by of ["position", "a_gradcam", "b_difference"] as const) {
           const up = [...pair.list(part, by, true, Infinity)];
           expect([...up].sort((p, q) => p - q)).toEqual(wanted[part]);
-          const values = up.map((id) => (by === "position" ? id : scores[by][id]));
+          const values = up.map((id) => (by === "position" ? id : nth(scores[by], id)));
           expect(values).toEqual([...values].sort((p, q) => p - q));
         }
       }
@@ -139,10 +141,10 @@ describe("parts", () => {
   });
   it("one click ablates the part that the button stands for, as it is now", () => {
     mountPairParts(pair, host);
-    host.querySelectorAll<HTMLButtonElement>(".parts > button:nth-child(2n)")[1].click();
+    nth(host.querySelectorAll<HTMLButtonElement>(".parts > button:nth-child(2n)"), 1).click();
     const asked = model.sent.find((m) => m.content["name"] === "ablate")!;
     expect(asked.content["args"]).toEqual({ part: "shared" });
-    expect([...new Int32Array(asked.buffers[0])]).toEqual([4, 1]);
+    expect([...asInt32(asked.buffers[0])]).toEqual([4, 1]);
     model.set("read_only", true);
     frames.run();
     expect(

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
+import { asInt32 } from "../src/core/binary";
 import { asPython } from "../src/core/python";
 import { Session } from "../src/core/session";
 import { Store } from "../src/core/store";
@@ -171,7 +172,7 @@ describe("parts", () => {
     expect(model.saves).toBe(1);
     const asked = model.sent.at(-1)!;
     expect(asked.content["name"]).toBe("ablate");
-    expect([...new Int32Array(asked.buffers[0])]).toEqual([2, 4]);
+    expect([...asInt32(asked.buffers[0])]).toEqual([2, 4]);
   });
   it("words with tags are text", () => {
     session.addWords([1, 2, 3, 4], [["<img src=x onerror=alert(1)>"], ["b"], ["c"], ["d"]]);

@@ -1,5 +1,7 @@
 // One axis of the threshold plane: value <-> position 0..1, linear or logarithmic.
 
+import { num } from "./arrays";
+
 export type AxisKind = "linear" | "log";
 
 export class Axis {
@@ -15,8 +17,8 @@ export class Axis {
     readonly kind: AxisKind,
   ) {
     const n = sorted.length;
-    const min = n ? sorted[0] : 0;
-    const max = n ? sorted[n - 1] : 1;
+    const min = sorted[0] ?? 0;
+    const max = sorted[n - 1] ?? 1;
     this.high = max > 0 ? max * (kind === "log" ? 1.12 : 1.02) : 1;
     this.below = min >= 0 ? -1e-9 : Math.fround(min * 1.0001 - 1e-9);
     if (kind === "log") {
@@ -67,7 +69,7 @@ export class Axis {
 
 /** Log when most of the neurons would otherwise crowd in the first tenth. */
 export function suitableKind(sorted: Float32Array): AxisKind {
-  const n = sorted.length;
-  if (!n || sorted[n - 1] <= 0) return "linear";
-  return sorted[Math.floor(n * 0.9)] < 0.12 * sorted[n - 1] ? "log" : "linear";
+  const most = sorted.at(-1) ?? 0;
+  if (most <= 0) return "linear";
+  return num(sorted, Math.floor(sorted.length * 0.9)) < 0.12 * most ? "log" : "linear";
 }

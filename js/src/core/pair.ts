@@ -1,5 +1,6 @@
 // Two concepts in one widget: a session for each side over the shared traits, and which neurons are whose.
 
+import { int, num } from "./arrays";
 import { float32Literal, pythonFloat } from "./format";
 import type { Listener, WidgetModel } from "./model";
 import { PARTS, SIDE, SIDES, type Part, type Side } from "./pair_traits";
@@ -95,8 +96,8 @@ export class Pair {
     if (this.known?.key === key) return this.known.value;
     const [ea, eb] = [this.a.evidence(), this.b.evidence()];
     const [da, ga, db, gb] = [ea.difference, ea.gradcam, eb.difference, eb.gradcam];
-    const [tda, tga] = this.a.thresholds().map(Math.fround);
-    const [tdb, tgb] = this.b.thresholds().map(Math.fround);
+    const [tda, tga] = this.a.cuts();
+    const [tdb, tgb] = this.b.cuts();
     const { rows, width } = ea;
     const size = Math.min(ea.size, eb.size);
     const code =
@@ -109,8 +110,8 @@ export class Pair {
     for (let row = 0, i = 0; row < rows; row++) {
       let [first, both, second] = [0, 0, 0];
       for (const end = Math.min(i + width, size); i < end; i++) {
-        const x = +(ga[i] > tga) & +(da[i] > tda);
-        const y = +(gb[i] > tgb) & +(db[i] > tdb);
+        const x = +(num(ga, i) > tga) & +(num(da, i) > tda);
+        const y = +(num(gb, i) > tgb) & +(num(db, i) > tdb);
         code[i] = x | (y << 1);
         both += x & y;
         first += x & ~y;
@@ -153,7 +154,7 @@ export class Pair {
     let n = 0;
     for (let k = 0; k < evidence.size && n < want; k++) {
       const at = down ? evidence.size - 1 - k : k;
-      const id = order ? order[at] : at;
+      const id = order ? int(order, at) : at;
       if (code[id] === wanted) ids[n++] = id;
     }
     this.listed = { key, ids };

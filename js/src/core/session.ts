@@ -1,5 +1,6 @@
 // One rendered widget: its traits, what is derived from them, requests to the kernel, words for screen readers.
 
+import { nth, num } from "./arrays";
 import { asFloat32, asInt32, asInt8, asUint8, byteLength } from "./binary";
 import { Evidence, type Kept } from "./evidence";
 import type { Maps } from "./heat";
@@ -109,7 +110,7 @@ export class Session {
       () => {
         const ids = asInt32(s.get("map_ids"));
         const at = new Map<number, number>();
-        for (let k = 0; k < ids.length; k++) at.set(ids[k], k);
+        ids.forEach((id, k) => at.set(id, k));
         const grid = this.grid();
         return {
           ids,
@@ -126,7 +127,12 @@ export class Session {
     this.wordIndex = derive(s, ["map_ids", "words"], () => {
       const ids = asInt32(s.get("map_ids"));
       const words = s.get("words") ?? [];
-      return new Map(words.map((list, k) => [ids[k], list] as const));
+      const known = new Map<number, string[]>();
+      ids.forEach((id, k) => {
+        const list = words[k];
+        if (list) known.set(id, list);
+      });
+      return known;
     });
   }
 
@@ -134,9 +140,15 @@ export class Session {
     return this.store.get("grid") ?? NO_GRID;
   }
 
+  /** The thresholds as the float32 that the scores are compared with. */
+  cuts(): [number, number] {
+    const [d, g] = this.thresholds();
+    return [Math.fround(d), Math.fround(g)];
+  }
+
   /** A test whether a neuron is among the checked survivors, as the thresholds are now. */
   predicate(): (id: number) => boolean {
-    const [td, tg] = this.thresholds().map(Math.fround);
+    const [td, tg] = this.cuts();
     const [evidence, off, out] = [this.evidence(), this.rowsOff(), this.unchecked()];
     return (id) => evidence.passes(id, td, tg, off) && !out.has(id);
   }
@@ -176,7 +188,7 @@ export class Session {
   }
 
   addWords(ids: Int32Array | readonly number[], words: readonly string[][]): void {
-    words.forEach((list, k) => this.extraWords.set(ids[k], list));
+    words.forEach((list, k) => this.extraWords.set(nth(ids, k), list));
     this.store.touch("words");
   }
 
@@ -275,11 +287,10 @@ export class Session {
     const evidence = this.evidence();
     if (!sums.length || sums.length < evidence.size || (mode !== "zero" && mode !== "scale"))
       return null;
-    const [td, tg] = this.thresholds();
+    const [td, tg] = this.cuts();
     const off = this.rowsOff();
     let sum = evidence.sum(this.sumsInOrder(), td, tg, off);
-    for (const id of this.unchecked())
-      if (evidence.passes(id, Math.fround(td), Math.fround(tg), off)) sum -= sums[id];
+    for (const id of this.unchecked()) if (evidence.passes(id, td, tg, off)) sum -= num(sums, id);
     return (mode === "scale" ? this.store.get("ablate_scale") - 1 : -1) * sum;
   }
 }

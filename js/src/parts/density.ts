@@ -1,5 +1,6 @@
 // The cloud of all neurons as a bitmap, drawn once per size, theme and evidence; a frame only copies it.
 
+import { add, num } from "../core/arrays";
 import type { Axis } from "../core/axis";
 import type { Evidence } from "../core/evidence";
 
@@ -17,14 +18,15 @@ export function histogram(
   g: Axis,
   nx: number,
   ny: number,
-): Uint32Array {
-  const counts = new Uint32Array(nx * ny);
+): Int32Array {
+  const counts = new Int32Array(nx * ny);
   const { difference, gradcam, size } = evidence;
   for (let i = 0; i < size; i++) {
-    if (Number.isNaN(difference[i]) || Number.isNaN(gradcam[i])) continue;
-    const x = Math.min(Math.max(Math.floor(d.position(difference[i]) * nx), 0), nx - 1);
-    const y = Math.min(Math.max(Math.floor(g.position(gradcam[i]) * ny), 0), ny - 1);
-    counts[(ny - 1 - y) * nx + x]++;
+    const [across, up] = [num(difference, i), num(gradcam, i)];
+    if (Number.isNaN(across) || Number.isNaN(up)) continue;
+    const x = Math.min(Math.max(Math.floor(d.position(across) * nx), 0), nx - 1);
+    const y = Math.min(Math.max(Math.floor(g.position(up) * ny), 0), ny - 1);
+    add(counts, (ny - 1 - y) * nx + x);
   }
   return counts;
 }

@@ -232,15 +232,15 @@ export function mountMaskPainter(
     const at = where(event);
     cursor = at;
     if (down) {
-      if (tool === "brush" || tool === "erase") stroke(path[path.length - 1], at);
-      path = tool === "box" ? [path[0], at] : [...path, at];
+      if (tool === "brush" || tool === "erase") stroke(path.at(-1) ?? at, at);
+      path = [...(tool === "box" ? path.slice(0, 1) : path), at];
     }
     show();
   });
   const finish = (): void => {
     if (!down) return;
     down = false;
-    if (tool === "box" && path.length > 1) fillPolygon(mask, rows, cols, corners(path));
+    if (tool === "box") fillPolygon(mask, rows, cols, corners(path));
     if (tool === "lasso" && path.length > 2) fillPolygon(mask, rows, cols, path);
     path = [];
     edit();
@@ -260,8 +260,9 @@ export function mountMaskPainter(
     }[event.key];
     if (step) {
       event.preventDefault();
-      const at = cursor ?? [0.5, 0.5];
-      cursor = [clamp(at[0] + step[0], 0, 1), clamp(at[1] + step[1], 0, 1)];
+      const [x, y] = cursor ?? [0.5, 0.5];
+      const [dx = 0, dy = 0] = step;
+      cursor = [clamp(x + dx, 0, 1), clamp(y + dy, 0, 1)];
       show();
     } else if (event.key === " " && cursor && mask.length) {
       event.preventDefault();
@@ -319,8 +320,9 @@ export function mountMaskPainter(
   session.paint(["read_only", "concept", "facts", "stale", "scene", "brush"], paint);
 }
 
-function corners(path: readonly [number, number][]): [number, number][] {
-  const [[x0, y0], [x1, y1]] = [path[0], path[path.length - 1]];
+function corners([start, end]: readonly [number, number][]): [number, number][] {
+  if (!start || !end) return [];
+  const [[x0, y0], [x1, y1]] = [start, end];
   return [
     [x0, y0],
     [x1, y0],
@@ -341,10 +343,11 @@ export function fillPolygon(
     for (let x = 0; x < cols; x++) {
       const cx = (x + 0.5) / cols;
       let inside = false;
-      for (let a = 0, b = polygon.length - 1; a < polygon.length; b = a++) {
-        const [xa, ya] = polygon[a];
-        const [xb, yb] = polygon[b];
+      let [xb, yb] = polygon.at(-1) ?? [0, 0];
+      for (const [xa, ya] of polygon) {
         if (ya > cy !== yb > cy && cx < ((xb - xa) * (cy - ya)) / (yb - ya) + xa) inside = !inside;
+        xb = xa;
+        yb = ya;
       }
       if (inside) mask[y * cols + x] = 255;
     }

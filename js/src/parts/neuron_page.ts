@@ -1,5 +1,6 @@
 // What is known of the chosen neuron: its words, where it looks across the scenes, its share in other concepts.
 
+import { num } from "../core/arrays";
 import { isForm } from "../core/diff";
 import { button, fill, h } from "../core/dom";
 import { change, integer, plural, short } from "../core/format";
@@ -151,7 +152,7 @@ export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement 
       scores,
       none
         ? "choose one in the table"
-        : `${session.scoreName("difference")} ${short(e.difference[id])} · ${session.scoreName("gradcam")} ${short(e.gradcam[id])}`,
+        : `${session.scoreName("difference")} ${short(num(e.difference, id))} · ${session.scoreName("gradcam")} ${short(num(e.gradcam, id))}`,
     );
     if (none) return;
     if (id !== shown) {

@@ -1,5 +1,6 @@
 // The survivors, one row each; only the rows in sight exist in the page.
 
+import { int, num } from "../core/arrays";
 import { fill, h, setAttr, setText, steady } from "../core/dom";
 import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
@@ -201,8 +202,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     row.id = id;
     const e = session.evidence();
     setText(row.name, session.name(id));
-    setText(row.d, short(e.difference[id]));
-    setText(row.g, short(e.gradcam[id]));
+    setText(row.d, short(num(e.difference, id)));
+    setText(row.g, short(num(e.gradcam, id)));
     setAttr(row.check, "aria-label", `keep ${session.name(id)}`);
     const forms = store.get("concept_forms") ?? [];
     fill(
@@ -226,11 +227,11 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     );
     const ids = list(last);
     // A neuron that stays in sight keeps its row: it moves, and is not written again.
-    const wanted = new Set(ids.subarray(first, last));
+    const inSight = ids.subarray(first, last);
+    const wanted = new Set(inSight);
     const here = new Map(pool.filter((row) => wanted.has(row.id)).map((row) => [row.id, row]));
     const free = pool.filter((row) => !wanted.has(row.id));
-    for (let at = first; at < last; at++)
-      paintRow(here.get(ids[at]) ?? free.pop() ?? makeRow(), ids[at], at);
+    inSight.forEach((id, k) => paintRow(here.get(id) ?? free.pop() ?? makeRow(), id, first + k));
     for (const row of free) if (!row.el.hidden) row.el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
     if (none.hidden !== total > 0) none.hidden = total > 0;
@@ -249,11 +250,11 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       setAttr(
         head,
         "aria-sort",
-        HEADS[k][0] === key ? (ascending ? "ascending" : "descending") : null,
+        HEADS[k]?.[0] === key ? (ascending ? "ascending" : "descending") : null,
       ),
     );
     clearTimeout(asking);
-    asking = setTimeout(() => wantWords(ids.subarray(first, last)), 150) as unknown as number;
+    asking = setTimeout(() => wantWords(inSight), 150) as unknown as number;
   };
 
   const wantWords = (ids: Int32Array): void => {
@@ -297,10 +298,10 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       if (top < scroll.scrollTop) scroll.scrollTop = top;
       if (top + ROW > scroll.scrollTop + scroll.clientHeight)
         scroll.scrollTop = top + ROW - scroll.clientHeight;
-      choose(ids[next]);
+      choose(int(ids, next));
     } else if (event.key === " " && at >= 0) {
       event.preventDefault();
-      toggle(ids[at]);
+      toggle(int(ids, at));
     }
   });
   local = ++tables;

@@ -1,5 +1,6 @@
 // One side's picture with the map of the chosen part, or of the chosen neuron.
 
+import { num } from "../core/arrays";
 import { asFloat32, byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut } from "../core/colormap";
 import { h, setAttr, setText } from "../core/dom";
@@ -125,16 +126,17 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     setText(
       hover,
       shown && cell >= 0
-        ? `patch ${Math.floor(cell / cols) + 1}, ${(cell % cols) + 1} · ${short(shown.map[cell])}`
+        ? `patch ${Math.floor(cell / cols) + 1}, ${(cell % cols) + 1} · ${short(num(shown.map, cell))}`
         : "",
     );
     let peak = 0;
     if (shown)
-      for (let k = 1; k < shown.map.length; k++) if (shown.map[k] > shown.map[peak]) peak = k;
+      for (let k = 1; k < shown.map.length; k++)
+        if (num(shown.map, k) > num(shown.map, peak)) peak = k;
     setAttr(
       canvas,
       "aria-label",
-      `${store.get("scenes")?.[store.get("scene") ?? 0]?.name ?? "picture"}: ${said}${shown ? `; largest, ${short(shown.map[peak])}, at patch row ${Math.floor(peak / cols) + 1}, column ${(peak % cols) + 1}` : ""}`,
+      `${store.get("scenes")?.[store.get("scene") ?? 0]?.name ?? "picture"}: ${said}${shown ? `; largest, ${short(num(shown.map, peak))}, at patch row ${Math.floor(peak / cols) + 1}, column ${(peak % cols) + 1}` : ""}`,
     );
   };
   canvas.addEventListener("pointermove", (event) => {

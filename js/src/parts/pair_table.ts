@@ -1,5 +1,6 @@
 // The neurons of the chosen part with the scores and words of both concepts; ten thousand rows scroll as few.
 
+import { int, nth, num } from "../core/arrays";
 import { fill, h, setAttr, setText } from "../core/dom";
 import { isForm } from "../core/diff";
 import { integer, short } from "../core/format";
@@ -124,7 +125,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     let used = 0;
     for (let at = first; at < last; at++, used++) {
       const row = pool[used] ?? makeRow();
-      const id = ids[at];
+      const id = int(ids, at);
       row.id = id;
       if (row.el.hidden) row.el.hidden = false;
       const top = `${at * ROW}px`;
@@ -135,22 +136,22 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
       const shown = `${id} ${store.version("words")} ${store.version("rows")} ${words ? 1 : 0} ${SIDES.map((side) => pair.side(side).store.version("difference")).join()}`;
       if (row.shown === shown) continue;
       row.shown = shown;
-      setText(row.cells[0], session.name(id));
+      setText(nth(row.cells, 0), session.name(id));
       SIDES.forEach((side, k) => {
         const evidence = pair.side(side).evidence();
-        setText(row.cells[1 + 2 * k], short(evidence.difference[id]));
-        setText(row.cells[2 + 2 * k], short(evidence.gradcam[id]));
+        setText(nth(row.cells, 1 + 2 * k), short(num(evidence.difference, id)));
+        setText(nth(row.cells, 2 + 2 * k), short(num(evidence.gradcam, id)));
       });
       const forms = SIDES.flatMap((side) => pair.side(side).store.get("concept_forms") ?? []);
       fill(
-        row.cells[5],
+        nth(row.cells, 5),
         ...(words ?? ["…"]).flatMap((word) => [
           isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
           " ",
         ]),
       );
     }
-    for (; used < pool.length; used++) if (!pool[used].el.hidden) pool[used].el.hidden = true;
+    for (const { el } of pool.slice(used)) if (!el.hidden) el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
     setText(
       note,
@@ -196,7 +197,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     if (top < scroll.scrollTop) scroll.scrollTop = top;
     if (top + ROW > scroll.scrollTop + scroll.clientHeight)
       scroll.scrollTop = top + ROW - scroll.clientHeight;
-    choose(ids[next]);
+    choose(int(ids, next));
   });
   session.off.signal.addEventListener("abort", () => clearTimeout(asking));
   let shown = "";

@@ -1,5 +1,6 @@
 // The picture with a map over its patches: one neuron, the mean of the survivors, difference, GradCAM.
 
+import { num } from "../core/arrays";
 import { byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut, SEQUENTIAL } from "../core/colormap";
 import { clamp, h, segments, setLine, setText, steady } from "../core/dom";
@@ -179,7 +180,11 @@ export function mountPatchHeatmap(
       });
       if (store.get("above_percentile")) {
         const cut = percentile(values, 0.95);
-        for (let i = 0; i < values.length; i++) if (!(values[i] > cut)) image.data[i * 4 + 3] = 0;
+        let alpha = 3;
+        for (const value of values) {
+          if (!(value > cut)) image.data[alpha] = 0;
+          alpha += 4;
+        }
       }
       context.putImageData(image, 0, 0);
       const [x0, y0, x1, y1] = grid.extent;
@@ -222,7 +227,7 @@ export function mountPatchHeatmap(
     hover.hidden = false;
     hover.classList.toggle("up", cell >= (grid.rows >> 1) * grid.cols);
     const reads = (store.get("patch_words") ?? [])[cell];
-    const value = shown ? ` · ${short(shown.map[cell])}` : "";
+    const value = shown ? ` · ${short(num(shown.map, cell))}` : "";
     setText(
       hover,
       `patch ${Math.floor(cell / grid.cols) + 1}, ${(cell % grid.cols) + 1}${value}${reads?.length ? ` · reads ${reads.join(", ")}` : ""}`,
@@ -259,10 +264,9 @@ export function mountPatchHeatmap(
     if (!step || !rows) return;
     event.preventDefault();
     const at = cell < 0 ? Math.floor(rows / 2) * cols + Math.floor(cols / 2) : cell;
-    point(
-      clamp(Math.floor(at / cols) + step[0], 0, rows - 1) * cols +
-        clamp((at % cols) + step[1], 0, cols - 1),
-    );
+    const [down = 0, right = 0] = step;
+    const row = clamp(Math.floor(at / cols) + down, 0, rows - 1);
+    point(row * cols + clamp((at % cols) + right, 0, cols - 1));
     store.flush();
     session.announce(hover.textContent ?? "");
   });

@@ -42,9 +42,7 @@ export function pictureHand(
     const x = Math.floor(((event.clientX - bounds.left) / bounds.width) * cols);
     const y = Math.floor(((event.clientY - bounds.top) / bounds.height) * rows);
     if (x < 0 || y < 0 || x >= cols || y >= rows) return null;
-    const here = shapes().filter(
-      ({ mask }) => mask.length === rows * cols && mask[y * cols + x] > 0,
-    );
+    const here = shapes().filter(({ mask }) => mask.length === rows * cols && mask[y * cols + x]);
     return here.sort((a, b) => a.area - b.area)[0] ?? null;
   };
   const light = (next: Shape | null): void => {

@@ -103,9 +103,11 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
     const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: items.length - 1 }[
       event.key
     ];
-    if (next === undefined || next < 0 || next >= items.length) return;
+    if (next === undefined) return;
+    const item = items[next];
+    if (!item) return;
     event.preventDefault();
     choose(next);
-    items[next].focus();
+    item.focus();
   });
 }

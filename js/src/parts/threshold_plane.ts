@@ -5,7 +5,7 @@ import { clamp, h, segments, setAttr, setLine, steady } from "../core/dom";
 import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
-import { fit } from "../core/theme";
+import { fit, type ColorName } from "../core/theme";
 import type { Mark, TraitName } from "../core/traits";
 import { density, type Density } from "./density";
 import { thresholdSliders } from "./threshold_sliders";
@@ -276,7 +276,7 @@ function drawAxes(
   d: Axis,
   g: Axis,
   box: Box,
-  tone: Record<string, string>,
+  tone: Record<ColorName, string>,
   font: string,
   labels: { difference: string; gradcam: string } | undefined,
 ): void {
@@ -319,7 +319,7 @@ function drawMarks(
   d: Axis,
   g: Axis,
   box: Box,
-  tone: Record<string, string>,
+  tone: Record<ColorName, string>,
   font: string,
 ): void {
   const marks = session.store.get("marks") ?? [];
