@@ -1,7 +1,8 @@
 // Copy as Python, export; and the button that proposes thresholds.
 
 import { asUint8 } from "../core/binary";
-import { button, h, setAttr, setText } from "../core/dom";
+import { copyText } from "../core/clipboard";
+import { button, h, setAttr } from "../core/dom";
 import { download } from "../core/pictures";
 import { asPython } from "../core/python";
 import type { Session } from "../core/session";
@@ -9,7 +10,10 @@ import { neuronsCsv } from "../core/table_csv";
 
 export function mountFootTools(session: Session, host: HTMLElement): void {
   const { store } = session;
-  const copy = button("copy as Python", () => void copyText());
+  const copy: HTMLElement = button(
+    "copy as Python",
+    () => void copyText(session, copy, asPython(session)),
+  );
   const name = (): string => (store.get("concept") || "neurons").replace(/[^\p{L}\p{N}_-]+/gu, "_");
   const item = (label: string, run: () => void): HTMLButtonElement =>
     h(
@@ -59,22 +63,6 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   });
   host.append(h("span", { class: "grow" }), copy, menu);
 
-  const copyText = async (): Promise<void> => {
-    const code = asPython(session);
-    try {
-      await navigator.clipboard.writeText(code);
-    } catch {
-      const area = h("textarea", { style: { position: "fixed", opacity: "0" } });
-      area.value = code;
-      session.root.append(area);
-      area.select();
-      document.execCommand("copy");
-      area.remove();
-    }
-    setText(copy, "copied");
-    session.announce("copied as Python");
-    setTimeout(() => setText(copy, "copy as Python"), 1500);
-  };
   store.watch(["read_only"], () => {
     page.hidden = session.blocked() !== null;
   });

@@ -1,19 +1,21 @@
 // Every neuron as density in the plane (activation difference, GradCAM score), with a corner to drag.
 
+import { add, num } from "../core/arrays";
 import { Axis, suitableKind, type AxisKind } from "../core/axis";
 import { clamp, h, segments, setAttr, setLine, steady } from "../core/dom";
+import type { Evidence } from "../core/evidence";
 import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
 import { fit, type ColorName } from "../core/theme";
 import type { Mark, TraitName } from "../core/traits";
-import { density, type Density } from "./density";
 import { thresholdSliders } from "./threshold_sliders";
 
 const LEFT = 56;
 const BOTTOM = 36;
 const TOP = 8;
 const RIGHT = 8;
+const CELL = 5;
 const CUTS: readonly TraitName[] = [
   "mode",
   "threshold_d",
@@ -263,6 +265,71 @@ export function mountThresholdPlane(
 }
 
 type Box = { width: number; height: number; w: number; h: number };
+
+/** The cloud of all neurons as bitmaps, drawn once per size, theme and evidence; a frame only copies them. */
+interface Density {
+  cloud: HTMLCanvasElement;
+  kept: HTMLCanvasElement;
+}
+
+/** Counts of neurons per cell of the plane, row 0 on top. */
+function histogram(evidence: Evidence, d: Axis, g: Axis, nx: number, ny: number): Int32Array {
+  const counts = new Int32Array(nx * ny);
+  const { difference, gradcam, size } = evidence;
+  for (let i = 0; i < size; i++) {
+    const [across, up] = [num(difference, i), num(gradcam, i)];
+    if (Number.isNaN(across) || Number.isNaN(up)) continue;
+    const x = Math.min(Math.max(Math.floor(d.position(across) * nx), 0), nx - 1);
+    const y = Math.min(Math.max(Math.floor(g.position(up) * ny), 0), ny - 1);
+    add(counts, (ny - 1 - y) * nx + x);
+  }
+  return counts;
+}
+
+function density(
+  evidence: Evidence,
+  d: Axis,
+  g: Axis,
+  width: number,
+  height: number,
+  ratio: number,
+  cloudColor: string,
+  keptColor: string,
+): Density {
+  const nx = Math.max(1, Math.floor(width / CELL));
+  const ny = Math.max(1, Math.floor(height / CELL));
+  const counts = histogram(evidence, d, g, nx, ny);
+  let most = 1;
+  for (const c of counts) if (c > most) most = c;
+  const strength = (c: number): number => 0.3 + 0.7 * (Math.log1p(c) / Math.log1p(most));
+  const draw = (color: string, floor: number): HTMLCanvasElement => {
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(width * ratio));
+    canvas.height = Math.max(1, Math.round(height * ratio));
+    const ctx = canvas.getContext("2d")!;
+    const sx = canvas.width / nx;
+    const sy = canvas.height / ny;
+    const gap = Math.max(1, Math.round(ratio * 0.6));
+    ctx.fillStyle = color;
+    for (let y = 0; y < ny; y++) {
+      for (let x = 0; x < nx; x++) {
+        const c = counts[y * nx + x];
+        if (!c) continue;
+        ctx.globalAlpha = Math.max(floor, strength(c));
+        const px = Math.round(x * sx);
+        const py = Math.round(y * sy);
+        ctx.fillRect(
+          px,
+          py,
+          Math.round((x + 1) * sx) - px - gap,
+          Math.round((y + 1) * sy) - py - gap,
+        );
+      }
+    }
+    return canvas;
+  };
+  return { cloud: draw(cloudColor, 0), kept: draw(keptColor, 0.75) };
+}
 
 function line(ctx: CanvasRenderingContext2D, x0: number, y0: number, x1: number, y1: number): void {
   ctx.beginPath();
