@@ -58,7 +58,7 @@ demo: build ## open JupyterLab on the quickstart
 browser: $(ENV_READY) ## a Chromium for the tests, installed where there is none
 	@python scripts/browser.py --install
 
-lint: build ## ruff, mypy, eslint, tsc
+lint: build ## ruff, mypy, eslint, prettier, tsc
 	ruff check --no-cache .
 	ruff format --check .
 	mypy

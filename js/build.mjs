@@ -1,27 +1,15 @@
 // Builds every module of src/widgets into one self-contained ES module in mmkn_widgets/static.
 import { build, context } from "esbuild";
-import { readFileSync, readdirSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+
+import { styles } from "./styles.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const source = join(here, "src", "widgets");
 const target = join(here, "..", "mmkn_widgets", "static");
 const LIMIT = 100 * 1024;
-
-/** Style sheets are text to esbuild: nest the rules in their common ancestor and take the white space out of them here. */
-const styles = {
-  name: "styles",
-  setup({ onLoad }) {
-    const nested = (css) => `.mmkn {${css.replace(/\.mmkn (?=[^{}]*\{)/g, (_, at) => (css.startsWith("{", at + 6) ? "& " : "")).replace(/\.mmkn(?=[.[][^{}]*\{)/g, "&")}}`;
-    const squeeze = (text) => "`" + nested(text.slice(1, -1)).replace(/\s*\n\s*/g, " ").replace(/ ?([{};,]) ?/g, "$1").replace(/: (?=[^;{}]*[;}])/g, ":").replace(/;}/g, "}") + "`";
-    onLoad({ filter: /\.ts$/ }, ({ path }) => {
-      const text = readFileSync(path, "utf8");
-      if (!/^\.mmkn /m.test(text)) return undefined;
-      return { loader: "ts", contents: text.replace(/`\n[^`]*`/g, squeeze) };
-    });
-  },
-};
 
 const options = {
   plugins: [styles],

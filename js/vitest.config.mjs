@@ -1,5 +1,13 @@
 import { defineConfig } from "vitest/config";
 
+import { viteStyles } from "./styles.mjs";
+
 export default defineConfig({
-  test: { environment: "happy-dom", include: ["tests/**/*.test.ts"], pool: "threads", poolOptions: { threads: { singleThread: true } } },
+  plugins: [viteStyles],
+  test: {
+    environment: "happy-dom",
+    include: ["tests/**/*.test.ts"],
+    pool: "threads",
+    poolOptions: { threads: { singleThread: true } },
+  },
 });

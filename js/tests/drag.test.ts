@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { num } from "../src/core/arrays";
 import { setText } from "../src/core/dom";
 import { Evidence } from "../src/core/evidence";
 import { shade } from "../src/core/heat";
@@ -36,18 +37,30 @@ describe("sums in rank order", () => {
     const rows = 3;
     const width = 40;
     let seed = 7;
-    const random = (): number => ((seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648);
-    const make = (): Float32Array => Float32Array.from({ length: rows * width }, () => Math.fround(Math.round(random() * 20) / 20));
+    const random = (): number => (seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648;
+    const make = (): Float32Array =>
+      Float32Array.from({ length: rows * width }, () =>
+        Math.fround(Math.round(random() * 20) / 20),
+      );
     const [d, g, values] = [make(), make(), make()];
     for (const k of [5, 44, 119]) d[k] = g[k] = NaN;
     const evidence = new Evidence(d, g, rows, width);
     for (const off of [new Set<number>(), new Set([1])]) {
-      for (const [td, tg] of [[0.2, 0.4], [-1, -1], [0.5, 0.95], [2, 0]]) {
+      for (const [td, tg] of [
+        [0.2, 0.4],
+        [-1, -1],
+        [0.5, 0.95],
+        [2, 0],
+      ] as const) {
         let plain = 0;
         let count = 0;
         for (let k = 0; k < d.length; k++) {
-          if (d[k] > Math.fround(td) && g[k] > Math.fround(tg) && !off.has(Math.floor(k / width))) {
-            plain += values[k];
+          if (
+            num(d, k) > Math.fround(td) &&
+            num(g, k) > Math.fround(tg) &&
+            !off.has(Math.floor(k / width))
+          ) {
+            plain += num(values, k);
             count++;
           }
         }
@@ -61,7 +74,14 @@ describe("sums in rank order", () => {
 it("shading: the ends of the range have the ends of the table, opacity grows with the value", () => {
   const table = new Uint8Array(256 * 3).map((_, k) => Math.floor(k / 3));
   const out = new Uint8ClampedArray(12);
-  shade(Float32Array.of(-5, 0.5, 9), out, { table, low: 0, high: 1, opacity: 0.5, floor: 0, diverging: false });
+  shade(Float32Array.of(-5, 0.5, 9), out, {
+    table,
+    low: 0,
+    high: 1,
+    opacity: 0.5,
+    floor: 0,
+    diverging: false,
+  });
   expect([...out.slice(0, 4)]).toEqual([0, 0, 0, 0]);
   expect([...out.slice(8)]).toEqual([255, 255, 255, 128]);
   expect(out[4]).toBe(128);
@@ -79,14 +99,29 @@ it("a text is written into the node that is there", () => {
 it("figures of other neurons than the kept ones are said to be old", () => {
   const frames = new Frames();
   const model = new FakeModel({
-    shape: [1, 3], rows: [[0, -1]], difference: floats([1, 2, 3]), gradcam: floats([1, 2, 3]), mode: "absolute", threshold_d: 0, threshold_g: 0,
-    unchecked: [], rows_off: [], read_only: false, status: { state: "ready" }, effect: null,
+    shape: [1, 3],
+    rows: [[0, -1]],
+    difference: floats([1, 2, 3]),
+    gradcam: floats([1, 2, 3]),
+    mode: "absolute",
+    threshold_d: 0,
+    threshold_g: 0,
+    unchecked: [],
+    rows_off: [],
+    read_only: false,
+    status: { state: "ready" },
+    effect: null,
   });
   const host = document.createElement("div");
   const session = new Session(model, host, frames.schedule);
   mountEffectRows(session, host, true);
   expect(host.textContent).toContain("against random neurons");
-  model.set("effect", { measures: { suppression: { value: 1, random: 0.02 } }, neurons: 3, scenes: 8, held_out: false });
+  model.set("effect", {
+    measures: { suppression: { value: 1, random: 0.02 } },
+    neurons: 3,
+    scenes: 8,
+    held_out: false,
+  });
   frames.run();
   expect(host.textContent).toContain("8 scenes");
   expect(host.querySelector(".stale")).toBeNull();

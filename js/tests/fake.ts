@@ -41,7 +41,12 @@ export class FakeModel implements WidgetModel {
   }
 
   /** Answer the last request of a name. */
-  reply(name: string, result: Record<string, unknown> = {}, buffers: DataView[] = [], index = -1): void {
+  reply(
+    name: string,
+    result: Record<string, unknown> = {},
+    buffers: DataView[] = [],
+    index = -1,
+  ): void {
     const asked = this.sent.filter((m) => m.content["name"] === name);
     const id = asked.at(index)!.content["id"];
     this.emit("msg:custom", { kind: "reply", id, ok: true, result }, buffers);

@@ -1,4 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { nth } from "../src/core/arrays";
+import { asInt32 } from "../src/core/binary";
 import { Pair, sideModel } from "../src/core/pair";
 import { Session } from "../src/core/session";
 import { mountPairCaptions } from "../src/parts/pair_captions";
@@ -13,16 +15,52 @@ let pair: Pair;
 let host: HTMLElement;
 
 beforeEach(() => {
-  const side = (concept: string, difference: number[], gradcam: number[]): Record<string, unknown> => ({
-    concept, concept_forms: [concept], difference: floats(difference), gradcam: floats(gradcam), mode: "absolute", threshold_d: 0.5, threshold_g: 0.05,
-    quantile_d: 0.5, quantile_g: 0.5, caption_before: `a red ${concept} here`, caption_after: "", caption_random: "", scene: 0, scenes: [{ name: "one", before: "", after: "" }],
+  const side = (
+    concept: string,
+    difference: number[],
+    gradcam: number[],
+  ): Record<string, unknown> => ({
+    concept,
+    concept_forms: [concept],
+    difference: floats(difference),
+    gradcam: floats(gradcam),
+    mode: "absolute",
+    threshold_d: 0.5,
+    threshold_g: 0.05,
+    quantile_d: 0.5,
+    quantile_g: 0.5,
+    caption_before: `a red ${concept} here`,
+    caption_after: "",
+    caption_random: "",
+    scene: 0,
+    scenes: [{ name: "one", before: "", after: "" }],
   });
   // neurons 0..5 of two layers: a keeps 0 1 2 4, b keeps 1 4 5
   const a = side("car", [1, 1, 1, 0, 1, 0], [0.9, 0.2, 0.3, 1, 0.4, 1]);
   const b = side("<i>bus</i>", [0, 1, 0, 0, 1, 1], [1, 0.1, 1, 1, 0.7, 0.2]);
-  const own = Object.fromEntries([["a", a], ["b", b]].flatMap(([name, traits]) => Object.entries(traits as object).map(([key, value]) => [`${name as string}_${key}`, value])));
-  model = new FakeModel({ ...own, shape: [2, 3], rows: [[3, -1], [4, -1]], part: "shared", selected: -1, words: [], read_only: false, status: { state: "ready" },
-    setup_code: "study_a = 1", ablation: { active: [], can_undo: false, can_redo: false } });
+  const own = Object.fromEntries(
+    [
+      ["a", a],
+      ["b", b],
+    ].flatMap(([name, traits]) =>
+      Object.entries(traits as object).map(([key, value]) => [`${name as string}_${key}`, value]),
+    ),
+  );
+  model = new FakeModel({
+    ...own,
+    shape: [2, 3],
+    rows: [
+      [3, -1],
+      [4, -1],
+    ],
+    part: "shared",
+    selected: -1,
+    words: [],
+    read_only: false,
+    status: { state: "ready" },
+    setup_code: "study_a = 1",
+    ablation: { active: [], can_undo: false, can_redo: false },
+  });
   frames = new Frames();
   host = document.createElement("div");
   document.body.append(host);
@@ -54,14 +92,24 @@ describe("parts", () => {
   it("count and list as a plain loop does, for any thresholds and any column", () => {
     const next = random(4);
     const [rows, width] = [4, 50];
-    const make = (): number[] => Array.from({ length: rows * width }, () => Math.round(next() * 20) / 20);
-    const scores = { a_difference: make(), a_gradcam: make(), b_difference: make(), b_gradcam: make() };
+    const make = (): number[] =>
+      Array.from({ length: rows * width }, () => Math.round(next() * 20) / 20);
+    const scores = {
+      a_difference: make(),
+      a_gradcam: make(),
+      b_difference: make(),
+      b_gradcam: make(),
+    };
     model.set("shape", [rows, width]);
     for (const [name, values] of Object.entries(scores)) model.set(name, floats(values));
     for (let k = 0; k < 30; k++) {
       const cut = [next(), next(), next(), next()].map(Math.fround);
-      ["a_threshold_d", "a_threshold_g", "b_threshold_d", "b_threshold_g"].forEach((name, i) => model.set(name, cut[i]));
-      const inside = (x: "a" | "b", id: number, at: number): boolean => Math.fround(scores[`${x}_difference`][id]) > cut[at] && Math.fround(scores[`${x}_gradcam`][id]) > cut[at + 1];
+      ["a_threshold_d", "a_threshold_g", "b_threshold_d", "b_threshold_g"].forEach((name, i) =>
+        model.set(name, cut[i]),
+      );
+      const inside = (x: "a" | "b", id: number, at: number): boolean =>
+        Math.fround(nth(scores[`${x}_difference`], id)) > nth(cut, at) &&
+        Math.fround(nth(scores[`${x}_gradcam`], id)) > nth(cut, at + 1);
       const wanted = { a: [] as number[], shared: [] as number[], b: [] as number[] };
       for (let id = 0; id < rows * width; id++) {
         const [x, y] = [inside("a", id, 0), inside("b", id, 2)];
@@ -72,7 +120,7 @@ describe("parts", () => {
         for (const by of ["position", "a_gradcam", "b_difference"] as const) {
           const up = [...pair.list(part, by, true, Infinity)];
           expect([...up].sort((p, q) => p - q)).toEqual(wanted[part]);
-          const values = up.map((id) => (by === "position" ? id : scores[by][id]));
+          const values = up.map((id) => (by === "position" ? id : nth(scores[by], id)));
           expect(values).toEqual([...values].sort((p, q) => p - q));
         }
       }
@@ -80,7 +128,8 @@ describe("parts", () => {
   });
   it("a drag repaints and sends nothing until it is committed", () => {
     mountPairParts(pair, host);
-    const counts = (): string[] => [...host.querySelectorAll(".choose b")].map((b) => b.textContent ?? "");
+    const counts = (): string[] =>
+      [...host.querySelectorAll(".choose b")].map((b) => b.textContent ?? "");
     expect(counts()).toEqual(["2", "2", "1"]);
     pair.a.store.preview({ threshold_g: 0.35 });
     frames.run();
@@ -92,28 +141,42 @@ describe("parts", () => {
   });
   it("one click ablates the part that the button stands for, as it is now", () => {
     mountPairParts(pair, host);
-    host.querySelectorAll<HTMLButtonElement>(".parts > button:nth-child(2n)")[1].click();
+    nth(host.querySelectorAll<HTMLButtonElement>(".parts > button:nth-child(2n)"), 1).click();
     const asked = model.sent.find((m) => m.content["name"] === "ablate")!;
     expect(asked.content["args"]).toEqual({ part: "shared" });
-    expect([...new Int32Array(asked.buffers[0])]).toEqual([4, 1]);
+    expect([...asInt32(asked.buffers[0])]).toEqual([4, 1]);
     model.set("read_only", true);
     frames.run();
-    expect([...host.querySelectorAll<HTMLButtonElement>(".parts > button:nth-child(2n)")].every((b) => b.disabled)).toBe(true);
-    expect([...host.querySelectorAll<HTMLButtonElement>(".choose")].some((b) => b.disabled)).toBe(false);
+    expect(
+      [...host.querySelectorAll<HTMLButtonElement>(".parts > button:nth-child(2n)")].every(
+        (b) => b.disabled,
+      ),
+    ).toBe(true);
+    expect([...host.querySelectorAll<HTMLButtonElement>(".choose")].some((b) => b.disabled)).toBe(
+      false,
+    );
   });
   it("writes Python and CSV of the same sets", () => {
     model.set("b_mode", "quantile");
-    expect(pair.python()).toBe("study_a = 1\na = study_a.neurons(threshold_d=0.5, threshold_g=0.05)\n"
-      + "b = study_b.neurons(quantile_d=0.5, quantile_g=0.5)\nown_a, shared, own_b = a - b, a & b, b - a\n");
+    expect(pair.python()).toBe(
+      "study_a = 1\na = study_a.neurons(threshold_d=0.5, threshold_g=0.05)\n" +
+        "b = study_b.neurons(quantile_d=0.5, quantile_g=0.5)\nown_a, shared, own_b = a - b, a & b, b - a\n",
+    );
     model.set("b_mode", "absolute");
-    expect(pair.csv().split("\n").slice(0, 2)).toEqual(["part,layer,index,difference_a,gradcam_a,difference_b,gradcam_b", `a,L3,0,1,${Math.fround(0.9)},0,1`]);
+    expect(pair.csv().split("\n").slice(0, 2)).toEqual([
+      "part,layer,index,difference_a,gradcam_a,difference_b,gradcam_b",
+      `a,L3,0,1,${Math.fround(0.9)},0,1`,
+    ]);
   });
 });
 
 describe("table and captions", () => {
   it("shows the chosen part; arrows choose a neuron, Escape the whole part", () => {
     mountPairTable(pair, host);
-    const rows = (): string[] => [...host.querySelectorAll<HTMLElement>(".trow:not([hidden])")].map((row) => row.firstElementChild?.textContent ?? "");
+    const rows = (): string[] =>
+      [...host.querySelectorAll<HTMLElement>(".trow:not([hidden])")].map(
+        (row) => row.firstElementChild?.textContent ?? "",
+      );
     expect(rows()).toEqual(["L4·1", "L3·1"]);
     const scroll = host.querySelector(".scroll")!;
     scroll.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
+import { asInt32 } from "../src/core/binary";
 import { asPython } from "../src/core/python";
 import { Session } from "../src/core/session";
 import { Store } from "../src/core/store";
@@ -15,11 +16,34 @@ let host: HTMLElement;
 
 beforeEach(() => {
   model = new FakeModel({
-    shape: [2, 3], rows: [[4, -1], [5, -1]], difference: floats([1, 2, 3, 4, 5, 6]), gradcam: floats([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
-    gradient_sum: floats([1, 1, 1, 2, 2, 2]), mode: "absolute", threshold_d: 1.5, threshold_g: 0.15, quantile_d: 0.5, quantile_g: 0,
-    unchecked: [], rows_off: [], selected: -1, words: [], concept: "car", concept_forms: ["car"], ablate_mode: "zero", ablate_scale: 0,
-    read_only: false, status: { state: "ready" }, ablation: { active: [], can_undo: false, can_redo: false, predicted: null, measured: null },
-    caption_before: "a red car", caption_after: "", references: [], effect: null,
+    shape: [2, 3],
+    rows: [
+      [4, -1],
+      [5, -1],
+    ],
+    difference: floats([1, 2, 3, 4, 5, 6]),
+    gradcam: floats([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+    gradient_sum: floats([1, 1, 1, 2, 2, 2]),
+    mode: "absolute",
+    threshold_d: 1.5,
+    threshold_g: 0.15,
+    quantile_d: 0.5,
+    quantile_g: 0,
+    unchecked: [],
+    rows_off: [],
+    selected: -1,
+    words: [],
+    concept: "car",
+    concept_forms: ["car"],
+    ablate_mode: "zero",
+    ablate_scale: 0,
+    read_only: false,
+    status: { state: "ready" },
+    ablation: { active: [], can_undo: false, can_redo: false, predicted: null, measured: null },
+    caption_before: "a red car",
+    caption_after: "",
+    references: [],
+    effect: null,
   });
   frames = new Frames();
   host = document.createElement("div");
@@ -96,7 +120,7 @@ describe("derived", () => {
     expect(asPython(session)).toContain("quantile_d=0.5, quantile_g=0.0");
   });
   it("CSV cells cannot run as formulas", () => {
-    session.addWords([1], [["=cmd()", "a\"b"]]);
+    session.addWords([1], [["=cmd()", 'a"b']]);
     expect(neuronsCsv(session)).toContain(`"'=cmd() a""b"`);
   });
 });
@@ -115,7 +139,11 @@ describe("requests", () => {
     session.onfail((message, remedy) => shown.push(message, remedy));
     const asked = session.ask("compute", { concept: "cra" });
     const id = model.sent.at(-1)!.content["id"];
-    model.emit("msg:custom", { kind: "reply", id, ok: false, error: "no such word", remedy: "try car" }, []);
+    model.emit(
+      "msg:custom",
+      { kind: "reply", id, ok: false, error: "no such word", remedy: "try car" },
+      [],
+    );
     expect(await asked).toBeUndefined();
     expect(shown).toEqual(["no such word", "try car"]);
   });
@@ -144,7 +172,7 @@ describe("parts", () => {
     expect(model.saves).toBe(1);
     const asked = model.sent.at(-1)!;
     expect(asked.content["name"]).toBe("ablate");
-    expect([...new Int32Array(asked.buffers[0])]).toEqual([2, 4]);
+    expect([...asInt32(asked.buffers[0])]).toEqual([2, 4]);
   });
   it("words with tags are text", () => {
     session.addWords([1, 2, 3, 4], [["<img src=x onerror=alert(1)>"], ["b"], ["c"], ["d"]]);
@@ -160,7 +188,8 @@ describe("parts", () => {
     mountNeuronTable(session, host);
     frames.run();
     const scroll = host.querySelector<HTMLElement>(".scroll")!;
-    const press = (key: string): boolean => scroll.dispatchEvent(new KeyboardEvent("keydown", { key }));
+    const press = (key: string): boolean =>
+      scroll.dispatchEvent(new KeyboardEvent("keydown", { key }));
     press("ArrowDown");
     press("ArrowDown");
     expect(model.get("selected")).toBe(2);

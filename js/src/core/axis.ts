@@ -1,5 +1,7 @@
 // One axis of the threshold plane: value <-> position 0..1, linear or logarithmic.
 
+import { num } from "./arrays";
+
 export type AxisKind = "linear" | "log";
 
 export class Axis {
@@ -10,10 +12,13 @@ export class Axis {
   readonly below: number;
   private readonly span: number;
 
-  constructor(sorted: Float32Array, readonly kind: AxisKind) {
+  constructor(
+    sorted: Float32Array,
+    readonly kind: AxisKind,
+  ) {
     const n = sorted.length;
-    const min = n ? sorted[0] : 0;
-    const max = n ? sorted[n - 1] : 1;
+    const min = sorted[0] ?? 0;
+    const max = sorted[n - 1] ?? 1;
     this.high = max > 0 ? max * (kind === "log" ? 1.12 : 1.02) : 1;
     this.below = min >= 0 ? -1e-9 : Math.fround(min * 1.0001 - 1e-9);
     if (kind === "log") {
@@ -56,14 +61,15 @@ export class Axis {
     const unit = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 2.5, 5, 10].map((m) => m * unit).find((s) => s >= rough) ?? rough;
     const out: number[] = [];
-    for (let v = Math.ceil(this.low / step) * step; v <= this.high + 1e-12; v += step) out.push(Math.abs(v) < step / 1e6 ? 0 : v);
+    for (let v = Math.ceil(this.low / step) * step; v <= this.high + 1e-12; v += step)
+      out.push(Math.abs(v) < step / 1e6 ? 0 : v);
     return out;
   }
 }
 
 /** Log when most of the neurons would otherwise crowd in the first tenth. */
 export function suitableKind(sorted: Float32Array): AxisKind {
-  const n = sorted.length;
-  if (!n || sorted[n - 1] <= 0) return "linear";
-  return sorted[Math.floor(n * 0.9)] < 0.12 * sorted[n - 1] ? "log" : "linear";
+  const most = sorted.at(-1) ?? 0;
+  if (most <= 0) return "linear";
+  return num(sorted, Math.floor(sorted.length * 0.9)) < 0.12 * most ? "log" : "linear";
 }

@@ -9,7 +9,10 @@ function span(data: Bytes): { buffer: ArrayBuffer; offset: number; length: numbe
 }
 
 /** A view of the bytes as elements of `size` bytes; copied only when the offset is not aligned. */
-function aligned(data: Bytes, size: number): { buffer: ArrayBuffer; offset: number; count: number } {
+function aligned(
+  data: Bytes,
+  size: number,
+): { buffer: ArrayBuffer; offset: number; count: number } {
   const { buffer, offset, length } = span(data);
   const count = Math.floor(length / size);
   if (offset % size === 0) return { buffer, offset, count };

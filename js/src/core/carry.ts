@@ -27,13 +27,22 @@ export function takeCargo(el: Spot, take: (cargo: Cargo) => void): void {
  * Follow the pointer from a press on: `click` when it is let go where it was pressed, else a ghost of the
  * cargo goes along and the word under it takes it. Escape puts it back.
  */
-export function carry(root: HTMLElement, from: HTMLElement, event: PointerEvent, cargo: Cargo, ghost: () => HTMLElement, click: () => void): void {
+export function carry(
+  root: HTMLElement,
+  from: HTMLElement,
+  event: PointerEvent,
+  cargo: Cargo,
+  ghost: () => HTMLElement,
+  click: () => void,
+): void {
   let image: HTMLElement | null = null;
   let over: Spot | null = null;
   const off = new AbortController();
   const spot = (x: number, y: number): Spot | null => {
-    const at = (root.getRootNode() as Document | ShadowRoot).elementFromPoint(x, y) ?? document.elementFromPoint(x, y);
-    return (at?.closest<HTMLElement>("[data-takes]")) ?? null;
+    const at =
+      (root.getRootNode() as Document | ShadowRoot).elementFromPoint(x, y) ??
+      document.elementFromPoint(x, y);
+    return at?.closest<HTMLElement>("[data-takes]") ?? null;
   };
   const enter = (next: Spot | null): void => {
     if (next === over) return;
@@ -50,7 +59,12 @@ export function carry(root: HTMLElement, from: HTMLElement, event: PointerEvent,
     if (e.pointerId !== event.pointerId) return;
     if (!image && Math.hypot(e.clientX - event.clientX, e.clientY - event.clientY) < START) return;
     if (!image) {
-      image = h("div", { class: "ghost", "aria-hidden": "true" }, ghost(), h("span", {}, cargo.label));
+      image = h(
+        "div",
+        { class: "ghost", "aria-hidden": "true" },
+        ghost(),
+        h("span", {}, cargo.label),
+      );
       root.append(image);
       root.classList.add("carrying");
     }
@@ -74,7 +88,11 @@ export function carry(root: HTMLElement, from: HTMLElement, event: PointerEvent,
   from.addEventListener("pointermove", move, { signal: off.signal });
   from.addEventListener("pointerup", up, { signal: off.signal });
   from.addEventListener("pointercancel", cancel, { signal: off.signal });
-  document.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") cancel();
-  }, { signal: off.signal, capture: true });
+  document.addEventListener(
+    "keydown",
+    (e) => {
+      if (e.key === "Escape") cancel();
+    },
+    { signal: off.signal, capture: true },
+  );
 }

@@ -4,7 +4,11 @@ import { h, setText } from "./dom";
 import type { Session } from "./session";
 
 /** Copy, and say so on the button that was pressed. */
-export async function copyText(session: Session, pressed: HTMLElement, text: string): Promise<void> {
+export async function copyText(
+  session: Session,
+  pressed: HTMLElement,
+  text: string,
+): Promise<void> {
   const label = pressed.textContent ?? "";
   try {
     await navigator.clipboard.writeText(text);

@@ -1,6 +1,6 @@
 // Colour maps that colour-blind people can read: perceptually uniform, monotone in lightness (diverging: from the middle).
 
-const STOPS: Record<string, string> = {
+const STOPS = {
   inferno: "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4",
   viridis: "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
   cividis: "00224e 123570 3b496c 575d6d 707173 8a8678 a59c74 c3b369 e1cc55 fee838",
@@ -15,7 +15,7 @@ const cache = new Map<string, Uint8Array>();
 
 /** 256 RGB triples of a colour map; an unknown name gives inferno. */
 export function lut(name: string): Uint8Array {
-  const key = name in STOPS ? name : "inferno";
+  const key = name in STOPS ? (name as keyof typeof STOPS) : "inferno";
   let table = cache.get(key);
   if (!table) {
     const hex = STOPS[key].replaceAll(" ", "");

@@ -1,5 +1,7 @@
 // Which words changed between two captions: the longest common subsequence of words.
 
+import { int, nth } from "./arrays";
+
 export interface Piece {
   text: string;
   kind: "same" | "gone" | "new";
@@ -14,27 +16,31 @@ export function diffWords(before: string, after: string): Piece[] {
   const a = words(before);
   const b = words(after);
   const same = (x: string, y: string): boolean => x.toLowerCase() === y.toLowerCase();
-  const table = Array.from({ length: a.length + 1 }, () => new Int32Array(b.length + 1));
+  const wide = b.length + 1;
+  const longest = new Int32Array((a.length + 1) * wide);
+  const ahead = (i: number, j: number): number => int(longest, i * wide + j);
   for (let i = a.length - 1; i >= 0; i--) {
     for (let j = b.length - 1; j >= 0; j--) {
-      table[i][j] = same(a[i], b[j]) ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+      longest[i * wide + j] = same(nth(a, i), nth(b, j))
+        ? ahead(i + 1, j + 1) + 1
+        : Math.max(ahead(i + 1, j), ahead(i, j + 1));
     }
   }
   const out: Piece[] = [];
-  let i = 0;
-  let j = 0;
-  while (i < a.length || j < b.length) {
-    if (i < a.length && j < b.length && same(a[i], b[j])) {
-      out.push({ text: b[j], kind: "same" });
+  for (let [i, j] = [0, 0]; ;) {
+    const [gone, come] = [a[i], b[j]];
+    if (gone !== undefined && come !== undefined && same(gone, come)) {
+      out.push({ text: come, kind: "same" });
       i++;
       j++;
-    } else if (i < a.length && (j >= b.length || table[i + 1][j] >= table[i][j + 1])) {
-      out.push({ text: a[i++], kind: "gone" });
-    } else {
-      out.push({ text: b[j++], kind: "new" });
-    }
+    } else if (gone !== undefined && (come === undefined || ahead(i + 1, j) >= ahead(i, j + 1))) {
+      out.push({ text: gone, kind: "gone" });
+      i++;
+    } else if (come !== undefined) {
+      out.push({ text: come, kind: "new" });
+      j++;
+    } else return out;
   }
-  return out;
 }
 
 /** Whether a word, without its punctuation, is one of the forms. */

@@ -15,7 +15,8 @@ export function h<K extends keyof HTMLElementTagNameMap>(
     if (name.startsWith("on") && typeof value === "function") {
       el.addEventListener(name.slice(2), value as EventListener);
     } else if (name === "style" && typeof value === "object") {
-      for (const [key, item] of Object.entries(value as Record<string, string>)) el.style.setProperty(key, item);
+      for (const [key, item] of Object.entries(value as Record<string, string>))
+        el.style.setProperty(key, item);
     } else if (name === "value") {
       (el as unknown as { value: string }).value = String(value);
     } else {
@@ -88,8 +89,18 @@ export function segments<T extends string>(
   onchange: (value: T) => void,
 ): Segments<T> {
   const buttons = choices.map(([value, name]) =>
-    h("button", { type: "button", role: "radio", "aria-checked": "false", tabindex: "-1", "data-value": value,
-      onclick: () => onchange(value) }, name),
+    h(
+      "button",
+      {
+        type: "button",
+        role: "radio",
+        "aria-checked": "false",
+        tabindex: "-1",
+        "data-value": value,
+        onclick: () => onchange(value),
+      },
+      name,
+    ),
   );
   const el = h("div", { class: "segments", role: "radiogroup", "aria-label": label }, ...buttons);
   el.addEventListener("keydown", (event) => {

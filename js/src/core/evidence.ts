@@ -1,29 +1,30 @@
 // The reduced arrays (layer, neuron) and everything the sliders need of them: counts, orders, quantiles.
 
+import { add, int, num } from "./arrays";
+
 /** Indices that sort `values` from large to small; ties keep their order. Radix sort on the float bits. */
 export function argsortDescending(values: Float32Array): Uint32Array {
   const n = values.length;
-  const bits = new Uint32Array(n);
-  const source = new Uint32Array(values.buffer, values.byteOffset, n);
-  for (let i = 0; i < n; i++) {
-    const b = source[i];
-    // order-preserving key of a float, then complemented: large values first; NaN last
-    bits[i] = Number.isNaN(values[i]) ? 0xffffffff : ~(b & 0x80000000 ? ~b : b | 0x80000000) >>> 0;
-  }
+  // order-preserving key of a float, then complemented: large values first; NaN last
+  const bits = new Uint32Array(values.buffer, values.byteOffset, n).map((b) =>
+    (b & 0x7fffffff) > 0x7f800000 ? 0xffffffff : ~(b & 0x80000000 ? ~b : b | 0x80000000),
+  );
   let from = new Uint32Array(n);
   let to = new Uint32Array(n);
   for (let i = 0; i < n; i++) from[i] = i;
-  const counts = new Uint32Array(2048);
+  const counts = new Int32Array(2048);
   for (const shift of [0, 11, 22]) {
     counts.fill(0);
-    for (let i = 0; i < n; i++) counts[(bits[i] >>> shift) & 2047]++;
+    for (let i = 0; i < n; i++) add(counts, (int(bits, i) >>> shift) & 2047);
     let sum = 0;
-    for (let b = 0; b < 2048; b++) {
-      const c = counts[b];
+    counts.forEach((c, b) => {
       counts[b] = sum;
       sum += c;
+    });
+    for (let k = 0; k < n; k++) {
+      const i = int(from, k);
+      to[add(counts, (int(bits, i) >>> shift) & 2047)] = i;
     }
-    for (let i = 0; i < n; i++) to[counts[(bits[from[i]] >>> shift) & 2047]++] = from[i];
     [from, to] = [to, from];
   }
   return from;
@@ -64,19 +65,24 @@ export class Evidence {
   }
 
   /** Count survivors: one pass over those above the second threshold, in their order (well below 1 ms for 32 x 11,008). */
-  count(thresholdD: number, thresholdG: number, off: ReadonlySet<number>, unchecked: ReadonlySet<number>): Kept {
+  count(
+    thresholdD: number,
+    thresholdG: number,
+    off: ReadonlySet<number>,
+    unchecked: ReadonlySet<number>,
+  ): Kept {
     const td = Math.fround(thresholdD);
     const tg = Math.fround(thresholdG);
     const { d, row } = this.ranked();
     const perRow = new Int32Array(this.rows);
-    for (let k = 0, n = this.above(tg); k < n; k++) perRow[row[k]] += +(d[k] > td);
+    for (let k = 0, n = this.above(tg); k < n; k++) add(perRow, int(row, k), +(num(d, k) > td));
     for (const out of off) if (out < this.rows) perRow[out] = 0;
     let count = 0;
     for (const here of perRow) count += here;
     let checked = count;
     for (const i of unchecked) {
       if (i < this.size && this.passes(i, td, tg, off)) {
-        perRow[Math.floor(i / this.width)]--;
+        add(perRow, Math.floor(i / this.width), -1);
         checked--;
       }
     }
@@ -84,19 +90,25 @@ export class Evidence {
   }
 
   /** The sum over the checked survivors of `values`, given in the order of the GradCAM score (`inOrder`). */
-  sum(values: Float32Array, thresholdD: number, thresholdG: number, off: ReadonlySet<number>): number {
+  sum(
+    values: Float32Array,
+    thresholdD: number,
+    thresholdG: number,
+    off: ReadonlySet<number>,
+  ): number {
     const td = Math.fround(thresholdD);
     const { d, row } = this.ranked();
     const n = this.above(Math.fround(thresholdG));
     let sum = 0;
-    if (off.size) for (let k = 0; k < n; k++) sum += d[k] > td && !off.has(row[k]) ? values[k] : 0;
-    else for (let k = 0; k < n; k++) sum += d[k] > td ? values[k] : 0;
+    const all = off.size === 0;
+    for (let k = 0; k < n; k++)
+      sum += num(d, k) > td && (all || !off.has(int(row, k))) ? num(values, k) : 0;
     return sum;
   }
 
   /** Values over (row, neuron) in the order of the GradCAM score, largest first. */
   inOrder(values: Float32Array): Float32Array {
-    return Float32Array.from(this.order("gradcam"), (i) => values[i]);
+    return Float32Array.from(this.order("gradcam"), (i) => num(values, i));
   }
 
   /** How many GradCAM scores are above the threshold, and so come first in the order. */
@@ -106,7 +118,7 @@ export class Evidence {
     let high = g.length;
     while (low < high) {
       const mid = (low + high) >>> 1;
-      if (g[mid] > tg) low = mid + 1;
+      if (num(g, mid) > tg) low = mid + 1;
       else high = mid;
     }
     return low;
@@ -118,22 +130,31 @@ export class Evidence {
     const order = this.order("gradcam");
     const n = order.length;
     const made = { g: new Float32Array(n), d: new Float32Array(n), row: new Uint16Array(n) };
-    for (let k = 0; k < n; k++) {
-      const i = order[k];
-      made.g[k] = this.gradcam[i];
-      made.d[k] = i < this.size ? this.difference[i] : NaN;
+    order.forEach((i, k) => {
+      made.g[k] = num(this.gradcam, i);
+      made.d[k] = i < this.size ? num(this.difference, i) : NaN;
       made.row[k] = Math.floor(i / this.width);
-    }
+    });
     return (this.inRank = made);
   }
 
   passes(i: number, td: number, tg: number, off: ReadonlySet<number>): boolean {
-    return this.difference[i] > td && this.gradcam[i] > tg && !off.has(Math.floor(i / this.width));
+    return (
+      num(this.difference, i) > td &&
+      num(this.gradcam, i) > tg &&
+      !off.has(Math.floor(i / this.width))
+    );
   }
 
   /** Ids of the survivors in the order of `key`; at most `limit`. */
-  list(thresholdD: number, thresholdG: number, off: ReadonlySet<number>, key: SortKey, ascending: boolean,
-    limit = Infinity): Int32Array {
+  list(
+    thresholdD: number,
+    thresholdG: number,
+    off: ReadonlySet<number>,
+    key: SortKey,
+    ascending: boolean,
+    limit = Infinity,
+  ): Int32Array {
     const td = Math.fround(thresholdD);
     const tg = Math.fround(thresholdG);
     const order = key === "position" ? undefined : this.order(key);
@@ -149,12 +170,13 @@ export class Evidence {
       }
     } else if (ascending) {
       for (let k = this.rank(key as "gradcam" | "difference", cut) - 1; k >= 0 && n < room; k--) {
-        if (this.passes(order[k], td, tg, off)) out[n++] = order[k];
+        const i = int(order, k);
+        if (this.passes(i, td, tg, off)) out[n++] = i;
       }
     } else {
       for (let k = 0; k < this.size && n < room; k++) {
-        const i = order[k];
-        if (!(values[i] > cut)) break;
+        const i = int(order, k);
+        if (!(num(values, i) > cut)) break;
         if (this.passes(i, td, tg, off)) out[n++] = i;
       }
     }
@@ -174,7 +196,10 @@ export class Evidence {
   /** Ascending copy of the values that are numbers, of neurons that have both scores. */
   sorted(key: "gradcam" | "difference"): Float32Array {
     const make = (values: Float32Array): Float32Array =>
-      values.slice(0, this.size).filter((_, i) => Number.isFinite(this.difference[i] + this.gradcam[i])).sort();
+      values
+        .slice(0, this.size)
+        .filter((_, i) => Number.isFinite(num(this.difference, i) + num(this.gradcam, i)))
+        .sort();
     if (key === "gradcam") return (this.sortedG ??= make(this.gradcam));
     return (this.sortedD ??= make(this.difference));
   }
@@ -187,7 +212,7 @@ export class Evidence {
     let high = values.length;
     while (low < high) {
       const mid = (low + high) >>> 1;
-      if (values[mid] > cut) high = mid;
+      if (num(values, mid) > cut) high = mid;
       else low = mid + 1;
     }
     return values.length - low;
@@ -200,7 +225,7 @@ export class Evidence {
     const at = Math.min(Math.max(q, 0), 1) * (values.length - 1);
     const low = Math.floor(at);
     const high = Math.min(low + 1, values.length - 1);
-    const [a, b, part] = [values[low], values[high], at - low];
+    const [a, b, part] = [num(values, low), num(values, high), at - low];
     return Math.fround(part < 0.5 ? a + (b - a) * part : b - (b - a) * (1 - part)); // from the nearer end, as numpy
   }
 

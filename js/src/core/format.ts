@@ -8,12 +8,18 @@ export function short(value: number): string {
   if (size >= 1000) return integer(value);
   if (size < 0.001) return value.toExponential(1).replace("e-", "e−").replace(/^-/, "−");
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
-  return value.toFixed(digits).replace(/^(-?)0\./, "$1.").replace(/^-/, "−");
+  return value
+    .toFixed(digits)
+    .replace(/^(-?)0\./, "$1.")
+    .replace(/^-/, "−");
 }
 
 /** A round number as an axis shows it: .3, 1, 2.5. */
 export function tick(value: number): string {
-  const text = Math.abs(value) < 0.001 && value !== 0 ? value.toExponential(0).replace("e-", "e−") : String(Number(value.toPrecision(3)));
+  const text =
+    Math.abs(value) < 0.001 && value !== 0
+      ? value.toExponential(0).replace("e-", "e−")
+      : String(Number(value.toPrecision(3)));
   return text.replace(/^(-?)0\./, "$1.").replace(/^-/, "−");
 }
 
@@ -60,7 +66,10 @@ export function pythonFloat(value: number): string {
 }
 
 export function pythonString(value: string): string {
-  return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
+  return JSON.stringify(value).replace(
+    /[\u007f-\uffff]/g,
+    (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"),
+  );
 }
 
 export function seconds(value: number): string {

@@ -11,15 +11,28 @@ export interface Module {
   render(props: RenderProps): () => void;
 }
 
-const ARRAYS = ["", "a_", "b_"].flatMap((side) => ["difference", "gradcam", "gradient_sum", "maps", "picture", "inpainted"].map((name) => side + name));
+const ARRAYS = ["", "a_", "b_"].flatMap((side) =>
+  ["difference", "gradcam", "gradient_sum", "maps", "picture", "inpainted"].map(
+    (name) => side + name,
+  ),
+);
 const EMPTY = new DataView(new ArrayBuffer(0));
 const KEYS = /^(Arrow|Page|Home$|End$)/;
 
 /** An anywidget module whose content `mount` builds into a card. */
-export function widget(name: keyof typeof WIDGETS, mount: (session: Session, card: HTMLElement) => void, label: string): Module {
+export function widget(
+  name: keyof typeof WIDGETS,
+  mount: (session: Session, card: HTMLElement) => void,
+  label: string,
+): Module {
   return {
     render({ model, el, signal }) {
-      const root = h("div", { class: "mmkn", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": label });
+      const root = h("div", {
+        class: "mmkn",
+        "data-lm-suppress-shortcuts": "true",
+        role: "region",
+        "aria-label": label,
+      });
       // A notebook takes arrow keys from sliders and lists further up, shortcuts suppressed or not.
       root.addEventListener("keydown", (event) => {
         if (KEYS.test(event.key)) event.stopPropagation();
@@ -56,11 +69,15 @@ export function widget(name: keyof typeof WIDGETS, mount: (session: Session, car
 function notice(session: Session): HTMLElement {
   const title = h("strong");
   const words = h("span", { class: "grow" });
-  const close = button("dismiss", () => {
-    local = null;
-    dismissed = session.store.get("status")?.message ?? "";
-    update();
-  }, { class: "btn quiet" });
+  const close = button(
+    "dismiss",
+    () => {
+      local = null;
+      dismissed = session.store.get("status")?.message ?? "";
+      update();
+    },
+    { class: "btn quiet" },
+  );
   const el = h("div", { class: "alert", role: "alert", hidden: true }, title, words, close);
   let local: { message: string; remedy: string } | null = null;
   let kernel: KernelState = "there";
@@ -77,12 +94,38 @@ function notice(session: Session): HTMLElement {
     const status = session.store.get("status");
     const failed = status?.state === "error" && status.message !== dismissed ? status : null;
     const error = local ?? failed;
-    if (error && kernel === "there") show(false, "Not done.", [error.message, error.remedy].filter(Boolean).join(" "), true);
-    else if (session.store.get("read_only")) show(true, "", "Saved view, read-only: thresholds, overlays and tables work; the model is not here.", false);
-    else if (status?.state === "closed") show(true, "", "This widget was closed in the kernel.", false);
-    else if (kernel === "saved") show(true, "Read-only.", "The last saved state, without a kernel: thresholds, overlays and tables work. For a live view run the notebook's cells.", false);
-    else if (kernel === "restarted") show(true, "Read-only.", "The kernel was restarted, so this is the last state: thresholds, overlays and tables still work. For a live view run the notebook's cells again, down to this one.", false);
-    else if (kernel === "silent") show(true, "Read-only for now.", "The kernel does not answer: it is busy, was restarted or is not connected. What you see is the last state. Wait for a running cell; after a restart run the cells again.", false);
+    if (error && kernel === "there")
+      show(false, "Not done.", [error.message, error.remedy].filter(Boolean).join(" "), true);
+    else if (session.store.get("read_only"))
+      show(
+        true,
+        "",
+        "Saved view, read-only: thresholds, overlays and tables work; the model is not here.",
+        false,
+      );
+    else if (status?.state === "closed")
+      show(true, "", "This widget was closed in the kernel.", false);
+    else if (kernel === "saved")
+      show(
+        true,
+        "Read-only.",
+        "The last saved state, without a kernel: thresholds, overlays and tables work. For a live view run the notebook's cells.",
+        false,
+      );
+    else if (kernel === "restarted")
+      show(
+        true,
+        "Read-only.",
+        "The kernel was restarted, so this is the last state: thresholds, overlays and tables still work. For a live view run the notebook's cells again, down to this one.",
+        false,
+      );
+    else if (kernel === "silent")
+      show(
+        true,
+        "Read-only for now.",
+        "The kernel does not answer: it is busy, was restarted or is not connected. What you see is the last state. Wait for a running cell; after a restart run the cells again.",
+        false,
+      );
     else el.hidden = true;
     if (status?.state !== "error") dismissed = "";
   };
@@ -103,7 +146,9 @@ function notice(session: Session): HTMLElement {
 }
 
 /** A part on a card of its own. */
-export function part(mount: (session: Session, host: HTMLElement) => unknown): (session: Session, card: HTMLElement) => void {
+export function part(
+  mount: (session: Session, host: HTMLElement) => unknown,
+): (session: Session, card: HTMLElement) => void {
   return (session, card) => {
     const host = h("section", { class: "part" });
     card.append(host);

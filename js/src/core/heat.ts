@@ -1,5 +1,7 @@
 // From a small grid of values to a picture of them: means over neurons, centred bilinear samples, colours.
 
+import { int, num } from "./arrays";
+
 export interface Maps {
   ids: Int32Array;
   /** neuron id -> position in the arrays */
@@ -17,55 +19,66 @@ export function neuronMap(maps: Maps, id: number, signed: boolean): Float32Array
   const k = maps.at.get(id);
   if (k === undefined) return undefined;
   const size = maps.rows * maps.cols;
-  const out = new Float32Array(size);
   const s = signed ? maps.sign[k] || 1 : 1;
-  for (let p = 0; p < size; p++) out[p] = s * (maps.offset[k] + maps.scale[k] * maps.grids[k * size + p]);
-  return out;
+  const [offset, scale] = [num(maps.offset, k), num(maps.scale, k)];
+  const grid = maps.grids.subarray(k * size, (k + 1) * size);
+  return Float32Array.from(grid, (level) => s * (offset + scale * level));
 }
 
 /** The mean map over the prefetched neurons that pass; `used` says over how many. */
-export function meanMap(maps: Maps, passes: (id: number) => boolean, signed: boolean): { map: Float32Array; used: number } {
+export function meanMap(
+  maps: Maps,
+  passes: (id: number) => boolean,
+  signed: boolean,
+): { map: Float32Array; used: number } {
   const size = maps.rows * maps.cols;
   const sum = new Float32Array(size);
   let base = 0;
   let used = 0;
   for (let k = 0; k < maps.ids.length; k++) {
-    if (!passes(maps.ids[k])) continue;
+    if (!passes(int(maps.ids, k))) continue;
     const s = signed ? maps.sign[k] || 1 : 1;
-    const scale = s * maps.scale[k];
-    base += s * maps.offset[k];
+    const scale = s * num(maps.scale, k);
+    base += s * num(maps.offset, k);
     const start = k * size;
-    for (let p = 0; p < size; p++) sum[p] += scale * maps.grids[start + p];
+    for (let p = 0; p < size; p++) sum[p] = num(sum, p) + scale * num(maps.grids, start + p);
     used++;
   }
-  if (used) for (let p = 0; p < size; p++) sum[p] = (sum[p] + base) / used;
-  return { map: sum, used };
+  return { map: used ? sum.map((value) => (value + base) / used) : sum, used };
 }
 
 /** Centred bilinear samples of a grid at width x height; the border is held, not extrapolated. */
-export function upsample(grid: Float32Array, rows: number, cols: number, width: number, height: number): Float32Array {
-  const out = new Float32Array(width * height);
-  const x0 = new Int32Array(width);
-  const x1 = new Int32Array(width);
-  const fx = new Float32Array(width);
+export function upsample(
+  grid: Float32Array,
+  rows: number,
+  cols: number,
+  width: number,
+  height: number,
+): Float32Array {
+  const wide = new Float32Array(rows * width); // each row of the grid at full width
   for (let x = 0; x < width; x++) {
-    const at = Math.min(Math.max(((x + 0.5) * cols) / width - 0.5, 0), cols - 1);
-    x0[x] = Math.floor(at);
-    x1[x] = Math.min(x0[x] + 1, cols - 1);
-    fx[x] = at - x0[x];
+    const [low, high, part] = between(x, width, cols);
+    for (let row = 0; row < rows; row++) {
+      const left = num(grid, row * cols + low);
+      wide[row * width + x] = left + (num(grid, row * cols + high) - left) * part;
+    }
   }
+  const out = new Float32Array(width * height);
   for (let y = 0; y < height; y++) {
-    const at = Math.min(Math.max(((y + 0.5) * rows) / height - 0.5, 0), rows - 1);
-    const a = Math.floor(at) * cols;
-    const b = Math.min(Math.floor(at) + 1, rows - 1) * cols;
-    const fy = at - Math.floor(at);
+    const [low, high, part] = between(y, height, rows);
     for (let x = 0; x < width; x++) {
-      const upper = grid[a + x0[x]] + (grid[a + x1[x]] - grid[a + x0[x]]) * fx[x];
-      const lower = grid[b + x0[x]] + (grid[b + x1[x]] - grid[b + x0[x]]) * fx[x];
-      out[y * width + x] = upper + (lower - upper) * fy;
+      const upper = num(wide, low * width + x);
+      out[y * width + x] = upper + (num(wide, high * width + x) - upper) * part;
     }
   }
   return out;
+}
+
+/** The two cells of `count` between whose centres a pixel of `size` lies, and how far along. */
+function between(pixel: number, size: number, count: number): [number, number, number] {
+  const at = Math.min(Math.max(((pixel + 0.5) * count) / size - 0.5, 0), count - 1);
+  const low = Math.floor(at);
+  return [low, Math.min(low + 1, count - 1), at - low];
 }
 
 export function range(values: Float32Array): [number, number] {
@@ -85,7 +98,7 @@ export function percentile(values: Float32Array, q: number): number {
   const at = q * (sorted.length - 1);
   const low = Math.floor(at);
   const high = Math.min(low + 1, sorted.length - 1);
-  return sorted[low] + (sorted[high] - sorted[low]) * (at - low);
+  return num(sorted, low) + (num(sorted, high) - num(sorted, low)) * (at - low);
 }
 
 export interface Shading {
@@ -101,17 +114,25 @@ export interface Shading {
 }
 
 /** RGBA pixels of values between low and high. */
-export function shade(values: Float32Array, out: Uint8ClampedArray<ArrayBuffer>, how: Shading): void {
+export function shade(
+  values: Float32Array,
+  out: Uint8ClampedArray<ArrayBuffer>,
+  how: Shading,
+): void {
   const { table, low, floor } = how;
   const span = how.high - low || 1;
   const alpha = how.opacity * 255;
   const bytes = new Uint8ClampedArray(1024);
   for (let t = 0; t < 256; t++) {
     const strength = how.diverging ? Math.abs((2 * t) / 255 - 1) : t / 255;
-    bytes.set([table[t * 3], table[t * 3 + 1], table[t * 3 + 2], alpha * (floor + (1 - floor) * strength)], t * 4);
+    bytes.set(table.subarray(t * 3, t * 3 + 3), t * 4);
+    bytes[t * 4 + 3] = alpha * (floor + (1 - floor) * strength);
   }
   const pixels = new Uint32Array(bytes.buffer);
   const into = new Uint32Array(out.buffer, out.byteOffset, values.length);
   const scale = 255 / span;
-  for (let i = 0; i < values.length; i++) into[i] = pixels[Math.min(Math.max(Math.round((values[i] - low) * scale), 0), 255)];
+  for (let i = 0; i < values.length; i++) {
+    const level = Math.min(Math.max(Math.round((num(values, i) - low) * scale), 0), 255);
+    into[i] = pixels[level] ?? 0; // what is no number has no colour
+  }
 }

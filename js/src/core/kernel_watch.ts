@@ -33,16 +33,22 @@ export function watchKernel(session: Session, show: (state: KernelState) => void
   };
   const ping = (): void => {
     if (session.store.get("read_only")) return;
-    later(() => {
-      const busy = session.store.get("status")?.state === "working" && !cut;
-      if (!busy) set(cut ? "restarted" : "silent");
-      if (!cut) later(ping, AGAIN); // a restarted kernel knows nothing of this widget
-    }, cut ? 1500 : PATIENCE);
-    session.requests.send("hello").then(() => {
-      clearTimeout(timer);
-      cut = false;
-      set("there");
-    }, () => undefined);
+    later(
+      () => {
+        const busy = session.store.get("status")?.state === "working" && !cut;
+        if (!busy) set(cut ? "restarted" : "silent");
+        if (!cut) later(ping, AGAIN); // a restarted kernel knows nothing of this widget
+      },
+      cut ? 1500 : PATIENCE,
+    );
+    session.requests.send("hello").then(
+      () => {
+        clearTimeout(timer);
+        cut = false;
+        set("there");
+      },
+      () => undefined,
+    );
   };
   // A host with the standard widget manager says so when the kernel restarts; others leave requests unanswered.
   const lost = (): void => {
@@ -58,6 +64,7 @@ export function watchKernel(session: Session, show: (state: KernelState) => void
     model.off("comm_live_update", lost);
   });
   // A notebook that was opened again shows its saved state: what came with it, such as the layout, has no line to a kernel.
-  if ((model.get("layout") as { comm_live?: boolean } | undefined)?.comm_live === false) set("saved");
+  if ((model.get("layout") as { comm_live?: boolean } | undefined)?.comm_live === false)
+    set("saved");
   else ping();
 }

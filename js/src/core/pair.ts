@@ -1,5 +1,6 @@
 // Two concepts in one widget: a session for each side over the shared traits, and which neurons are whose.
 
+import { int, num } from "./arrays";
 import { float32Literal, pythonFloat } from "./format";
 import type { Listener, WidgetModel } from "./model";
 import { PARTS, SIDE, SIDES, type Part, type Side } from "./pair_traits";
@@ -9,7 +10,8 @@ import type { Schedule } from "./store";
 /** The widget's model as one side sees it: its own traits without their prefix. */
 export function sideModel(model: WidgetModel, side: Side): WidgetModel {
   const own = (name: string): string => (name in SIDE ? `${side}_${name}` : name);
-  const event = (name: string): string => (name.startsWith("change:") ? `change:${own(name.slice(7))}` : name);
+  const event = (name: string): string =>
+    name.startsWith("change:") ? `change:${own(name.slice(7))}` : name;
   return {
     get: (name) => model.get(own(name)),
     set: (name, value) => model.set(own(name), value),
@@ -46,7 +48,11 @@ export class Pair {
   private known: { key: string; value: Parted } | undefined;
   private listed: { key: string; ids: Int32Array } | undefined;
 
-  constructor(readonly session: Session, model: WidgetModel, schedule?: Schedule) {
+  constructor(
+    readonly session: Session,
+    model: WidgetModel,
+    schedule?: Schedule,
+  ) {
     const make = (side: Side): Session => {
       const made = new Session(sideModel(model, side), session.root, schedule);
       made.announce = (message) => session.announce(message);
@@ -69,7 +75,9 @@ export class Pair {
 
   /** Grows with everything that decides which neurons are whose. */
   key(): string {
-    return SIDES.map((side) => CUTS.map((name) => this.side(side).store.version(name)).join()).join("|");
+    return SIDES.map((side) => CUTS.map((name) => this.side(side).store.version(name)).join()).join(
+      "|",
+    );
   }
 
   part(): Part {
@@ -88,17 +96,22 @@ export class Pair {
     if (this.known?.key === key) return this.known.value;
     const [ea, eb] = [this.a.evidence(), this.b.evidence()];
     const [da, ga, db, gb] = [ea.difference, ea.gradcam, eb.difference, eb.gradcam];
-    const [tda, tga] = this.a.thresholds().map(Math.fround);
-    const [tdb, tgb] = this.b.thresholds().map(Math.fround);
+    const [tda, tga] = this.a.cuts();
+    const [tdb, tgb] = this.b.cuts();
     const { rows, width } = ea;
     const size = Math.min(ea.size, eb.size);
-    const code = this.known?.value.code.length === size ? this.known.value.code : new Uint8Array(size);
-    const perRow = { a: new Int32Array(rows), shared: new Int32Array(rows), b: new Int32Array(rows) };
+    const code =
+      this.known?.value.code.length === size ? this.known.value.code : new Uint8Array(size);
+    const perRow = {
+      a: new Int32Array(rows),
+      shared: new Int32Array(rows),
+      b: new Int32Array(rows),
+    };
     for (let row = 0, i = 0; row < rows; row++) {
       let [first, both, second] = [0, 0, 0];
       for (const end = Math.min(i + width, size); i < end; i++) {
-        const x = +(ga[i] > tga) & +(da[i] > tda);
-        const y = +(gb[i] > tgb) & +(db[i] > tdb);
+        const x = +(num(ga, i) > tga) & +(num(da, i) > tda);
+        const y = +(num(gb, i) > tgb) & +(num(db, i) > tdb);
         code[i] = x | (y << 1);
         both += x & y;
         first += x & ~y;
@@ -109,14 +122,20 @@ export class Pair {
       perRow.b[row] = second;
     }
     const sum = (values: Int32Array): number => values.reduce((x, y) => x + y, 0);
-    const value = { code, perRow, count: { a: sum(perRow.a), shared: sum(perRow.shared), b: sum(perRow.b) } };
+    const value = {
+      code,
+      perRow,
+      count: { a: sum(perRow.a), shared: sum(perRow.shared), b: sum(perRow.b) },
+    };
     this.known = { key, value };
     return value;
   }
 
   /** Ids of a part, best GradCAM first (of "shared": by the first concept), as Python gives them. */
   ids(part: Part): Int32Array {
-    return this.side(part === "b" ? "b" : "a").survivors().filter(this.inside(part));
+    return this.side(part === "b" ? "b" : "a")
+      .survivors()
+      .filter(this.inside(part));
   }
 
   /** Ids of a part in the order of a column; at least the first `upto`. */
@@ -128,13 +147,14 @@ export class Pair {
     const { code } = this.counts();
     const wanted = CODE[part];
     const evidence = this.side(by.startsWith("b") ? "b" : "a").evidence();
-    const order = by === "position" ? null : evidence.order(by.slice(2) as "difference" | "gradcam");
+    const order =
+      by === "position" ? null : evidence.order(by.slice(2) as "difference" | "gradcam");
     const down = by === "position" ? !ascending : ascending;
     const ids = new Int32Array(want);
     let n = 0;
     for (let k = 0; k < evidence.size && n < want; k++) {
       const at = down ? evidence.size - 1 - k : k;
-      const id = order ? order[at] : at;
+      const id = order ? int(order, at) : at;
       if (code[id] === wanted) ids[n++] = id;
     }
     this.listed = { key, ids };
@@ -148,26 +168,46 @@ export class Pair {
   }
 
   names(): [string, string] {
-    const [a, b] = [this.a.store.get("concept") || "first", this.b.store.get("concept") || "second"];
+    const [a, b] = [
+      this.a.store.get("concept") || "first",
+      this.b.store.get("concept") || "second",
+    ];
     return a === b ? [`${a} (first)`, `${b} (second)`] : [a, b];
   }
 
   /** Python source; running it gives the same three sets. */
   python(): string {
-    const cuts = (one: Session): string => one.store.get("mode") === "quantile"
-      ? `quantile_d=${pythonFloat(one.store.get("quantile_d"))}, quantile_g=${pythonFloat(one.store.get("quantile_g"))}`
-      : `threshold_d=${float32Literal(one.store.get("threshold_d"))}, threshold_g=${float32Literal(one.store.get("threshold_g"))}`;
-    return [this.session.store.get("setup_code"), `a = study_a.neurons(${cuts(this.a)})`, `b = study_b.neurons(${cuts(this.b)})`,
-      "own_a, shared, own_b = a - b, a & b, b - a", ""].join("\n");
+    const cuts = (one: Session): string =>
+      one.store.get("mode") === "quantile"
+        ? `quantile_d=${pythonFloat(one.store.get("quantile_d"))}, quantile_g=${pythonFloat(one.store.get("quantile_g"))}`
+        : `threshold_d=${float32Literal(one.store.get("threshold_d"))}, threshold_g=${float32Literal(one.store.get("threshold_g"))}`;
+    return [
+      this.session.store.get("setup_code"),
+      `a = study_a.neurons(${cuts(this.a)})`,
+      `b = study_b.neurons(${cuts(this.b)})`,
+      "own_a, shared, own_b = a - b, a & b, b - a",
+      "",
+    ].join("\n");
   }
 
   csv(): string {
-    const columns = SIDES.flatMap((side) => (["difference", "gradcam"] as const).map((key) => [`${key}_${side}`, this.side(side).evidence()[key]] as const));
+    const columns = SIDES.flatMap((side) =>
+      (["difference", "gradcam"] as const).map(
+        (key) => [`${key}_${side}`, this.side(side).evidence()[key]] as const,
+      ),
+    );
     const width = this.a.evidence().width || 1;
     const lines = [["part", "layer", "index", ...columns.map(([name]) => name)].join(",")];
     for (const part of PARTS) {
       for (const id of this.ids(part)) {
-        lines.push([part, this.session.rowName(Math.floor(id / width)), id % width, ...columns.map(([, values]) => values[id])].join(","));
+        lines.push(
+          [
+            part,
+            this.session.rowName(Math.floor(id / width)),
+            id % width,
+            ...columns.map(([, values]) => values[id]),
+          ].join(","),
+        );
       }
     }
     return lines.join("\n") + "\n";

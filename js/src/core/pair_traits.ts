@@ -24,22 +24,53 @@ export const PAIR_ONLY = {
 
 /** What each side has of its own; the kinds are those of the Explorer's traits of the same name. */
 export const SIDE = {
-  concept: text, concept_forms: json(), labels: json(), difference: bytes, gradcam: bytes, mode: text,
-  threshold_d: float, threshold_g: float, quantile_d: float, quantile_g: float, scene: int, scenes: json(), thumbnails: json(),
-  picture: bytes, grid: json(), maps: bytes, map_scale: bytes, map_offset: bytes, map_sign: bytes,
-  caption_before: text, caption_after: text, caption_random: text,
+  concept: text,
+  concept_forms: json(),
+  labels: json(),
+  difference: bytes,
+  gradcam: bytes,
+  mode: text,
+  threshold_d: float,
+  threshold_g: float,
+  quantile_d: float,
+  quantile_g: float,
+  scene: int,
+  scenes: json(),
+  thumbnails: json(),
+  picture: bytes,
+  grid: json(),
+  maps: bytes,
+  map_scale: bytes,
+  map_offset: bytes,
+  map_sign: bytes,
+  caption_before: text,
+  caption_after: text,
+  caption_random: text,
 };
 
 type Both<S> = { [K in keyof S & string as `a_${K}` | `b_${K}`]: S[K] };
 
 function both<S extends object>(side: S): Both<S> {
-  const lines = Object.entries(side).flatMap(([name, kind]) => SIDES.map((which) => [`${which}_${name}`, kind]));
+  const lines = Object.entries(side).flatMap(([name, kind]) =>
+    SIDES.map((which) => [`${which}_${name}`, kind]),
+  );
   return Object.fromEntries(lines) as Both<S>;
 }
 
 export const PAIR = /* @__PURE__ */ (() => ({
-  part: text, part_effects: PAIR_ONLY.part_effects, shape: json(), rows: json(), facts: json(), map_ids: bytes, words: json(),
-  selected: int, opacity: float, colormap: text, signed: bool, setup_code: text, ...both(SIDE),
+  part: text,
+  part_effects: PAIR_ONLY.part_effects,
+  shape: json(),
+  rows: json(),
+  facts: json(),
+  map_ids: bytes,
+  words: json(),
+  selected: int,
+  opacity: float,
+  colormap: text,
+  signed: bool,
+  setup_code: text,
+  ...both(SIDE),
 }))();
 
 export type PairTraits = Traits<typeof PAIR_ONLY>;

@@ -16,7 +16,10 @@ interface Pending {
 }
 
 export class KernelError extends Error {
-  constructor(message: string, readonly remedy: string) {
+  constructor(
+    message: string,
+    readonly remedy: string,
+  ) {
     super(message);
   }
 }
@@ -107,7 +110,12 @@ export class Requests {
         buffers: buffers.filter((b) => byteLength(b) >= 0),
       });
     } else {
-      entry.reject(new KernelError(String(message["error"] ?? "the kernel gave no reason"), String(message["remedy"] ?? "")));
+      entry.reject(
+        new KernelError(
+          String(message["error"] ?? "the kernel gave no reason"),
+          String(message["remedy"] ?? ""),
+        ),
+      );
     }
   }
 }

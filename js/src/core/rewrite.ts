@@ -3,9 +3,19 @@
 import type { Session } from "./session";
 import type { RequestName } from "./traits";
 
-const NAMES = ["ablate", "restore", "undo", "redo", "transplant"] as const satisfies readonly RequestName[];
+const NAMES = [
+  "ablate",
+  "restore",
+  "undo",
+  "redo",
+  "transplant",
+] as const satisfies readonly RequestName[];
 export type Rewriting = (typeof NAMES)[number];
-export type Rewrite = (name: Rewriting, args?: Record<string, unknown>, buffers?: ArrayBuffer[]) => void;
+export type Rewrite = (
+  name: Rewriting,
+  args?: Record<string, unknown>,
+  buffers?: ArrayBuffer[],
+) => void;
 
 /** `onstream` gets the text so far, and null when nothing is being written any more. */
 export function rewriter(session: Session, onstream?: (text: string | null) => void): Rewrite {
@@ -13,11 +23,13 @@ export function rewriter(session: Session, onstream?: (text: string | null) => v
     let text = "";
     for (const other of NAMES) session.requests.drop(other);
     onstream?.("");
-    void session.ask(name, args, buffers, (piece) => {
-      text += piece;
-      onstream?.(text);
-    }).finally(() => {
-      if (!NAMES.some((other) => session.requests.waiting(other))) onstream?.(null);
-    });
+    void session
+      .ask(name, args, buffers, (piece) => {
+        text += piece;
+        onstream?.(text);
+      })
+      .finally(() => {
+        if (!NAMES.some((other) => session.requests.waiting(other))) onstream?.(null);
+      });
   };
 }

@@ -1,5 +1,6 @@
 // One rendered widget: its traits, what is derived from them, requests to the kernel, words for screen readers.
 
+import { nth, num } from "./arrays";
 import { asFloat32, asInt32, asInt8, asUint8, byteLength } from "./binary";
 import { Evidence, type Kept } from "./evidence";
 import type { Maps } from "./heat";
@@ -13,7 +14,16 @@ import type { ExplorerTraits, Grid, RequestName } from "./traits";
 export type Local = ExplorerTraits & { view: number; hand: number; brush: number; order: number };
 
 /** What decides which neurons pass. */
-export const CUTS = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "difference", "gradcam", "shape"] as const;
+export const CUTS = [
+  "mode",
+  "threshold_d",
+  "threshold_g",
+  "quantile_d",
+  "quantile_g",
+  "difference",
+  "gradcam",
+  "shape",
+] as const;
 /** And which of them are kept. */
 export const SETS = [...CUTS, "unchecked", "rows_off"] as const;
 
@@ -54,7 +64,11 @@ export class Session {
   /** the theme's colours, resolved for canvases */
   readonly colors: () => Record<ColorName, string>;
 
-  constructor(model: WidgetModel, readonly root: HTMLElement, schedule?: Schedule) {
+  constructor(
+    model: WidgetModel,
+    readonly root: HTMLElement,
+    schedule?: Schedule,
+  ) {
     this.store = new Store<Local>(model, schedule);
     this.requests = new Requests(model);
     this.live = document.createElement("div");
@@ -72,28 +86,53 @@ export class Session {
     this.unchecked = derive(s, ["unchecked"], () => new Set(s.get("unchecked") ?? []));
     this.rowsOff = derive(s, ["rows_off"], () => new Set(s.get("rows_off") ?? []));
     this.thresholds = derive(s, CUTS, () => {
-      if (s.get("mode") !== "quantile") return [s.get("threshold_d") ?? 0, s.get("threshold_g") ?? 0] as const;
+      if (s.get("mode") !== "quantile")
+        return [s.get("threshold_d") ?? 0, s.get("threshold_g") ?? 0] as const;
       const e = this.evidence();
-      return [e.quantile("difference", s.get("quantile_d") ?? 0), e.quantile("gradcam", s.get("quantile_g") ?? 0)] as const;
+      return [
+        e.quantile("difference", s.get("quantile_d") ?? 0),
+        e.quantile("gradcam", s.get("quantile_g") ?? 0),
+      ] as const;
     });
     this.kept = derive(s, SETS, () => {
       const [td, tg] = this.thresholds();
       return this.evidence().count(td, tg, this.rowsOff(), this.unchecked());
     });
-    this.predicted = derive(s, [...SETS, "gradient_sum", "ablate_mode", "ablate_scale"], () => this.predictChange());
-    this.sumsInOrder = derive(s, ["gradient_sum", "difference", "gradcam", "shape"], () => this.evidence().inOrder(asFloat32(s.get("gradient_sum"))));
-    this.maps = derive(s, ["map_ids", "maps", "map_scale", "map_offset", "map_sign", "grid"], () => {
-      const ids = asInt32(s.get("map_ids"));
-      const at = new Map<number, number>();
-      for (let k = 0; k < ids.length; k++) at.set(ids[k], k);
-      const grid = this.grid();
-      return { ids, at, grids: asUint8(s.get("maps")), scale: asFloat32(s.get("map_scale")), rows: grid.rows,
-        offset: asFloat32(s.get("map_offset")), sign: asInt8(s.get("map_sign")), cols: grid.cols };
-    });
+    this.predicted = derive(s, [...SETS, "gradient_sum", "ablate_mode", "ablate_scale"], () =>
+      this.predictChange(),
+    );
+    this.sumsInOrder = derive(s, ["gradient_sum", "difference", "gradcam", "shape"], () =>
+      this.evidence().inOrder(asFloat32(s.get("gradient_sum"))),
+    );
+    this.maps = derive(
+      s,
+      ["map_ids", "maps", "map_scale", "map_offset", "map_sign", "grid"],
+      () => {
+        const ids = asInt32(s.get("map_ids"));
+        const at = new Map<number, number>();
+        ids.forEach((id, k) => at.set(id, k));
+        const grid = this.grid();
+        return {
+          ids,
+          at,
+          grids: asUint8(s.get("maps")),
+          scale: asFloat32(s.get("map_scale")),
+          rows: grid.rows,
+          offset: asFloat32(s.get("map_offset")),
+          sign: asInt8(s.get("map_sign")),
+          cols: grid.cols,
+        };
+      },
+    );
     this.wordIndex = derive(s, ["map_ids", "words"], () => {
       const ids = asInt32(s.get("map_ids"));
       const words = s.get("words") ?? [];
-      return new Map(words.map((list, k) => [ids[k], list] as const));
+      const known = new Map<number, string[]>();
+      ids.forEach((id, k) => {
+        const list = words[k];
+        if (list) known.set(id, list);
+      });
+      return known;
     });
   }
 
@@ -101,9 +140,15 @@ export class Session {
     return this.store.get("grid") ?? NO_GRID;
   }
 
+  /** The thresholds as the float32 that the scores are compared with. */
+  cuts(): [number, number] {
+    const [d, g] = this.thresholds();
+    return [Math.fround(d), Math.fround(g)];
+  }
+
   /** A test whether a neuron is among the checked survivors, as the thresholds are now. */
   predicate(): (id: number) => boolean {
-    const [td, tg] = this.thresholds().map(Math.fround);
+    const [td, tg] = this.cuts();
     const [evidence, off, out] = [this.evidence(), this.rowsOff(), this.unchecked()];
     return (id) => evidence.passes(id, td, tg, off) && !out.has(id);
   }
@@ -112,13 +157,17 @@ export class Session {
   survivors(limit = Infinity): Int32Array {
     const [td, tg] = this.thresholds();
     const out = this.unchecked();
-    return this.evidence().list(td, tg, this.rowsOff(), "gradcam", false, limit).filter((id) => !out.has(id));
+    return this.evidence()
+      .list(td, tg, this.rowsOff(), "gradcam", false, limit)
+      .filter((id) => !out.has(id));
   }
 
   /** What the two scores are called on sliders and in the table. */
   scoreName(key: "difference" | "gradcam"): string {
     const labels = this.store.get("labels");
-    return key === "difference" ? labels?.short_difference ?? "difference" : labels?.short_gradcam ?? "GradCAM";
+    return key === "difference"
+      ? (labels?.short_difference ?? "difference")
+      : (labels?.short_gradcam ?? "GradCAM");
   }
 
   /** "L4", or "L4·E1" in a mixture of experts. */
@@ -139,7 +188,7 @@ export class Session {
   }
 
   addWords(ids: Int32Array | readonly number[], words: readonly string[][]): void {
-    words.forEach((list, k) => this.extraWords.set(ids[k], list));
+    words.forEach((list, k) => this.extraWords.set(nth(ids, k), list));
     this.store.touch("words");
   }
 
@@ -164,7 +213,10 @@ export class Session {
   /** Show that drawing failed: the rest of the widget is left as it is. */
   broken(error: unknown): void {
     console.error(error);
-    this.failed(`The page could not draw this: ${String(error)}.`, "Run the cell again; the trace is in the browser's console.");
+    this.failed(
+      `The page could not draw this: ${String(error)}.`,
+      "Run the cell again; the trace is in the browser's console.",
+    );
   }
 
   /** Note that the kernel of this widget is gone (why), or that it is there (empty). */
@@ -185,8 +237,12 @@ export class Session {
   }
 
   /** Ask the kernel; a failure is shown inside the widget. Undefined when it failed or was superseded. */
-  async ask(name: RequestName, args: Record<string, unknown> = {}, buffers: ArrayBuffer[] = [],
-    ontoken?: (text: string) => void): Promise<Reply | undefined> {
+  async ask(
+    name: RequestName,
+    args: Record<string, unknown> = {},
+    buffers: ArrayBuffer[] = [],
+    ontoken?: (text: string) => void,
+  ): Promise<Reply | undefined> {
     if (this.blocked()) return undefined;
     try {
       return await this.requests.send(name, args, buffers, ontoken);
@@ -229,11 +285,12 @@ export class Session {
     const sums = asFloat32(this.store.get("gradient_sum"));
     const mode = this.store.get("ablate_mode");
     const evidence = this.evidence();
-    if (!sums.length || sums.length < evidence.size || (mode !== "zero" && mode !== "scale")) return null;
-    const [td, tg] = this.thresholds();
+    if (!sums.length || sums.length < evidence.size || (mode !== "zero" && mode !== "scale"))
+      return null;
+    const [td, tg] = this.cuts();
     const off = this.rowsOff();
     let sum = evidence.sum(this.sumsInOrder(), td, tg, off);
-    for (const id of this.unchecked()) if (evidence.passes(id, Math.fround(td), Math.fround(tg), off)) sum -= sums[id];
+    for (const id of this.unchecked()) if (evidence.passes(id, td, tg, off)) sum -= num(sums, id);
     return (mode === "scale" ? this.store.get("ablate_scale") - 1 : -1) * sum;
   }
 }

@@ -26,7 +26,10 @@ export class Store<S extends object> {
   /** forget what was derived */
   readonly forget = new Set<() => void>();
 
-  constructor(readonly model: WidgetModel, private readonly schedule: Schedule = onFrame) {}
+  constructor(
+    readonly model: WidgetModel,
+    private readonly schedule: Schedule = onFrame,
+  ) {}
 
   /** Follow a trait of the model, from its first use on. */
   private follow(name: keyof S): void {
@@ -110,14 +113,19 @@ export class Store<S extends object> {
 
   /** Stop listening to the model, and let go of what was derived: a host may keep the widget in one of its lists. */
   dispose(): void {
-    for (const [name, listener] of this.attached) this.model.off(`change:${String(name)}`, listener);
+    for (const [name, listener] of this.attached)
+      this.model.off(`change:${String(name)}`, listener);
     this.watchers.clear();
     for (const run of this.forget) run();
   }
 }
 
 /** A value derived from traits, computed again only when one of them changed. */
-export function derive<S extends object, T>(store: Store<S>, names: readonly (keyof S)[], make: () => T): () => T {
+export function derive<S extends object, T>(
+  store: Store<S>,
+  names: readonly (keyof S)[],
+  make: () => T,
+): () => T {
   let key = -1;
   let value: T | undefined;
   store.forget.add(() => {
@@ -135,7 +143,11 @@ export function derive<S extends object, T>(store: Store<S>, names: readonly (ke
 }
 
 /** While something is dragged, run at most every `ms` and once more when it rests; else at once. */
-export function calmly(store: { readonly previewing: boolean }, ms: number, run: () => void): () => void {
+export function calmly(
+  store: { readonly previewing: boolean },
+  ms: number,
+  run: () => void,
+): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let last = -Infinity;
   const now = (): void => {

@@ -13,7 +13,16 @@ export function neuronsCsv(session: Session): string {
   for (const id of session.survivors()) {
     const row = Math.floor(id / width);
     const layer = session.rowName(row);
-    lines.push([row, quote(layer), id % width, difference[id], gradcam[id], quote((session.words(id) ?? []).map((w) => w.trim()).join(" "))].join(","));
+    lines.push(
+      [
+        row,
+        quote(layer),
+        id % width,
+        difference[id],
+        gradcam[id],
+        quote((session.words(id) ?? []).map((w) => w.trim()).join(" ")),
+      ].join(","),
+    );
   }
   return lines.join("\n") + "\n";
 }

@@ -1,6 +1,6 @@
 // Which theme the page has, our style sheet, and resolved colours for canvases.
 
-import { CSS } from "./css";
+import CSS from "../style.css";
 
 /** "light", "dark", or undefined: the page does not say, the system decides. */
 export function pageTheme(doc: Document = document): "light" | "dark" | undefined {
@@ -20,7 +20,9 @@ export function pageTheme(doc: Document = document): "light" | "dark" | undefine
 
 function highContrast(doc: Document): boolean {
   const said = `${doc.body.dataset["jpThemeName"] ?? ""} ${doc.body.dataset["vscodeThemeKind"] ?? ""}`;
-  return /contrast/i.test(said) || (globalThis.matchMedia?.("(prefers-contrast: more)").matches ?? false);
+  return (
+    /contrast/i.test(said) || (globalThis.matchMedia?.("(prefers-contrast: more)").matches ?? false)
+  );
 }
 
 /** Style `root` after the page's theme, and call `repaint` whenever that changes. */
@@ -37,17 +39,44 @@ export function applyTheme(root: HTMLElement, signal: AbortSignal, repaint: () =
   };
   update();
   const observer = new MutationObserver(update);
-  const filter = { attributes: true, attributeFilter: ["class", "style", "theme", "data-theme", "data-jp-theme-light",
-    "data-jp-theme-name", "data-vscode-theme-kind"] };
+  const filter = {
+    attributes: true,
+    attributeFilter: [
+      "class",
+      "style",
+      "theme",
+      "data-theme",
+      "data-jp-theme-light",
+      "data-jp-theme-name",
+      "data-vscode-theme-kind",
+    ],
+  };
   observer.observe(document.body, filter);
   observer.observe(document.documentElement, filter);
   signal.addEventListener("abort", () => observer.disconnect());
-  for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)", "(forced-colors: active)"]) {
+  for (const query of [
+    "(prefers-color-scheme: dark)",
+    "(prefers-contrast: more)",
+    "(forced-colors: active)",
+  ]) {
     globalThis.matchMedia?.(query).addEventListener("change", update, { signal });
   }
 }
 
-const COLOR_NAMES = ["bg", "text", "soft", "line", "line-2", "accent", "tint", "track", "cloud", "new", "gone", "warn"] as const;
+const COLOR_NAMES = [
+  "bg",
+  "text",
+  "soft",
+  "line",
+  "line-2",
+  "accent",
+  "tint",
+  "track",
+  "cloud",
+  "new",
+  "gone",
+  "warn",
+] as const;
 export type ColorName = (typeof COLOR_NAMES)[number];
 
 /** Resolve theme variables to colours a canvas understands. */
@@ -65,7 +94,11 @@ export function colors(root: HTMLElement): Record<ColorName, string> {
 }
 
 /** Size a canvas to its box in device pixels; returns the CSS size and the ratio. */
-export function fit(canvas: HTMLCanvasElement, width: number, height: number): { ctx: CanvasRenderingContext2D; ratio: number } {
+export function fit(
+  canvas: HTMLCanvasElement,
+  width: number,
+  height: number,
+): { ctx: CanvasRenderingContext2D; ratio: number } {
   const ratio = Math.min(globalThis.devicePixelRatio || 1, 3);
   const w = Math.max(1, Math.round(width * ratio));
   const hh = Math.max(1, Math.round(height * ratio));

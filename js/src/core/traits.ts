@@ -216,30 +216,66 @@ export const EXPLORER_ONLY = {
 };
 
 export const EXPLORER = {
-  ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...CAPTION, ...TOKENS, ...MASK, ...ABLATION, ...SCENES, ...EXPLORER_ONLY,
+  ...STATUS,
+  ...EVIDENCE,
+  ...WORDS,
+  ...PICTURE,
+  ...CAPTION,
+  ...TOKENS,
+  ...MASK,
+  ...ABLATION,
+  ...SCENES,
+  ...EXPLORER_ONLY,
 };
 
 export type ExplorerTraits = Traits<typeof EXPLORER> & PairTraits;
 export type TraitName = keyof ExplorerTraits & string;
 
 /** The traits of each widget. */
-export const WIDGETS = /* @__PURE__ */ (() => ({
-  Explorer: EXPLORER,
-  PatchHeatmap: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...OBJECTS, ...SCENES },
-  StoreExplorer: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...TOKENS, ...SCENES, facts: EXPLORER_ONLY.facts },
-  ThresholdPlane: { ...STATUS, ...EVIDENCE },
-  NeuronTable: { ...STATUS, ...EVIDENCE, ...WORDS },
-  TokenStrip: { ...STATUS, ...TOKENS },
-  ConceptPair: { ...STATUS, ablation: ABLATION.ablation, ...PAIR },
-  CaptionDiff: { ...STATUS, ...CAPTION, concept_forms: WORDS.concept_forms },
-  MaskPainter: { ...STATUS, ...MASK, picture: PICTURE.picture, inpainted: PICTURE.inpainted },
-  AblationPanel: { ...STATUS, ...EVIDENCE, ...ABLATION },
-} as const))();
+export const WIDGETS = /* @__PURE__ */ (() =>
+  ({
+    Explorer: EXPLORER,
+    PatchHeatmap: { ...STATUS, ...EVIDENCE, ...WORDS, ...PICTURE, ...OBJECTS, ...SCENES },
+    StoreExplorer: {
+      ...STATUS,
+      ...EVIDENCE,
+      ...WORDS,
+      ...PICTURE,
+      ...TOKENS,
+      ...SCENES,
+      facts: EXPLORER_ONLY.facts,
+    },
+    ThresholdPlane: { ...STATUS, ...EVIDENCE },
+    NeuronTable: { ...STATUS, ...EVIDENCE, ...WORDS },
+    TokenStrip: { ...STATUS, ...TOKENS },
+    ConceptPair: { ...STATUS, ablation: ABLATION.ablation, ...PAIR },
+    CaptionDiff: { ...STATUS, ...CAPTION, concept_forms: WORDS.concept_forms },
+    MaskPainter: { ...STATUS, ...MASK, picture: PICTURE.picture, inpainted: PICTURE.inpainted },
+    AblationPanel: { ...STATUS, ...EVIDENCE, ...ABLATION },
+  }) as const)();
 
 /** Every request that the kernel answers. */
 export const REQUESTS = [
-  "hello", "cancel", "compute", "ablate", "restore", "undo", "redo", "maps", "mean_map", "words", "tokens",
-  "neuron", "evaluate", "propose", "inpaint", "export_html", "transplant", "upload", "patch_scores", "lens",
+  "hello",
+  "cancel",
+  "compute",
+  "ablate",
+  "restore",
+  "undo",
+  "redo",
+  "maps",
+  "mean_map",
+  "words",
+  "tokens",
+  "neuron",
+  "evaluate",
+  "propose",
+  "inpaint",
+  "export_html",
+  "transplant",
+  "upload",
+  "patch_scores",
+  "lens",
 ] as const;
 export type RequestName = (typeof REQUESTS)[number];
 

@@ -64,8 +64,7 @@ export class KernelQuestions {
   async overview(): Promise<Overview | null> {
     const reply = await this.ask("", { overview: ASK });
     const answer = reply.user_expressions["overview"] as
-      | { status: string; evalue?: string; data?: Record<string, string> }
-      | undefined;
+      { status: string; evalue?: string; data?: Record<string, string> } | undefined;
     const repr = answer?.data?.["text/plain"];
     if (answer?.status !== "ok" || repr === undefined) {
       throw new Error(answer?.evalue ?? "the kernel gave no answer");

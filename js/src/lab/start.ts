@@ -73,11 +73,7 @@ export async function openNotebook(
 }
 
 /** Open the quickstart that is there, or write the one inside the extension first. */
-export async function quickstart(
-  commands: Commands,
-  store: Store,
-  folder: string,
-): Promise<void> {
+export async function quickstart(commands: Commands, store: Store, folder: string): Promise<void> {
   for (const path of [join(folder, "quickstart.ipynb"), "notebooks/quickstart.ipynb"]) {
     if (await exists(store, path)) {
       await commands.execute("docmanager:open", { path });

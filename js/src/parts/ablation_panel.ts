@@ -13,30 +13,63 @@ export interface AblationOptions {
 }
 
 const MODES: readonly (readonly [string, string])[] = [
-  ["zero", "zero: the activation becomes 0"], ["mean", "mean: the neuron's mean activation"], ["scale", "scale: times a factor"],
+  ["zero", "zero: the activation becomes 0"],
+  ["mean", "mean: the neuron's mean activation"],
+  ["scale", "scale: times a factor"],
   ["from_inpainted", "inpainted: the activation without the object"],
 ];
 
-export function mountAblationPanel(session: Session, host: HTMLElement, options: AblationOptions = {}): void {
+export function mountAblationPanel(
+  session: Session,
+  host: HTMLElement,
+  options: AblationOptions = {},
+): void {
   const { store } = session;
   const run = options.rewrite ?? rewriter(session);
   const label = h("span", {}, "Ablate");
-  const ablate = button("", () => {
-    const ids = session.survivors();
-    if (!ids.length) return;
-    store.commit();
-    run("ablate", { mode: store.get("ablate_mode"), scale: store.get("ablate_scale") }, [ids.slice().buffer as ArrayBuffer]);
-  }, { class: "btn primary" });
+  const ablate = button(
+    "",
+    () => {
+      const ids = session.survivors();
+      if (!ids.length) return;
+      store.commit();
+      run("ablate", { mode: store.get("ablate_mode"), scale: store.get("ablate_scale") }, [
+        ids.slice().buffer as ArrayBuffer,
+      ]);
+    },
+    { class: "btn primary" },
+  );
   ablate.append(steady(label));
-  const mode = h("select", { "aria-label": "what ablation does" }, ...MODES.map(([value, title]) => h("option", { value, title }, value === "scale" ? "scaled by" : `to ${value.replace("from_", "")}`)));
+  const mode = h(
+    "select",
+    { "aria-label": "what ablation does" },
+    ...MODES.map(([value, title]) =>
+      h(
+        "option",
+        { value, title },
+        value === "scale" ? "scaled by" : `to ${value.replace("from_", "")}`,
+      ),
+    ),
+  );
   mode.addEventListener("change", () => store.commit({ ablate_mode: mode.value }));
-  const scale = h("input", { type: "number", step: "0.1", "aria-label": "scale factor", style: { width: "70px" } });
+  const scale = h("input", {
+    type: "number",
+    step: "0.1",
+    "aria-label": "scale factor",
+    style: { width: "70px" },
+  });
   scale.addEventListener("change", () => store.commit({ ablate_scale: Number(scale.value) || 0 }));
   const undo = button("undo", () => run("undo"));
   const redo = button("redo", () => run("redo"));
-  const restore = button("restore all", () => run("restore"), { title: "take back every ablation made here" });
+  const restore = button("restore all", () => run("restore"), {
+    title: "take back every ablation made here",
+  });
   const active = h("span", { class: "row", role: "status", "aria-label": "active interventions" });
-  const effect = h("div", { class: "effect", role: "status", "aria-label": "predicted and measured change" });
+  const effect = h("div", {
+    class: "effect",
+    role: "status",
+    "aria-label": "predicted and measured change",
+  });
   host.append(ablate, mode, scale, undo, redo, restore, active);
   if (options.effects) options.effects.prepend(effect);
   else host.append(effect);
@@ -46,7 +79,14 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
     setText(label, checked ? `Ablate ${plural(checked, "neuron")}` : "Ablate");
     const blocked = session.blocked();
     ablate.disabled = blocked !== null || checked === 0;
-    setAttr(ablate, "title", blocked ?? (checked ? "set these neurons for every view of this model; the caption is written again" : "no neuron is kept: lower a threshold"));
+    setAttr(
+      ablate,
+      "title",
+      blocked ??
+        (checked
+          ? "set these neurons for every view of this model; the caption is written again"
+          : "no neuron is kept: lower a threshold"),
+    );
   });
   store.watch(["ablate_mode", "ablate_scale", "read_only"], () => {
     mode.value = store.get("ablate_mode") || "zero";
@@ -55,37 +95,70 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
     mode.disabled = session.blocked() !== null;
     mode.title = MODES.find(([value]) => value === mode.value)?.[1] ?? "";
   });
-  const figure = (label: string, value: number, title: string): HTMLElement => h("span", { title }, `${label} `, h("b", {}, change(value)));
-  const FIRST = "minus the sum of activation × gradient over the neurons and positions: what zeroing them should do, to first order";
+  const figure = (label: string, value: number, title: string): HTMLElement =>
+    h("span", { title }, `${label} `, h("b", {}, change(value)));
+  const FIRST =
+    "minus the sum of activation × gradient over the neurons and positions: what zeroing them should do, to first order";
   // While nothing is changed this line is written in every frame of a drag: its size is fixed.
   const lead = h("span", { class: "note" });
   const value = h("b");
-  const line = h("div", { class: "steady" }, lead, h("span", { title: `${FIRST}; mean over the study's scenes` }, "predicted ", value));
-  store.watch(["ablation", ...SETS, "gradient_sum",
-    "ablate_mode", "ablate_scale", "concept", "labels"], () => {
-    const state = store.get("ablation");
-    const score = `${store.get("labels")?.score || "score"}${store.get("concept") ? ` of “${store.get("concept")}”` : ""}`;
-    const unit = state?.unit || (store.get("labels")?.score === "logit" ? "logits" : "nats");
-    const changed = (state?.active ?? []).some((item) => item.mode !== "transplant");
-    const parts: (Node | string)[] = [];
-    if (changed && state.measured !== null && state.measured !== undefined) {
-      parts.push(h("span", { class: "note" }, `${score}, this picture: `));
-      if (state.predicted_here !== null) parts.push(figure("predicted", state.predicted_here, `${FIRST}; on this picture`), " · ");
-      const times = unit === "nats" ? `; the word is ${short(Math.exp(Math.abs(state.measured)))} times ${state.measured < 0 ? "less" : "more"} likely` : "";
-      parts.push(figure("measured", state.measured, `where the unchanged caption predicts the word (teacher-forced): with all that is active, minus without${times}`), ` ${unit}`);
-      if (state.predicted !== null) parts.push(h("span", { class: "note", title: `${FIRST}; mean over the study's scenes` }, ` · predicted, all scenes ${change(state.predicted)}`));
-    } else if (changed && state.why) {
-      parts.push(h("span", { class: "note", title: state.why }, `change of the ${score} not measured: this caption does not name it`));
-    } else {
-      const predicted = session.predicted();
-      line.hidden = predicted === null;
-      setText(lead, `${score}: `);
-      setText(value, `${change(predicted ?? 0)} ${unit}`);
-      if (effect.firstChild !== line || effect.childNodes.length > 1) fill(effect, line);
-      return;
-    }
-    fill(effect, ...parts);
-  });
+  const line = h(
+    "div",
+    { class: "steady" },
+    lead,
+    h("span", { title: `${FIRST}; mean over the study's scenes` }, "predicted ", value),
+  );
+  store.watch(
+    ["ablation", ...SETS, "gradient_sum", "ablate_mode", "ablate_scale", "concept", "labels"],
+    () => {
+      const state = store.get("ablation");
+      const score = `${store.get("labels")?.score || "score"}${store.get("concept") ? ` of “${store.get("concept")}”` : ""}`;
+      const unit = state?.unit || (store.get("labels")?.score === "logit" ? "logits" : "nats");
+      const changed = (state?.active ?? []).some((item) => item.mode !== "transplant");
+      const parts: (Node | string)[] = [];
+      if (changed && state.measured !== null && state.measured !== undefined) {
+        parts.push(h("span", { class: "note" }, `${score}, this picture: `));
+        if (state.predicted_here !== null)
+          parts.push(figure("predicted", state.predicted_here, `${FIRST}; on this picture`), " · ");
+        const times =
+          unit === "nats"
+            ? `; the word is ${short(Math.exp(Math.abs(state.measured)))} times ${state.measured < 0 ? "less" : "more"} likely`
+            : "";
+        parts.push(
+          figure(
+            "measured",
+            state.measured,
+            `where the unchanged caption predicts the word (teacher-forced): with all that is active, minus without${times}`,
+          ),
+          ` ${unit}`,
+        );
+        if (state.predicted !== null)
+          parts.push(
+            h(
+              "span",
+              { class: "note", title: `${FIRST}; mean over the study's scenes` },
+              ` · predicted, all scenes ${change(state.predicted)}`,
+            ),
+          );
+      } else if (changed && state.why) {
+        parts.push(
+          h(
+            "span",
+            { class: "note", title: state.why },
+            `change of the ${score} not measured: this caption does not name it`,
+          ),
+        );
+      } else {
+        const predicted = session.predicted();
+        line.hidden = predicted === null;
+        setText(lead, `${score}: `);
+        setText(value, `${change(predicted ?? 0)} ${unit}`);
+        if (effect.firstChild !== line || effect.childNodes.length > 1) fill(effect, line);
+        return;
+      }
+      fill(effect, ...parts);
+    },
+  );
   store.watch(["ablation", "read_only"], () => {
     const state = store.get("ablation");
     const blocked = session.blocked();
@@ -93,7 +166,20 @@ export function mountAblationPanel(session: Session, host: HTMLElement, options:
     redo.disabled = blocked !== null || !state?.can_redo;
     restore.disabled = blocked !== null || !state?.active?.length;
     for (const b of [undo, redo, restore]) if (blocked) setAttr(b, "title", blocked);
-    fill(active, ...(state?.active ?? []).map((item) => h("span", { class: "chip", title: item.own ? "made here" : "made elsewhere; it shows here because the model is shared" },
-      item.label)));
+    fill(
+      active,
+      ...(state?.active ?? []).map((item) =>
+        h(
+          "span",
+          {
+            class: "chip",
+            title: item.own
+              ? "made here"
+              : "made elsewhere; it shows here because the model is shared",
+          },
+          item.label,
+        ),
+      ),
+    );
   });
 }

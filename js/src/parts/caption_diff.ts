@@ -23,20 +23,36 @@ export interface CaptionPart {
   stream(text: string | null): void;
 }
 
-export function mountCaptionDiff(session: Session, host: HTMLElement, options: CaptionOptions = {}): CaptionPart {
+export function mountCaptionDiff(
+  session: Session,
+  host: HTMLElement,
+  options: CaptionOptions = {},
+): CaptionPart {
   const { store } = session;
   const before = h("dd");
   const after = h("dd", { "aria-live": "polite" });
   const refs = h("dd", { class: "refs" });
   const refsHead = h("dt", { title: "captions that the data set gives this picture" }, "refs");
-  const note = h("span", { class: "note", title: "greedy: at every step the model's most likely token" },
-    options.onword ? "greedy · click a word to make it the concept" : "greedy");
+  const note = h(
+    "span",
+    { class: "note", title: "greedy: at every step the model's most likely token" },
+    options.onword ? "greedy · click a word to make it the concept" : "greedy",
+  );
   const effects = h("div", { class: "effects" });
   let streaming: string | null = null;
   let all = false;
   host.append(
     h("div", { class: "head" }, h("h3", {}, "caption"), note),
-    h("dl", { class: "captions", style: { margin: "0" } }, h("dt", {}, "before"), before, h("dt", {}, "after"), after, refsHead, refs),
+    h(
+      "dl",
+      { class: "captions", style: { margin: "0" } },
+      h("dt", {}, "before"),
+      before,
+      h("dt", {}, "after"),
+      after,
+      refsHead,
+      refs,
+    ),
   );
   const below = h("div");
   host.append(below, effects);
@@ -54,44 +70,90 @@ export function mountCaptionDiff(session: Session, host: HTMLElement, options: C
     const name = concept ? "word concept" : "word";
     if (!options.onword) {
       const el = h("span", { class: name }, text);
-      if (store.get("transplants")) takeCargo(el, (cargo) => transplants.put(index, cargo.object, cargo.cells));
+      if (store.get("transplants"))
+        takeCargo(el, (cargo) => transplants.put(index, cargo.object, cargo.cells));
       return el;
     }
-    const el = h("button", { type: "button", class: name, title: concept ? "the concept" : `make “${text}” the concept` }, text);
+    const el = h(
+      "button",
+      {
+        type: "button",
+        class: name,
+        title: concept ? "the concept" : `make “${text}” the concept`,
+      },
+      text,
+    );
     el.addEventListener("click", () => options.onword?.(text));
-    if (store.get("transplants")) takeCargo(el, (cargo) => transplants.put(index, cargo.object, cargo.cells));
+    if (store.get("transplants"))
+      takeCargo(el, (cargo) => transplants.put(index, cargo.object, cargo.cells));
     return el;
   };
-  const transplants = mountTransplantRow(session, below, options.rewrite ?? rewriter(session, (text) => part.stream(text)));
+  const transplants = mountTransplantRow(
+    session,
+    below,
+    options.rewrite ?? rewriter(session, (text) => part.stream(text)),
+  );
   const spaced = (nodes: Node[]): (Node | string)[] => nodes.flatMap((node) => [node, " "]);
 
   const paint = (): void => {
     const first = store.get("caption_before") ?? "";
     const second = store.get("caption_after") ?? "";
-    fill(before, ...(first ? spaced(words(first).map(word)) : [h("span", { class: "note" }, "not written yet")]));
+    fill(
+      before,
+      ...(first
+        ? spaced(words(first).map(word))
+        : [h("span", { class: "note" }, "not written yet")]),
+    );
     if (streaming !== null) fill(after, streaming, h("span", { class: "note" }, " …"));
-    else if (!second) fill(after, h("span", { class: "note" }, store.get("transplants") ? "ablate, or drag an object of the picture onto a word" : "ablate to see what changes"));
+    else if (!second)
+      fill(
+        after,
+        h(
+          "span",
+          { class: "note" },
+          store.get("transplants")
+            ? "ablate, or drag an object of the picture onto a word"
+            : "ablate to see what changes",
+        ),
+      );
     else {
       const pieces = diffWords(first, second);
       const parts = pieces.map((piece) => {
-        if (piece.kind === "gone") return h("del", { "aria-label": `removed: ${piece.text}` }, piece.text);
-        if (piece.kind === "new") return h("ins", { "aria-label": `new: ${piece.text}` }, piece.text);
+        if (piece.kind === "gone")
+          return h("del", { "aria-label": `removed: ${piece.text}` }, piece.text);
+        if (piece.kind === "new")
+          return h("ins", { "aria-label": `new: ${piece.text}` }, piece.text);
         return document.createTextNode(piece.text);
       });
       fill(after, ...spaced(parts));
-      if (pieces.every((piece) => piece.kind === "same")) after.append(h("span", { class: "note" }, "(unchanged)"));
+      if (pieces.every((piece) => piece.kind === "same"))
+        after.append(h("span", { class: "note" }, "(unchanged)"));
     }
     const references = store.get("references") ?? [];
     refsHead.hidden = refs.hidden = references.length === 0;
     if (all) fill(refs, ...references.map((line) => h("div", {}, line)));
     else fill(refs, references[0] ?? "");
     if (!all && references.length > 1) {
-      refs.append(" ", h("button", { type: "button", class: "word note", onclick: () => {
-        all = true;
-        paint();
-      } }, `· ${references.length - 1} more`));
+      refs.append(
+        " ",
+        h(
+          "button",
+          {
+            type: "button",
+            class: "word note",
+            onclick: () => {
+              all = true;
+              paint();
+            },
+          },
+          `· ${references.length - 1} more`,
+        ),
+      );
     }
   };
-  store.watch(["caption_before", "caption_after", "references", "concept_forms", "concept", "transplants"], paint);
+  store.watch(
+    ["caption_before", "caption_after", "references", "concept_forms", "concept", "transplants"],
+    paint,
+  );
   return part;
 }

@@ -15,36 +15,7 @@ import { mountPairPicture } from "./pair_picture";
 import { mountPairTable } from "./pair_table";
 import { mountSceneStrip } from "./scene_strip";
 import { thresholdSliders } from "./threshold_sliders";
-
-const STYLE = `
-.mmkn .pair { --a: var(--accent); --b: var(--warn); --shared: var(--cloud); display: grid; gap: 1px; background: var(--line); grid-template-columns: minmax(0, 1fr);
-  grid-template-areas: "alert" "top" "parts" "a" "b" "table"; }
-.mmkn .pair > * { background: var(--bg); } .mmkn .pair > .alert { grid-area: alert; border: 0; }
-.mmkn .pair > .p-top { grid-area: top; flex-direction: row; flex-wrap: wrap; align-items: center; padding-block: 9px; }
-.mmkn .p-parts { grid-area: parts; } .mmkn .p-a { grid-area: a; } .mmkn .p-b { grid-area: b; } .mmkn .p-table { grid-area: table; }
-.mmkn .pair .key { display: inline-block; flex: none; width: 10px; height: 10px; border-radius: 2px; background: var(--shared); forced-color-adjust: none; }
-.mmkn .pair .key.a { background: var(--a); } .mmkn .pair .key.b { background: var(--b); }
-.mmkn .pair .parts { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 6px; }
-.mmkn .pair .choose { display: flex; gap: 8px; align-items: center; white-space: normal; text-align: start; }
-.mmkn .pair .effects { border-collapse: collapse; width: 100%; font-size: 13px; }
-.mmkn .pair .effects caption { text-align: start; caption-side: bottom; padding-top: 4px; }
-.mmkn .pair .effects :is(th, td) { padding: 3px 6px 3px 0; text-align: start; font-weight: 400; background: none; border: 0; }
-.mmkn .pair .effects thead th { color: var(--soft); border-bottom: 1px solid var(--line); }
-.mmkn .pair-layers { display: grid; gap: 3px; max-height: 260px; overflow: auto; }
-.mmkn .pair-layers > div { display: grid; grid-template-columns: 34px minmax(40px, 1fr) 86px; gap: 8px; align-items: center; font-size: 12px; }
-.mmkn .pair-layers .note { text-align: right; } .mmkn .pair-layers .num { white-space: nowrap; }
-.mmkn .pair-layers .stack { display: flex; height: 12px; background: var(--track); border-radius: 2px; overflow: hidden; }
-.mmkn .pair-layers .stack i { background: var(--shared); forced-color-adjust: none; } .mmkn .pair-layers .stack i.a { background: var(--a); } .mmkn .pair-layers .stack i.b { background: var(--b); }
-.mmkn .pair-layers .stack i + i { border-inline-start: 1px solid var(--bg); }
-.mmkn .pair-table :is(.thead, .trow) { grid-template-columns: minmax(66px, 1fr) repeat(4, minmax(52px, .8fr)) minmax(80px, 3fr); }
-.mmkn .pair-table .thead button, .mmkn .pair-table .thead > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; max-width: 100%; }
-.mmkn .pair .sliders { grid-template-columns: auto minmax(60px, 1fr) 84px; } .mmkn .pair .sliders > :nth-child(4n) { display: none; } .mmkn .pair .sliders input[type="number"] { width: 100%; }
-@container (min-width: 560px) { .mmkn .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); grid-template-areas: "alert alert" "top top" "parts parts" "a b" "table table"; } }
-@container (min-width: 960px) { .mmkn .pair { grid-template-columns: minmax(0, 8fr) minmax(0, 9fr) minmax(0, 8fr);
-  grid-template-areas: "alert alert alert" "top top top" "a parts b" "table table table"; } }
-@container (min-width: 1180px) { .mmkn .pair { grid-template-columns: minmax(0, 7fr) minmax(0, 10fr) minmax(0, 7fr); grid-template-rows: auto auto auto minmax(0, 1fr);
-  grid-template-areas: "alert alert alert" "top top top" "a parts b" "a table b"; } }
-`;
+import STYLE from "./concept_pair.css";
 
 export function mountConceptPair(session: Session, card: HTMLElement): void {
   const { store } = session;
@@ -63,13 +34,34 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
   const cancel = button("cancel", () => void session.ask("cancel"));
   const signed = h("input", { type: "checkbox" });
   signed.addEventListener("change", () => store.commit({ signed: signed.checked }));
-  const opacity = h("input", { type: "range", min: 0, max: 100, "aria-label": "opacity of both heatmaps", style: { "max-width": "110px" } });
+  const opacity = h("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    "aria-label": "opacity of both heatmaps",
+    style: { "max-width": "110px" },
+  });
   opacity.addEventListener("input", () => store.preview({ opacity: Number(opacity.value) / 100 }));
   opacity.addEventListener("change", () => store.commit());
   const copy = button("copy as Python", () => void copyText(session, copy, pair.python()));
-  const csv = button("CSV", () => download("concept_pair.csv", pair.csv(), "text/csv"), { title: "the neurons of all three parts as CSV" });
-  area("top", "both concepts").append(title, facts, stage, cancel, h("label", { title: "maps times the sign of the neuron's mean activation at the predicting position" }, signed, "sign-weighted"),
-    h("label", {}, "opacity", opacity), copy, csv);
+  const csv = button("CSV", () => download("concept_pair.csv", pair.csv(), "text/csv"), {
+    title: "the neurons of all three parts as CSV",
+  });
+  area("top", "both concepts").append(
+    title,
+    facts,
+    stage,
+    cancel,
+    h(
+      "label",
+      { title: "maps times the sign of the neuron's mean activation at the predicting position" },
+      signed,
+      "sign-weighted",
+    ),
+    h("label", {}, "opacity", opacity),
+    copy,
+    csv,
+  );
   store.watch(["facts", "part"], () => {
     const f = store.get("facts");
     setText(title, pair.names().join(" and "));
@@ -80,7 +72,12 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
     const working = status?.state === "working";
     cancel.hidden = !working;
     const left = status?.seconds_left ? ` · ${seconds(status.seconds_left)} left` : "";
-    setText(stage, working && status ? `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}` : "");
+    setText(
+      stage,
+      working && status
+        ? `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}`
+        : "",
+    );
   });
   store.watch(["signed", "opacity"], () => {
     signed.checked = Boolean(store.get("signed"));
@@ -109,13 +106,24 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
       return { d: make("difference"), g: make("gradcam") };
     });
     const sliders = thresholdSliders(one, axes);
-    for (const input of sliders.querySelectorAll("input")) input.setAttribute("aria-label", `${one.store.get("concept")}: ${input.getAttribute("aria-label")}`);
-    for (const group of sliders.querySelectorAll("[role=radiogroup]")) group.setAttribute("aria-label", `${one.store.get("concept")}: ${group.getAttribute("aria-label")}`);
+    for (const input of sliders.querySelectorAll("input"))
+      input.setAttribute(
+        "aria-label",
+        `${one.store.get("concept")}: ${input.getAttribute("aria-label")}`,
+      );
+    for (const group of sliders.querySelectorAll("[role=radiogroup]"))
+      group.setAttribute(
+        "aria-label",
+        `${one.store.get("concept")}: ${group.getAttribute("aria-label")}`,
+      );
     host.append(h("div", { class: "head" }, h("h3", {}, "thresholds"), kept), sliders);
     one.store.watch(["concept", "scenes", "scene"], () => {
       setText(name, pair.names()[side === "a" ? 0 : 1]);
       const scenes = one.store.get("scenes") ?? [];
-      setText(note, scenes.length ? `scene ${(one.store.get("scene") ?? 0) + 1} of ${scenes.length}` : "");
+      setText(
+        note,
+        scenes.length ? `scene ${(one.store.get("scene") ?? 0) + 1} of ${scenes.length}` : "",
+      );
     });
     store.watch(["part"], () => setText(kept, `${plural(one.kept().checked, "neuron")} kept`));
   }

@@ -20,10 +20,13 @@ import { mountTopBar } from "./top_bar";
 
 /** What each part shows, for those who see it for the first time (preset "teaching"). */
 const LESSONS: Record<string, string> = {
-  picture: "Bright: where the kept neurons are active. “neuron” shows one alone, “difference” what changes when the object goes.",
-  without: "The same picture with the object painted away. Whatever differs inside the model between the two is about the object.",
+  picture:
+    "Bright: where the kept neurons are active. “neuron” shows one alone, “difference” what changes when the object goes.",
+  without:
+    "The same picture with the object painted away. Whatever differs inside the model between the two is about the object.",
   caption: "What the model writes. Ablate the kept neurons and read what it writes without them.",
-  plane: "Each square: one neuron or more. To the right: the activation changes more when the object goes (stage 1). Up: the neuron pushes more towards the word (stage 2). The tinted corner is kept.",
+  plane:
+    "Each square: one neuron or more. To the right: the activation changes more when the object goes (stage 1). Up: the neuron pushes more towards the word (stage 2). The tinted corner is kept.",
   layers: "Where in the model the kept neurons sit; a click leaves a layer out.",
   table: "The kept neurons and the words each of them writes. Click one to see where it looks.",
 };
@@ -46,12 +49,19 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   teach(picture, "picture");
   mountSceneStrip(session, scenes, mountOwnPicture(session, stage, "+ picture"));
   const without = area("without");
-  mountMaskPainter(session, without, { title: () => `without the ${store.get("concept") || "object"}` });
+  mountMaskPainter(session, without, {
+    title: () => `without the ${store.get("concept") || "object"}`,
+  });
   teach(without, "without");
   const captionArea = area("caption");
-  const bare = (word: string): string => words(word.toLowerCase().replace(/[^\p{L}\p{N}\s-]/gu, ""))[0] ?? "";
+  const bare = (word: string): string =>
+    words(word.toLowerCase().replace(/[^\p{L}\p{N}\s-]/gu, ""))[0] ?? "";
   const rewrite = rewriter(session, (text) => caption.stream(text));
-  const caption = mountCaptionDiff(session, captionArea, { onword: (word) => top.compute(bare(word)), rewrite, measures: true });
+  const caption = mountCaptionDiff(session, captionArea, {
+    onword: (word) => top.compute(bare(word)),
+    rewrite,
+    measures: true,
+  });
   teach(captionArea, "caption");
   const act = area("act");
   mountAblationPanel(session, act, { rewrite, effects: caption.effects });
@@ -76,7 +86,10 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
     clearTimeout(timer);
     const id = store.get("selected") ?? -1;
     if (id < 0 || session.blocked()) return;
-    timer = setTimeout(() => void session.ask("tokens", { id, scene: store.get("scene") ?? 0 }), 200) as unknown as number;
+    timer = setTimeout(
+      () => void session.ask("tokens", { id, scene: store.get("scene") ?? 0 }),
+      200,
+    ) as unknown as number;
   });
   session.off.signal.addEventListener("abort", () => clearTimeout(timer));
 }

@@ -1,7 +1,8 @@
 // Copy as Python, export; and the button that proposes thresholds.
 
 import { asUint8 } from "../core/binary";
-import { button, h, setAttr, setText } from "../core/dom";
+import { copyText } from "../core/clipboard";
+import { button, h, setAttr } from "../core/dom";
 import { download } from "../core/pictures";
 import { asPython } from "../core/python";
 import type { Session } from "../core/session";
@@ -9,19 +10,49 @@ import { neuronsCsv } from "../core/table_csv";
 
 export function mountFootTools(session: Session, host: HTMLElement): void {
   const { store } = session;
-  const copy = button("copy as Python", () => void copyText());
+  const copy: HTMLElement = button(
+    "copy as Python",
+    () => void copyText(session, copy, asPython(session)),
+  );
   const name = (): string => (store.get("concept") || "neurons").replace(/[^\p{L}\p{N}_-]+/gu, "_");
-  const item = (label: string, run: () => void): HTMLButtonElement => h("button", { type: "button", onclick: () => {
-    menu.open = false;
-    run();
-  } }, label);
-  const page = item("page as HTML (offline)", () => void session.ask("export_html").then((reply) => {
-    if (reply?.buffers[0]) download(`${name()}.html`, asUint8(reply.buffers[0]) as Uint8Array<ArrayBuffer>, "text/html");
-  }));
-  const menu = h("details", { class: "menu" }, h("summary", { class: "btn" }, "export ▾"), h("div", {},
-    item("neurons as CSV", () => download(`${name()}.csv`, neuronsCsv(session), "text/csv")),
-    item("thresholds as Python", () => download(`${name()}.py`, asPython(session), "text/x-python")),
-    page));
+  const item = (label: string, run: () => void): HTMLButtonElement =>
+    h(
+      "button",
+      {
+        type: "button",
+        onclick: () => {
+          menu.open = false;
+          run();
+        },
+      },
+      label,
+    );
+  const page = item(
+    "page as HTML (offline)",
+    () =>
+      void session.ask("export_html").then((reply) => {
+        if (reply?.buffers[0])
+          download(
+            `${name()}.html`,
+            asUint8(reply.buffers[0]) as Uint8Array<ArrayBuffer>,
+            "text/html",
+          );
+      }),
+  );
+  const menu = h(
+    "details",
+    { class: "menu" },
+    h("summary", { class: "btn" }, "export ▾"),
+    h(
+      "div",
+      {},
+      item("neurons as CSV", () => download(`${name()}.csv`, neuronsCsv(session), "text/csv")),
+      item("thresholds as Python", () =>
+        download(`${name()}.py`, asPython(session), "text/x-python"),
+      ),
+      page,
+    ),
+  );
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     menu.open = false;
@@ -32,22 +63,6 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   });
   host.append(h("span", { class: "grow" }), copy, menu);
 
-  const copyText = async (): Promise<void> => {
-    const code = asPython(session);
-    try {
-      await navigator.clipboard.writeText(code);
-    } catch {
-      const area = h("textarea", { style: { position: "fixed", opacity: "0" } });
-      area.value = code;
-      session.root.append(area);
-      area.select();
-      document.execCommand("copy");
-      area.remove();
-    }
-    setText(copy, "copied");
-    session.announce("copied as Python");
-    setTimeout(() => setText(copy, "copy as Python"), 1500);
-  };
   store.watch(["read_only"], () => {
     page.hidden = session.blocked() !== null;
   });
@@ -58,7 +73,11 @@ export function proposeButton(session: Session): HTMLButtonElement {
   session.store.watch(["read_only", "status"], () => {
     const blocked = session.blocked();
     propose.disabled = blocked !== null || session.store.get("status")?.state === "working";
-    setAttr(propose, "title", blocked ?? "try pairs of thresholds by ablation and mark the measured ones in the plane");
+    setAttr(
+      propose,
+      "title",
+      blocked ?? "try pairs of thresholds by ablation and mark the measured ones in the plane",
+    );
   });
   return propose;
 }

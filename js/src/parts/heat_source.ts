@@ -30,9 +30,16 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
 
   const overlay = (): Overlay => (store.get("overlay") || "kept") as Overlay;
   const scene = (): number => store.get("scene") ?? 0;
-  const keptKey = (): string => [...SETS.map((name) => store.version(name)), store.get("signed"), scene()].join();
-  const scoresKey = (): string => [...SETS.map((name) => store.version(name)), scene(), (store.get("stale") ?? []).join("+")].join();
-  const neurons = (count: number): string => `${integer(count)} kept neuron${count === 1 ? "" : "s"}`;
+  const keptKey = (): string =>
+    [...SETS.map((name) => store.version(name)), store.get("signed"), scene()].join();
+  const scoresKey = (): string =>
+    [
+      ...SETS.map((name) => store.version(name)),
+      scene(),
+      (store.get("stale") ?? []).join("+"),
+    ].join();
+  const neurons = (count: number): string =>
+    `${integer(count)} kept neuron${count === 1 ? "" : "s"}`;
 
   /** Whether the shown scene has a picture without the concept. */
   const paired = (): boolean => byteLength(store.get("inpainted")) > 0;
@@ -45,8 +52,16 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     const late = asks && !session.blocked() && scored.key !== scoresKey() ? " · updating" : "";
     const count = neurons(session.kept().checked);
     return kind === "difference"
-      ? { map, what: `object painted away, mean of ${count}${late}`, unit: labels?.difference_map ?? labels?.difference ?? "" }
-      : { map, what: `activation × gradient, sum of ${count}${late}`, unit: labels?.gradcam_map ?? labels?.gradcam ?? "" };
+      ? {
+          map,
+          what: `object painted away, mean of ${count}${late}`,
+          unit: labels?.difference_map ?? labels?.difference ?? "",
+        }
+      : {
+          map,
+          what: `activation × gradient, sum of ${count}${late}`,
+          unit: labels?.gradcam_map ?? labels?.gradcam ?? "",
+        };
   };
   const heat = (): Heat | null => {
     const kind = overlay();
@@ -57,25 +72,40 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     const all = session.maps();
     if (kind === "neuron") {
       const id = store.get("selected") ?? -1;
-      const map = neuronMap(all, id, sign) ?? (exact?.key === `n${id}${sign}${scene()}` ? exact.map : undefined);
+      const map =
+        neuronMap(all, id, sign) ??
+        (exact?.key === `n${id}${sign}${scene()}` ? exact.map : undefined);
       return map ? { map, what: session.name(id), unit } : null;
     }
     const { map, used } = meanMap(all, session.predicate(), sign);
     const kept = session.kept().checked;
-    if (exact && exact.key === keptKey()) return { map: exact.map, what: `mean of ${neurons(kept)}`, unit };
+    if (exact && exact.key === keptKey())
+      return { map: exact.map, what: `mean of ${neurons(kept)}`, unit };
     if (!used) return null;
-    return { map, what: used < kept ? `mean of ${integer(used)} of ${integer(kept)} kept neurons` : `mean of ${neurons(kept)}`, unit };
+    return {
+      map,
+      what:
+        used < kept
+          ? `mean of ${integer(used)} of ${integer(kept)} kept neurons`
+          : `mean of ${neurons(kept)}`,
+      unit,
+    };
   };
   const why = (): string => {
     const kind = overlay();
     const grid = session.grid();
     if (kind === "none") return "";
     if (!grid.rows) return grid.reason || "no map of the tokens";
-    if (kind === "neuron") return (store.get("selected") ?? -1) < 0 ? "choose a neuron in the table" : "map not loaded";
+    if (kind === "neuron")
+      return (store.get("selected") ?? -1) < 0 ? "choose a neuron in the table" : "map not loaded";
     if (!session.kept().checked) return "no neuron is kept";
     if (kind === "kept") return "maps not loaded";
     if (asks && !paired()) return "paint a mask of the concept first, and inpaint";
-    return session.blocked() ? "not computed when this view was saved" : scored.failed === scoresKey() ? "cannot be computed for this scene" : "computing …";
+    return session.blocked()
+      ? "not computed when this view was saved"
+      : scored.failed === scoresKey()
+        ? "cannot be computed for this scene"
+        : "computing …";
   };
 
   // What lies beyond the prefetched maps is one request, made when the hand rests.
@@ -99,13 +129,23 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
       const key = keptKey();
       const ids = session.survivors();
       if (exact?.key === key || !ids.length || ids.every((i) => session.maps().at.has(i))) return;
-      const reply = await session.ask("mean_map", { scene: scene(), signed }, [ids.slice().buffer as ArrayBuffer]);
+      const reply = await session.ask("mean_map", { scene: scene(), signed }, [
+        ids.slice().buffer as ArrayBuffer,
+      ]);
       if (reply?.buffers[0]) take(key, reply.buffers[0]);
     } else if (asks && (kind === "difference" || kind === "gradcam")) {
       const key = scoresKey();
       const ids = session.survivors();
-      if (!ids.length || !paired() || scored.failed === key || (scored.key === key && byteLength(store.get("difference_map")))) return;
-      const reply = await session.ask("patch_scores", { scene: scene() }, [ids.slice().buffer as ArrayBuffer]);
+      if (
+        !ids.length ||
+        !paired() ||
+        scored.failed === key ||
+        (scored.key === key && byteLength(store.get("difference_map")))
+      )
+        return;
+      const reply = await session.ask("patch_scores", { scene: scene() }, [
+        ids.slice().buffer as ArrayBuffer,
+      ]);
       if (key === scoresKey()) scored = reply ? { key, failed: "" } : { key: "", failed: key };
       store.touch("hand");
     }
@@ -115,7 +155,21 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     store.touch("hand");
   };
   session.off.signal.addEventListener("abort", () => clearTimeout(timer));
-  store.watch([...SETS, "overlay", "signed", "selected", "scene", "maps", "stale", "inpainted", "difference_map"], want);
-  const stages = (): boolean => (asks && !session.blocked()) || byteLength(store.get("difference_map")) > 0;
+  store.watch(
+    [
+      ...SETS,
+      "overlay",
+      "signed",
+      "selected",
+      "scene",
+      "maps",
+      "stale",
+      "inpainted",
+      "difference_map",
+    ],
+    want,
+  );
+  const stages = (): boolean =>
+    (asks && !session.blocked()) || byteLength(store.get("difference_map")) > 0;
   return { overlay, heat, why, stages };
 }

@@ -8,9 +8,18 @@ import { calmly } from "../core/store";
 export function mountLayerBars(session: Session, host: HTMLElement): void {
   const { store } = session;
   const note = h("span", { class: "note" }, "kept");
-  const list = h("div", { class: "layers", role: "group", "aria-label": "neurons kept per layer; a click switches a layer off or on" });
+  const list = h("div", {
+    class: "layers",
+    role: "group",
+    "aria-label": "neurons kept per layer; a click switches a layer off or on",
+  });
   host.append(h("div", { class: "head" }, h("h3", {}, "layers"), note), list);
-  let bars: { button: HTMLButtonElement; fill: HTMLElement; count: HTMLElement; said: HTMLElement }[] = [];
+  let bars: {
+    button: HTMLButtonElement;
+    fill: HTMLElement;
+    count: HTMLElement;
+    said: HTMLElement;
+  }[] = [];
 
   const build = (): void => {
     const names = (store.get("rows") ?? []).map((_, row) => session.rowName(row));
@@ -20,7 +29,13 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
       const fill = h("i");
       const count = h("span");
       const said = h("span", { class: "sr" });
-      const button = h("button", { type: "button", onclick: () => toggle(row) }, h("span", {}, name), h("i", { class: "track" }, fill), steady(h("span", {}, count, said)));
+      const button = h(
+        "button",
+        { type: "button", onclick: () => toggle(row) },
+        h("span", {}, name),
+        h("i", { class: "track" }, fill),
+        steady(h("span", {}, count, said)),
+      );
       list.append(button);
       return { button, fill, count, said };
     });

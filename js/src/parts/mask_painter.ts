@@ -15,7 +15,11 @@ export interface MaskOptions {
   tools?: boolean;
 }
 
-export function mountMaskPainter(session: Session, host: HTMLElement, options: MaskOptions = {}): void {
+export function mountMaskPainter(
+  session: Session,
+  host: HTMLElement,
+  options: MaskOptions = {},
+): void {
   const { store } = session;
   let tool: Tool = "brush";
   let bitmap: ImageBitmap | null = null;
@@ -30,15 +34,29 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
 
   const title = h("h3");
   const note = h("span", { class: "note" });
-  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "picture without the object; paint here to change the mask; arrow keys move the brush, space paints" });
+  const canvas = h("canvas", {
+    tabindex: "0",
+    role: "img",
+    "aria-label":
+      "picture without the object; paint here to change the mask; arrow keys move the brush, space paints",
+  });
   const empty = h("div", { class: "empty note" });
   const hint = h("div", { class: "hint" });
   const stage = h("div", { class: "stage" }, canvas, empty, hint);
-  const tools = segments<Tool>("mask tool", [["brush", "brush"], ["erase", "erase"], ["box", "box"], ["lasso", "lasso"]], (next) => {
-    tool = next;
-    tools.set(next);
-    edit();
-  });
+  const tools = segments<Tool>(
+    "mask tool",
+    [
+      ["brush", "brush"],
+      ["erase", "erase"],
+      ["box", "box"],
+      ["lasso", "lasso"],
+    ],
+    (next) => {
+      tool = next;
+      tools.set(next);
+      edit();
+    },
+  );
   const size = h("input", { type: "range", min: 1, max: 30, value: 8, "aria-label": "brush size" });
   const undo = button("undo", () => {
     const last = past.pop();
@@ -52,18 +70,25 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
   });
   const objects = h("div", { class: "row" });
   const inpaint = button("inpaint", () => {
-    void session.ask("inpaint", { shape: [rows, cols], scene: store.get("scene") ?? 0 }, [mask.slice().buffer as ArrayBuffer]).then((reply) => {
-      if (!reply) return;
-      editing = false;
-      past = [];
-      show();
-    });
+    void session
+      .ask("inpaint", { shape: [rows, cols], scene: store.get("scene") ?? 0 }, [
+        mask.slice().buffer as ArrayBuffer,
+      ])
+      .then((reply) => {
+        if (!reply) return;
+        editing = false;
+        past = [];
+        show();
+      });
   });
   tools.set(tool);
-  host.append(h("div", { class: "head" }, title, note), stage,
+  host.append(
+    h("div", { class: "head" }, title, note),
+    stage,
     h("div", { class: "row" }, tools.el, h("label", { class: "grow" }, "size", size)),
     h("div", { class: "row" }, undo, clear, h("span", { class: "grow" }), inpaint),
-    objects);
+    objects,
+  );
 
   const show = (): void => store.touch("brush");
   const edit = (): void => {
@@ -112,26 +137,55 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     if (path.length > 1 && (tool === "lasso" || tool === "box")) {
       ctx.beginPath();
       const points = tool === "box" ? corners(path) : path;
-      points.forEach(([x, y], k) => (k ? ctx.lineTo(x * width, y * height) : ctx.moveTo(x * width, y * height)));
+      points.forEach(([x, y], k) =>
+        k ? ctx.lineTo(x * width, y * height) : ctx.moveTo(x * width, y * height),
+      );
       ctx.closePath();
       ctx.stroke();
     }
     if (cursor && (tool === "brush" || tool === "erase")) {
       ctx.beginPath();
-      ctx.arc(cursor[0] * width, cursor[1] * height, (Number(size.value) / 100) * width, 0, 2 * Math.PI);
+      ctx.arc(
+        cursor[0] * width,
+        cursor[1] * height,
+        (Number(size.value) / 100) * width,
+        0,
+        2 * Math.PI,
+      );
       ctx.stroke();
     }
     empty.hidden = base !== null;
-    setText(empty, base ? "" : byteLength(store.get("inpainted")) ? "the picture cannot be read" : "no picture");
+    setText(
+      empty,
+      base ? "" : byteLength(store.get("inpainted")) ? "the picture cannot be read" : "no picture",
+    );
     hint.hidden = bitmap !== null || editing || !original;
     setText(hint, "No mask here yet: paint over the object, then inpaint.");
     setText(title, options.title?.() ?? (bitmap ? "without the object" : "mask of the object"));
     const share = area() ? `mask ${(area() * 100).toFixed(1)}%` : "";
-    setLine(note, [editing ? "mask not yet inpainted" : stale() ? "painted by hand: not in the scores until you compute again" : bitmap && store.get("facts")?.inpainter ? `inpainted: ${store.get("facts")?.inpainter}` : "", share].filter(Boolean).join(", "));
+    setLine(
+      note,
+      [
+        editing
+          ? "mask not yet inpainted"
+          : stale()
+            ? "painted by hand: not in the scores until you compute again"
+            : bitmap && store.get("facts")?.inpainter
+              ? `inpainted: ${store.get("facts")?.inpainter}`
+              : "",
+        share,
+      ]
+        .filter(Boolean)
+        .join(", "),
+    );
     const blocked = session.blocked();
     undo.disabled = past.length === 0;
     inpaint.disabled = blocked !== null || !editing || area() === 0;
-    setAttr(inpaint, "title", blocked ?? (area() ? "paint the masked part away, and compute with it" : "the mask is empty"));
+    setAttr(
+      inpaint,
+      "title",
+      blocked ?? (area() ? "paint the masked part away, and compute with it" : "the mask is empty"),
+    );
     size.style.setProperty("--fill", `${(Number(size.value) / 30) * 100}%`);
   };
 
@@ -140,18 +194,29 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     const [cx, cy] = [x * cols, y * rows];
     const value = tool === "erase" ? 0 : 255;
     for (let j = Math.max(0, Math.floor(cy - r)); j <= Math.min(rows - 1, Math.ceil(cy + r)); j++) {
-      for (let i = Math.max(0, Math.floor(cx - r)); i <= Math.min(cols - 1, Math.ceil(cx + r)); i++) {
+      for (
+        let i = Math.max(0, Math.floor(cx - r));
+        i <= Math.min(cols - 1, Math.ceil(cx + r));
+        i++
+      ) {
         if (Math.hypot(i + 0.5 - cx, j + 0.5 - cy) <= r) mask[j * cols + i] = value;
       }
     }
   };
   const stroke = (from: [number, number], to: [number, number]): void => {
-    const steps = Math.max(1, Math.ceil(Math.hypot((to[0] - from[0]) * cols, (to[1] - from[1]) * rows)));
-    for (let k = 0; k <= steps; k++) stamp(from[0] + ((to[0] - from[0]) * k) / steps, from[1] + ((to[1] - from[1]) * k) / steps);
+    const steps = Math.max(
+      1,
+      Math.ceil(Math.hypot((to[0] - from[0]) * cols, (to[1] - from[1]) * rows)),
+    );
+    for (let k = 0; k <= steps; k++)
+      stamp(from[0] + ((to[0] - from[0]) * k) / steps, from[1] + ((to[1] - from[1]) * k) / steps);
   };
   const where = (event: PointerEvent): [number, number] => {
     const bounds = canvas.getBoundingClientRect();
-    return [clamp((event.clientX - bounds.left) / bounds.width, 0, 1), clamp((event.clientY - bounds.top) / bounds.height, 0, 1)];
+    return [
+      clamp((event.clientX - bounds.left) / bounds.width, 0, 1),
+      clamp((event.clientY - bounds.top) / bounds.height, 0, 1),
+    ];
   };
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || !mask.length) return;
@@ -167,15 +232,15 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     const at = where(event);
     cursor = at;
     if (down) {
-      if (tool === "brush" || tool === "erase") stroke(path[path.length - 1], at);
-      path = tool === "box" ? [path[0], at] : [...path, at];
+      if (tool === "brush" || tool === "erase") stroke(path.at(-1) ?? at, at);
+      path = [...(tool === "box" ? path.slice(0, 1) : path), at];
     }
     show();
   });
   const finish = (): void => {
     if (!down) return;
     down = false;
-    if (tool === "box" && path.length > 1) fillPolygon(mask, rows, cols, corners(path));
+    if (tool === "box") fillPolygon(mask, rows, cols, corners(path));
     if (tool === "lasso" && path.length > 2) fillPolygon(mask, rows, cols, path);
     path = [];
     edit();
@@ -187,11 +252,17 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
     show();
   });
   canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: [0.03, 0], ArrowLeft: [-0.03, 0], ArrowDown: [0, 0.03], ArrowUp: [0, -0.03] }[event.key];
+    const step = {
+      ArrowRight: [0.03, 0],
+      ArrowLeft: [-0.03, 0],
+      ArrowDown: [0, 0.03],
+      ArrowUp: [0, -0.03],
+    }[event.key];
     if (step) {
       event.preventDefault();
-      const at = cursor ?? [0.5, 0.5];
-      cursor = [clamp(at[0] + step[0], 0, 1), clamp(at[1] + step[1], 0, 1)];
+      const [x, y] = cursor ?? [0.5, 0.5];
+      const [dx = 0, dy = 0] = step;
+      cursor = [clamp(x + dx, 0, 1), clamp(y + dy, 0, 1)];
       show();
     } else if (event.key === " " && cursor && mask.length) {
       event.preventDefault();
@@ -205,7 +276,10 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
   let turn = 0;
   store.watch(["inpainted", "picture"], () => {
     const mine = ++turn;
-    void Promise.all([decodePicture(store.get("inpainted")), decodePicture(store.get("picture"))]).then(([without, before]) => {
+    void Promise.all([
+      decodePicture(store.get("inpainted")),
+      decodePicture(store.get("picture")),
+    ]).then(([without, before]) => {
       if (mine !== turn) return;
       bitmap = without;
       original = before;
@@ -223,33 +297,57 @@ export function mountMaskPainter(session: Session, host: HTMLElement, options: M
   store.watch(["objects", "object_masks"], () => {
     const masks = store.get("object_masks") ?? [];
     objects.hidden = !masks.length;
-    fill(objects, h("span", { class: "note", title: "the data set's masks" }, "objects"), ...(store.get("objects") ?? []).map((object, k) => button(object.name, () => {
-      const given = asUint8(masks[k]);
-      if (given.length !== rows * cols) return;
-      remember();
-      mask = given.slice();
-      edit();
-    }, { title: `use the data set's mask of “${object.name}” (${(object.area * 100).toFixed(1)}%)` })));
+    fill(
+      objects,
+      h("span", { class: "note", title: "the data set's masks" }, "objects"),
+      ...(store.get("objects") ?? []).map((object, k) =>
+        button(
+          object.name,
+          () => {
+            const given = asUint8(masks[k]);
+            if (given.length !== rows * cols) return;
+            remember();
+            mask = given.slice();
+            edit();
+          },
+          {
+            title: `use the data set's mask of “${object.name}” (${(object.area * 100).toFixed(1)}%)`,
+          },
+        ),
+      ),
+    );
   });
   session.paint(["read_only", "concept", "facts", "stale", "scene", "brush"], paint);
 }
 
-function corners(path: readonly [number, number][]): [number, number][] {
-  const [[x0, y0], [x1, y1]] = [path[0], path[path.length - 1]];
-  return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
+function corners([start, end]: readonly [number, number][]): [number, number][] {
+  if (!start || !end) return [];
+  const [[x0, y0], [x1, y1]] = [start, end];
+  return [
+    [x0, y0],
+    [x1, y0],
+    [x1, y1],
+    [x0, y1],
+  ];
 }
 
 /** Set the cells whose centre lies in the polygon (even-odd rule). */
-export function fillPolygon(mask: Uint8Array, rows: number, cols: number, polygon: readonly [number, number][]): void {
+export function fillPolygon(
+  mask: Uint8Array,
+  rows: number,
+  cols: number,
+  polygon: readonly [number, number][],
+): void {
   for (let y = 0; y < rows; y++) {
     const cy = (y + 0.5) / rows;
     for (let x = 0; x < cols; x++) {
       const cx = (x + 0.5) / cols;
       let inside = false;
-      for (let a = 0, b = polygon.length - 1; a < polygon.length; b = a++) {
-        const [xa, ya] = polygon[a];
-        const [xb, yb] = polygon[b];
+      let [xb, yb] = polygon.at(-1) ?? [0, 0];
+      for (const [xa, ya] of polygon) {
         if (ya > cy !== yb > cy && cx < ((xb - xa) * (cy - ya)) / (yb - ya) + xa) inside = !inside;
+        xb = xa;
+        yb = ya;
       }
       if (inside) mask[y * cols + x] = 255;
     }

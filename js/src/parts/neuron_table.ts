@@ -1,5 +1,6 @@
 // The survivors, one row each; only the rows in sight exist in the page.
 
+import { int, num } from "../core/arrays";
 import { fill, h, setAttr, setText, steady } from "../core/dom";
 import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
@@ -11,8 +12,19 @@ import { neuronPage } from "./neuron_page";
 const ROW = 28;
 const SPARE = 6;
 const HEADS: readonly (readonly [SortKey | null, string, string])[] = [
-  [null, "", "checked"], ["position", "neuron", "sort by layer and index"], ["difference", "diff", "activation difference when the object is painted away; a click sorts by it"],
-  ["gradcam", "cam", "GradCAM score, activation × gradient; a click sorts by it"], [null, "writes", "the words whose scores the neuron raises most: its output column through the unembedding"],
+  [null, "", "checked"],
+  ["position", "neuron", "sort by layer and index"],
+  [
+    "difference",
+    "diff",
+    "activation difference when the object is painted away; a click sorts by it",
+  ],
+  ["gradcam", "cam", "GradCAM score, activation × gradient; a click sorts by it"],
+  [
+    null,
+    "writes",
+    "the words whose scores the neuron raises most: its output column through the unembedding",
+  ],
 ];
 
 interface Row {
@@ -38,18 +50,55 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   let scrolled = 0;
 
   const note = h("span", { class: "note" });
-  const search = h("input", { type: "search", placeholder: "filter: word or layer", "aria-label": "filter neurons by word or layer", size: 16 });
+  const search = h("input", {
+    type: "search",
+    placeholder: "filter: word or layer",
+    "aria-label": "filter neurons by word or layer",
+    size: 16,
+  });
   const heads = HEADS.map(([sort, label, title]) => {
-    const cell = h("span", { role: "columnheader", title: sort ? null : title, class: sort === "difference" || sort === "gradcam" ? "num" : null });
-    const own = sort === "difference" || sort === "gradcam" ? store.get("labels")?.[`short_${sort}`] : undefined;
-    if (sort) cell.append(h("button", { type: "button", title: own ? `sort by ${store.get("labels")?.[sort as "gradcam"] ?? own}` : title, onclick: () => order(sort) }, own ?? label));
+    const cell = h("span", {
+      role: "columnheader",
+      title: sort ? null : title,
+      class: sort === "difference" || sort === "gradcam" ? "num" : null,
+    });
+    const own =
+      sort === "difference" || sort === "gradcam"
+        ? store.get("labels")?.[`short_${sort}`]
+        : undefined;
+    if (sort)
+      cell.append(
+        h(
+          "button",
+          {
+            type: "button",
+            title: own ? `sort by ${store.get("labels")?.[sort as "gradcam"] ?? own}` : title,
+            onclick: () => order(sort),
+          },
+          own ?? label,
+        ),
+      );
     else cell.append(label);
     return cell;
   });
   const spacer = h("div");
-  const scroll = h("div", { class: "scroll", tabindex: "0", role: "rowgroup", "aria-label": "neurons; up and down choose one, space checks or unchecks it" }, spacer);
+  const scroll = h(
+    "div",
+    {
+      class: "scroll",
+      tabindex: "0",
+      role: "rowgroup",
+      "aria-label": "neurons; up and down choose one, space checks or unchecks it",
+    },
+    spacer,
+  );
   const none = h("div", { class: "note none", hidden: true });
-  const table = h("div", { class: "table", role: "grid", "aria-label": "neurons that are kept" }, h("div", { class: "thead", role: "row" }, ...heads), h("div", { class: "sheet" }, scroll, none));
+  const table = h(
+    "div",
+    { class: "table", role: "grid", "aria-label": "neurons that are kept" },
+    h("div", { class: "thead", role: "row" }, ...heads),
+    h("div", { class: "sheet" }, scroll, none),
+  );
   const page = paged ? neuronPage(session) : null;
   host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search), table);
   if (page) host.append(page);
@@ -70,7 +119,12 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   };
   const matches = (id: number): boolean => {
     const name = session.name(id).toLowerCase();
-    if (/^l\d+/.test(query) || query.includes("·")) return name === query || name.startsWith(query + "·") || (query.includes("·") && name.startsWith(query));
+    if (/^l\d+/.test(query) || query.includes("·"))
+      return (
+        name === query ||
+        name.startsWith(query + "·") ||
+        (query.includes("·") && name.startsWith(query))
+      );
     return (session.words(id) ?? []).some((word) => word.toLowerCase().trim().startsWith(query));
   };
   const order = (next: SortKey): void => {
@@ -88,9 +142,21 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   const pool: Row[] = [];
   const makeRow = (): Row => {
     const check = h("input", { type: "checkbox", tabindex: "-1" });
-    const [name, d, g, words] = [h("span", { role: "gridcell" }), h("span", { role: "gridcell", class: "num" }), h("span", { role: "gridcell", class: "num" }),
-      h("span", { role: "gridcell", class: "words" })];
-    const el = h("div", { class: "trow", role: "row" }, h("span", { role: "gridcell" }, check), name, d, g, words);
+    const [name, d, g, words] = [
+      h("span", { role: "gridcell" }),
+      h("span", { role: "gridcell", class: "num" }),
+      h("span", { role: "gridcell", class: "num" }),
+      h("span", { role: "gridcell", class: "words" }),
+    ];
+    const el = h(
+      "div",
+      { class: "trow", role: "row" },
+      h("span", { role: "gridcell" }, check),
+      name,
+      d,
+      g,
+      words,
+    );
     const row: Row = { el, check, name, d, g, words, id: -1, at: -1, shown: "" };
     check.addEventListener("change", () => toggle(row.id));
     el.addEventListener("click", (event) => {
@@ -105,7 +171,9 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const out = new Set(session.unchecked());
     if (!out.delete(id)) out.add(id);
     store.commit({ unchecked: [...out].sort((a, b) => a - b) });
-    session.announce(`${session.name(id)} ${out.has(id) ? "unchecked" : "checked"}, ${plural(session.kept().checked, "neuron")} kept`);
+    session.announce(
+      `${session.name(id)} ${out.has(id) ? "unchecked" : "checked"}, ${plural(session.kept().checked, "neuron")} kept`,
+    );
   };
   const choose = (id: number): void => {
     const patch: { selected: number; overlay?: string } = { selected: id };
@@ -134,11 +202,17 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     row.id = id;
     const e = session.evidence();
     setText(row.name, session.name(id));
-    setText(row.d, short(e.difference[id]));
-    setText(row.g, short(e.gradcam[id]));
+    setText(row.d, short(num(e.difference, id)));
+    setText(row.g, short(num(e.gradcam, id)));
     setAttr(row.check, "aria-label", `keep ${session.name(id)}`);
     const forms = store.get("concept_forms") ?? [];
-    fill(row.words, ...(words ?? ["…"]).flatMap((word) => [isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(), " "]));
+    fill(
+      row.words,
+      ...(words ?? ["…"]).flatMap((word) => [
+        isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
+        " ",
+      ]),
+    );
   };
 
   const paint = (): void => {
@@ -147,24 +221,40 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const height = `${total * ROW}px`;
     if (spacer.style.height !== height) spacer.style.height = height;
     const first = Math.max(0, Math.floor(scrolled / ROW) - SPARE);
-    const last = Math.min(total, Math.ceil((scrolled + (session.size(scroll).height || 300)) / ROW) + SPARE);
+    const last = Math.min(
+      total,
+      Math.ceil((scrolled + (session.size(scroll).height || 300)) / ROW) + SPARE,
+    );
     const ids = list(last);
     // A neuron that stays in sight keeps its row: it moves, and is not written again.
-    const wanted = new Set(ids.subarray(first, last));
+    const inSight = ids.subarray(first, last);
+    const wanted = new Set(inSight);
     const here = new Map(pool.filter((row) => wanted.has(row.id)).map((row) => [row.id, row]));
     const free = pool.filter((row) => !wanted.has(row.id));
-    for (let at = first; at < last; at++) paintRow(here.get(ids[at]) ?? free.pop() ?? makeRow(), ids[at], at);
+    inSight.forEach((id, k) => paintRow(here.get(id) ?? free.pop() ?? makeRow(), id, first + k));
     for (const row of free) if (!row.el.hidden) row.el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
     if (none.hidden !== total > 0) none.hidden = total > 0;
-    if (!total) setText(none, query ? "no kept neuron matches" : "no neuron is kept: lower a threshold");
+    if (!total)
+      setText(none, query ? "no kept neuron matches" : "no neuron is kept: lower a threshold");
     const sorted = key === "position" ? "layer" : session.scoreName(key);
-    const shown = query ? `${integer(total)} of ${integer(kept.count)} match` : `${integer(kept.checked)} kept`;
-    setText(note, `${shown}${kept.count - kept.checked ? ` · ${integer(kept.count - kept.checked)} unchecked` : ""}`);
+    const shown = query
+      ? `${integer(total)} of ${integer(kept.count)} match`
+      : `${integer(kept.checked)} kept`;
+    setText(
+      note,
+      `${shown}${kept.count - kept.checked ? ` · ${integer(kept.count - kept.checked)} unchecked` : ""}`,
+    );
     setAttr(note, "title", `sorted by ${sorted}`);
-    heads.forEach((head, k) => setAttr(head, "aria-sort", HEADS[k][0] === key ? (ascending ? "ascending" : "descending") : null));
+    heads.forEach((head, k) =>
+      setAttr(
+        head,
+        "aria-sort",
+        HEADS[k]?.[0] === key ? (ascending ? "ascending" : "descending") : null,
+      ),
+    );
     clearTimeout(asking);
-    asking = setTimeout(() => wantWords(ids.subarray(first, last)), 150) as unknown as number;
+    asking = setTimeout(() => wantWords(inSight), 150) as unknown as number;
   };
 
   const wantWords = (ids: Int32Array): void => {
@@ -193,21 +283,32 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const ids = list();
     const at = ids.indexOf(store.get("selected") ?? -1);
     const page = Math.max(1, Math.floor(scroll.clientHeight / ROW) - 1);
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -ids.length, End: ids.length }[event.key];
+    const step = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: page,
+      PageUp: -page,
+      Home: -ids.length,
+      End: ids.length,
+    }[event.key];
     if (step !== undefined && ids.length) {
       event.preventDefault();
       const next = Math.min(Math.max(at < 0 ? 0 : at + step, 0), ids.length - 1);
       const top = next * ROW;
       if (top < scroll.scrollTop) scroll.scrollTop = top;
-      if (top + ROW > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top + ROW - scroll.clientHeight;
-      choose(ids[next]);
+      if (top + ROW > scroll.scrollTop + scroll.clientHeight)
+        scroll.scrollTop = top + ROW - scroll.clientHeight;
+      choose(int(ids, next));
     } else if (event.key === " " && at >= 0) {
       event.preventDefault();
-      toggle(ids[at]);
+      toggle(int(ids, at));
     }
   });
   local = ++tables;
-  session.paint([...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order"], calmly(store, 30, paint));
+  session.paint(
+    [...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order"],
+    calmly(store, 30, paint),
+  );
 }
 
 let tables = 0;

@@ -6,9 +6,19 @@ import type { Session } from "../core/session";
 const MOST = 8 * 2 ** 20;
 
 /** The button; a file dropped on the stage does the same. */
-export function mountOwnPicture(session: Session, stage: HTMLElement, label = "own picture …"): HTMLElement {
+export function mountOwnPicture(
+  session: Session,
+  stage: HTMLElement,
+  label = "own picture …",
+): HTMLElement {
   const { store } = session;
-  const input = h("input", { type: "file", accept: "image/*", hidden: true, tabindex: "-1", "aria-hidden": "true" });
+  const input = h("input", {
+    type: "file",
+    accept: "image/*",
+    hidden: true,
+    tabindex: "-1",
+    "aria-hidden": "true",
+  });
   const open = button(label, () => input.click());
   const el = h("span", { class: "own" }, open, input);
   input.addEventListener("change", () => {
@@ -18,14 +28,20 @@ export function mountOwnPicture(session: Session, stage: HTMLElement, label = "o
   });
   const bring = async (file: File): Promise<void> => {
     if (file.size > MOST) {
-      session.fail(`“${file.name}” has ${(file.size / 2 ** 20).toFixed(1)} MB; at most 8 MB travel to the kernel.`, "Save it smaller, or as a JPEG.");
+      session.fail(
+        `“${file.name}” has ${(file.size / 2 ** 20).toFixed(1)} MB; at most 8 MB travel to the kernel.`,
+        "Save it smaller, or as a JPEG.",
+      );
       return;
     }
     const data = await file.arrayBuffer();
     const reply = await session.ask("upload", { name: file.name }, [data]);
     if (reply) session.announce(`“${file.name}” is shown. ${String(reply.result["note"] ?? "")}`);
   };
-  const files = (event: DragEvent): boolean => Boolean(store.get("uploads")) && session.blocked() === null && [...(event.dataTransfer?.types ?? [])].includes("Files");
+  const files = (event: DragEvent): boolean =>
+    Boolean(store.get("uploads")) &&
+    session.blocked() === null &&
+    [...(event.dataTransfer?.types ?? [])].includes("Files");
   stage.addEventListener("dragover", (event) => {
     if (!files(event)) return;
     event.preventDefault();
@@ -45,7 +61,12 @@ export function mountOwnPicture(session: Session, stage: HTMLElement, label = "o
     el.hidden = !store.get("uploads");
     const blocked = session.blocked();
     open.disabled = blocked !== null;
-    setAttr(open, "title", blocked ?? "bring a picture of your own (or drop it on this one): PNG, JPEG, WebP, GIF, BMP or TIFF, at most 8 MB");
+    setAttr(
+      open,
+      "title",
+      blocked ??
+        "bring a picture of your own (or drop it on this one): PNG, JPEG, WebP, GIF, BMP or TIFF, at most 8 MB",
+    );
   });
   return el;
 }

@@ -14,7 +14,10 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
   const lines = PARTS.map((part) => {
     const count = h("b");
     const title = h("span");
-    const choose = button("", () => store.commit({ part, selected: -1 }), { class: "btn choose", "aria-pressed": "false" });
+    const choose = button("", () => store.commit({ part, selected: -1 }), {
+      class: "btn choose",
+      "aria-pressed": "false",
+    });
     choose.append(h("i", { class: `key ${part}` }), title, h("span", { class: "grow" }), count);
     const ablate = button("ablate", () => {
       for (const side of SIDES) pair.side(side).store.commit();
@@ -27,15 +30,32 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
   const redo = button("redo", () => run("redo"));
   const restore = button("restore all", () => run("restore"));
   const active = h("div", { class: "row", role: "status", "aria-label": "active interventions" });
-  const layers = h("div", { class: "pair-layers", role: "list", "aria-label": "neurons of each part per layer" });
+  const layers = h("div", {
+    class: "pair-layers",
+    role: "list",
+    "aria-label": "neurons of each part per layer",
+  });
   const measure = button("measure", () => void session.ask("evaluate"));
   const effects = h("div");
   host.append(
     h("div", { class: "head" }, h("h3", {}, "own and shared"), note),
-    h("div", { class: "parts", role: "group", "aria-label": "parts" }, ...lines.flatMap((line) => [line.choose, line.ablate])),
-    h("div", { class: "row" }, undo, redo, restore), active,
-    h("div", { class: "head" }, h("h3", {}, "layers")), layers,
-    h("div", { class: "head" }, h("h3", {}, "what each part holds"), h("span", { class: "grow" }), measure), effects,
+    h(
+      "div",
+      { class: "parts", role: "group", "aria-label": "parts" },
+      ...lines.flatMap((line) => [line.choose, line.ablate]),
+    ),
+    h("div", { class: "row" }, undo, redo, restore),
+    active,
+    h("div", { class: "head" }, h("h3", {}, "layers")),
+    layers,
+    h(
+      "div",
+      { class: "head" },
+      h("h3", {}, "what each part holds"),
+      h("span", { class: "grow" }),
+      measure,
+    ),
+    effects,
   );
 
   let built: { row: HTMLElement; bars: Record<Part, HTMLElement>; said: HTMLElement }[] = [];
@@ -43,19 +63,38 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
     const rows = store.get("rows") ?? [];
     if (built.length !== rows.length) {
       built = rows.map((_, k) => {
-        const bars = { a: h("i", { class: "a" }), shared: h("i", { class: "shared" }), b: h("i", { class: "b" }) };
+        const bars = {
+          a: h("i", { class: "a" }),
+          shared: h("i", { class: "shared" }),
+          b: h("i", { class: "b" }),
+        };
         const said = h("span", { class: "num" });
-        return { bars, said, row: h("div", { role: "listitem" }, h("span", { class: "note" }, session.rowName(k)), h("span", { class: "stack" }, ...Object.values(bars)), said) };
+        return {
+          bars,
+          said,
+          row: h(
+            "div",
+            { role: "listitem" },
+            h("span", { class: "note" }, session.rowName(k)),
+            h("span", { class: "stack" }, ...Object.values(bars)),
+            said,
+          ),
+        };
       });
       fill(layers, ...built.map((one) => one.row));
     }
     const sums = rows.map((_, k) => PARTS.reduce((sum, part) => sum + (perRow[part][k] ?? 0), 0));
     const most = Math.max(1, ...sums);
     built.forEach(({ bars, said, row }, k) => {
-      for (const part of PARTS) bars[part].style.width = `${((perRow[part][k] ?? 0) / most) * 100}%`;
+      for (const part of PARTS)
+        bars[part].style.width = `${((perRow[part][k] ?? 0) / most) * 100}%`;
       const text = PARTS.map((part) => integer(perRow[part][k] ?? 0)).join(" · ");
       setText(said, sums[k] ? text : "0");
-      setAttr(row, "title", PARTS.map((part) => `${pair.title(part)}: ${integer(perRow[part][k] ?? 0)}`).join("\n"));
+      setAttr(
+        row,
+        "title",
+        PARTS.map((part) => `${pair.title(part)}: ${integer(perRow[part][k] ?? 0)}`).join("\n"),
+      );
     });
   };
 
@@ -69,16 +108,37 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
       setText(line.count, integer(n));
       setAttr(line.choose, "aria-pressed", String(pair.part() === line.part));
       line.choose.style.setProperty("--share", `${(n / most) * 100}%`);
-      setAttr(line.choose, "title", `show the ${plural(n, "neuron")}, ${pair.title(line.part)}, on both pictures and in the table`);
+      setAttr(
+        line.choose,
+        "title",
+        `show the ${plural(n, "neuron")}, ${pair.title(line.part)}, on both pictures and in the table`,
+      );
       line.ablate.disabled = blocked !== null || n === 0;
       setAttr(line.ablate, "aria-label", `ablate ${plural(n, "neuron")}, ${pair.title(line.part)}`);
-      setAttr(line.ablate, "title", blocked ?? (n ? "zero these neurons for every view of this model; both captions are written again" : "no neuron: lower a threshold"));
+      setAttr(
+        line.ablate,
+        "title",
+        blocked ??
+          (n
+            ? "zero these neurons for every view of this model; both captions are written again"
+            : "no neuron: lower a threshold"),
+      );
     }
     const union = count.a + count.shared + count.b;
-    setText(note, union ? `${integer(union)} neurons, ${short((100 * count.shared) / union)}% shared` : "no neuron is kept");
+    setText(
+      note,
+      union
+        ? `${integer(union)} neurons, ${short((100 * count.shared) / union)}% shared`
+        : "no neuron is kept",
+    );
     paintLayers(perRow);
     measure.disabled = blocked !== null || !union || store.get("status")?.state === "working";
-    setAttr(measure, "title", blocked ?? "ablate each part over the scenes of both studies, beside as many random neurons of the same layers");
+    setAttr(
+      measure,
+      "title",
+      blocked ??
+        "ablate each part over the scenes of both studies, beside as many random neurons of the same layers",
+    );
   });
 
   store.watch(["ablation", "read_only"], () => {
@@ -88,18 +148,82 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
     redo.disabled = blocked !== null || !state?.can_redo;
     restore.disabled = blocked !== null || !state?.active?.length;
     for (const b of [undo, redo, restore]) setAttr(b, "title", blocked);
-    fill(active, ...(state?.active ?? []).map((item) => h("span", { class: "chip", title: item.own ? "made here" : "made elsewhere; it shows here because the model is shared" }, item.label)));
+    fill(
+      active,
+      ...(state?.active ?? []).map((item) =>
+        h(
+          "span",
+          {
+            class: "chip",
+            title: item.own
+              ? "made here"
+              : "made elsewhere; it shows here because the model is shared",
+          },
+          item.label,
+        ),
+      ),
+    );
   });
 
   store.watch(["part_effects", "part"], () => {
     const found = store.get("part_effects") ?? [];
     const [a, b] = pair.names();
-    if (!found.length) return fill(effects, h("span", { class: "note" }, "measure: how much of either concept is gone from the captions without each part"));
-    const cell = (value: (typeof found)[number]["a"]): HTMLElement => value === null ? h("td", { class: "num" }, "–")
-      : h("td", { class: "num" }, h("b", {}, value.value.toFixed(2)), value.random === null ? null : h("span", { class: "note" }, ` random ${value.random.toFixed(2)}`));
+    if (!found.length)
+      return fill(
+        effects,
+        h(
+          "span",
+          { class: "note" },
+          "measure: how much of either concept is gone from the captions without each part",
+        ),
+      );
+    const cell = (value: (typeof found)[number]["a"]): HTMLElement =>
+      value === null
+        ? h("td", { class: "num" }, "–")
+        : h(
+            "td",
+            { class: "num" },
+            h("b", {}, value.value.toFixed(2)),
+            value.random === null
+              ? null
+              : h("span", { class: "note" }, ` random ${value.random.toFixed(2)}`),
+          );
     const scenes = found.map((line) => line.a?.scenes ?? 0).find(Boolean) ?? 0;
-    fill(effects, h("table", { class: "effects" }, h("caption", { class: "note" }, `suppression over ${plural(scenes, "scene")} each, the ones the neurons were chosen on`),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "without"), h("th", { scope: "col" }, a), h("th", { scope: "col" }, b))),
-      h("tbody", {}, ...found.map((line) => h("tr", {}, h("th", { scope: "row" }, `${pair.title(line.part)} (${integer(line.neurons)})`), cell(line.a), cell(line.b))))));
+    fill(
+      effects,
+      h(
+        "table",
+        { class: "effects" },
+        h(
+          "caption",
+          { class: "note" },
+          `suppression over ${plural(scenes, "scene")} each, the ones the neurons were chosen on`,
+        ),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "without"),
+            h("th", { scope: "col" }, a),
+            h("th", { scope: "col" }, b),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          ...found.map((line) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, `${pair.title(line.part)} (${integer(line.neurons)})`),
+              cell(line.a),
+              cell(line.b),
+            ),
+          ),
+        ),
+      ),
+    );
   });
 }

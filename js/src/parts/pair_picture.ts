@@ -1,5 +1,6 @@
 // One side's picture with the map of the chosen part, or of the chosen neuron.
 
+import { num } from "../core/arrays";
 import { asFloat32, byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut } from "../core/colormap";
 import { h, setAttr, setText } from "../core/dom";
@@ -28,10 +29,17 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
   host.append(stage, h("div", { class: "legend" }, low, bar, high, hover), note);
 
   const chosen = (): number => store.get("selected") ?? -1;
-  const key = (): string => `${pair.part()} ${chosen()} ${Boolean(store.get("signed"))} ${store.get("scene") ?? 0} ${pair.key()}`;
+  const key = (): string =>
+    `${pair.part()} ${chosen()} ${Boolean(store.get("signed"))} ${store.get("scene") ?? 0} ${pair.key()}`;
   let last: { key: string; heat: PairHeat | null } | undefined;
   const heat = (): PairHeat | null => {
-    const now = [key(), exact?.key, store.version("maps"), store.version("map_ids"), store.version("grid")].join();
+    const now = [
+      key(),
+      exact?.key,
+      store.version("maps"),
+      store.version("map_ids"),
+      store.version("grid"),
+    ].join();
     if (last?.key !== now) last = { key: now, heat: made() };
     return last.heat;
   };
@@ -44,18 +52,26 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     }
     const part = pair.part();
     const count = pair.counts().count[part];
-    if (exact?.key === key()) return { map: exact.map, what: `mean of ${plural(count, "neuron")}, ${pair.title(part)}` };
+    if (exact?.key === key())
+      return { map: exact.map, what: `mean of ${plural(count, "neuron")}, ${pair.title(part)}` };
     const { map, used } = meanMap(maps, pair.inside(part), sign);
     if (!used) return null;
-    return { map, what: `mean of ${used < count ? `${used} of ` : ""}${plural(count, "neuron")}, ${pair.title(part)}` };
+    return {
+      map,
+      what: `mean of ${used < count ? `${used} of ` : ""}${plural(count, "neuron")}, ${pair.title(part)}`,
+    };
   };
-  const why = (): string => side.grid().reason || (chosen() < 0 && !pair.counts().count[pair.part()] ? "this part is empty" : "map not loaded");
+  const why = (): string =>
+    side.grid().reason ||
+    (chosen() < 0 && !pair.counts().count[pair.part()] ? "this part is empty" : "map not loaded");
 
   pair.heats[which] = heat;
 
   /** The range of both pictures: one colour means the same on either. */
   const scale = (): [number, number] => {
-    const ranges = SIDES.map((one) => pair.heats[one]?.()).flatMap((one) => (one ? [range(one.map)] : []));
+    const ranges = SIDES.map((one) => pair.heats[one]?.()).flatMap((one) =>
+      one ? [range(one.map)] : [],
+    );
     return [Math.min(...ranges.map(([from]) => from)), Math.max(...ranges.map(([, to]) => to))];
   };
   const small = document.createElement("canvas");
@@ -63,7 +79,8 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     const { width } = side.size(stage);
     if (!width) return;
     const aspect = bitmap ? bitmap.height / bitmap.width : 1;
-    if (stage.style.aspectRatio !== String(1 / aspect)) stage.style.aspectRatio = String(1 / aspect);
+    if (stage.style.aspectRatio !== String(1 / aspect))
+      stage.style.aspectRatio = String(1 / aspect);
     const height = width * aspect;
     const { ctx } = fit(canvas, width, height);
     ctx.clearRect(0, 0, width, height);
@@ -82,8 +99,14 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
       small.height = tall;
       const context = small.getContext("2d")!;
       const image = context.createImageData(SIZE, tall);
-      shade(upsample(shown.map, rows, cols, SIZE, tall), image.data, { table: lut(both ? DIVERGING : store.get("colormap")), low: from, high: to,
-        opacity: store.get("opacity") ?? 0.6, floor: both ? 0.05 : 0.25, diverging: both });
+      shade(upsample(shown.map, rows, cols, SIZE, tall), image.data, {
+        table: lut(both ? DIVERGING : store.get("colormap")),
+        low: from,
+        high: to,
+        opacity: store.get("opacity") ?? 0.6,
+        floor: both ? 0.05 : 0.25,
+        diverging: both,
+      });
       context.putImageData(image, 0, 0);
       const [x0, y0, x1, y1] = extent;
       ctx.imageSmoothingEnabled = true;
@@ -94,14 +117,34 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     setText(low, shown ? `${lowest < from ? "≤ " : ""}${short(from)}` : "");
     setText(high, shown ? short(to) : "");
     const said = shown ? `${shown.what}${approximate ? " · approximate places" : ""}` : why();
-    setText(note, shown ? `activation${store.get("signed") ? " × sign" : ""}, one scale for both pictures · ${said}` : said);
-    setText(hover, shown && cell >= 0 ? `patch ${Math.floor(cell / cols) + 1}, ${(cell % cols) + 1} · ${short(shown.map[cell])}` : "");
+    setText(
+      note,
+      shown
+        ? `activation${store.get("signed") ? " × sign" : ""}, one scale for both pictures · ${said}`
+        : said,
+    );
+    setText(
+      hover,
+      shown && cell >= 0
+        ? `patch ${Math.floor(cell / cols) + 1}, ${(cell % cols) + 1} · ${short(num(shown.map, cell))}`
+        : "",
+    );
     let peak = 0;
-    if (shown) for (let k = 1; k < shown.map.length; k++) if (shown.map[k] > shown.map[peak]) peak = k;
-    setAttr(canvas, "aria-label", `${store.get("scenes")?.[store.get("scene") ?? 0]?.name ?? "picture"}: ${said}${shown ? `; largest, ${short(shown.map[peak])}, at patch row ${Math.floor(peak / cols) + 1}, column ${(peak % cols) + 1}` : ""}`);
+    if (shown)
+      for (let k = 1; k < shown.map.length; k++)
+        if (num(shown.map, k) > num(shown.map, peak)) peak = k;
+    setAttr(
+      canvas,
+      "aria-label",
+      `${store.get("scenes")?.[store.get("scene") ?? 0]?.name ?? "picture"}: ${said}${shown ? `; largest, ${short(num(shown.map, peak))}, at patch row ${Math.floor(peak / cols) + 1}, column ${(peak % cols) + 1}` : ""}`,
+    );
   };
   canvas.addEventListener("pointermove", (event) => {
-    const { rows, cols, extent: [x0, y0, x1, y1] } = side.grid();
+    const {
+      rows,
+      cols,
+      extent: [x0, y0, x1, y1],
+    } = side.grid();
     const box = canvas.getBoundingClientRect();
     const col = Math.floor((((event.clientX - box.left) / box.width - x0) / (x1 - x0)) * cols);
     const row = Math.floor((((event.clientY - box.top) / box.height - y0) / (y1 - y0)) * rows);
@@ -137,7 +180,11 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     const known = side.maps().at;
     if (!ids.length || ids.every((id) => known.has(id))) return;
     const asked = key();
-    const args = { side: which, scene: store.get("scene") ?? 0, signed: Boolean(store.get("signed")) };
+    const args = {
+      side: which,
+      scene: store.get("scene") ?? 0,
+      signed: Boolean(store.get("signed")),
+    };
     const reply = await side.ask("mean_map", args, [ids.slice().buffer as ArrayBuffer]);
     if (!reply?.buffers[0]) return;
     exact = { key: asked, map: asFloat32(reply.buffers[0]) };
@@ -150,8 +197,22 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     want();
     paint();
   });
-  side.paint(["selected", "signed", "opacity", "colormap", "maps", "map_ids", "grid", "scene", "scenes", "concept"], () => {
-    want();
-    paint();
-  });
+  side.paint(
+    [
+      "selected",
+      "signed",
+      "opacity",
+      "colormap",
+      "maps",
+      "map_ids",
+      "grid",
+      "scene",
+      "scenes",
+      "concept",
+    ],
+    () => {
+      want();
+      paint();
+    },
+  );
 }

@@ -1,5 +1,6 @@
 // The neurons of the chosen part with the scores and words of both concepts; ten thousand rows scroll as few.
 
+import { int, nth, num } from "../core/arrays";
 import { fill, h, setAttr, setText } from "../core/dom";
 import { isForm } from "../core/diff";
 import { integer, short } from "../core/format";
@@ -17,24 +18,63 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
   let asking = 0;
 
   const note = h("span", { class: "note" });
-  const head = (key: PairKey | "words", label: () => string, title: string): { el: HTMLElement; key: string; say: () => void } => {
+  const head = (
+    key: PairKey | "words",
+    label: () => string,
+    title: string,
+  ): { el: HTMLElement; key: string; say: () => void } => {
     const text = h("span");
-    const el = h("span", { role: "columnheader", class: key.includes("_") ? "num" : null, title: key === "words" ? title : null }, key === "words" ? text
-      : h("button", { type: "button", title, onclick: () => sort(key) }, text));
+    const el = h(
+      "span",
+      {
+        role: "columnheader",
+        class: key.includes("_") ? "num" : null,
+        title: key === "words" ? title : null,
+      },
+      key === "words"
+        ? text
+        : h("button", { type: "button", title, onclick: () => sort(key) }, text),
+    );
     return { el, key, say: () => setText(text, label()) };
   };
   const name = (k: 0 | 1): string => pair.names()[k];
   const heads = [
     head("position", () => "neuron", "sort by layer and index"),
-    head("a_difference", () => `D ${name(0)}`, "sort by the activation difference of the first concept"),
+    head(
+      "a_difference",
+      () => `D ${name(0)}`,
+      "sort by the activation difference of the first concept",
+    ),
     head("a_gradcam", () => `G ${name(0)}`, "sort by the GradCAM score of the first concept"),
-    head("b_difference", () => `D ${name(1)}`, "sort by the activation difference of the second concept"),
+    head(
+      "b_difference",
+      () => `D ${name(1)}`,
+      "sort by the activation difference of the second concept",
+    ),
     head("b_gradcam", () => `G ${name(1)}`, "sort by the GradCAM score of the second concept"),
-    head("words", () => "writes", "the words at the end of its column to which it fires, for the concept for which it fires more"),
+    head(
+      "words",
+      () => "writes",
+      "the words at the end of its column to which it fires, for the concept for which it fires more",
+    ),
   ];
   const spacer = h("div");
-  const scroll = h("div", { class: "scroll", tabindex: "0", role: "rowgroup", "aria-label": "neurons of this part; up and down choose one, Escape shows the whole part" }, spacer);
-  const table = h("div", { class: "table pair-table", role: "grid", "aria-label": "neurons of the chosen part" }, h("div", { class: "thead", role: "row" }, ...heads.map((one) => one.el)), h("div", { class: "sheet" }, scroll));
+  const scroll = h(
+    "div",
+    {
+      class: "scroll",
+      tabindex: "0",
+      role: "rowgroup",
+      "aria-label": "neurons of this part; up and down choose one, Escape shows the whole part",
+    },
+    spacer,
+  );
+  const table = h(
+    "div",
+    { class: "table pair-table", role: "grid", "aria-label": "neurons of the chosen part" },
+    h("div", { class: "thead", role: "row" }, ...heads.map((one) => one.el)),
+    h("div", { class: "sheet" }, scroll),
+  );
   host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note), table);
 
   const sort = (key: PairKey): void => {
@@ -45,13 +85,27 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
   };
   const choose = (id: number): void => {
     store.commit({ selected: id });
-    session.announce(id < 0 ? pair.title(pair.part()) : `${session.name(id)}: ${(session.words(id) ?? []).slice(0, 5).join(", ")}`);
+    session.announce(
+      id < 0
+        ? pair.title(pair.part())
+        : `${session.name(id)}: ${(session.words(id) ?? []).slice(0, 5).join(", ")}`,
+    );
   };
   const list = (upto = Infinity): Int32Array => pair.list(pair.part(), by, ascending, upto);
   const pool: { el: HTMLElement; cells: HTMLElement[]; id: number; shown: string }[] = [];
   const makeRow = (): (typeof pool)[number] => {
-    const cells = heads.map((one) => h("span", { role: "gridcell", class: one.key.includes("_") ? "num" : one.key === "words" ? "words" : null }));
-    const row = { el: h("div", { class: "trow", role: "row" }, ...cells), cells, id: -1, shown: "" };
+    const cells = heads.map((one) =>
+      h("span", {
+        role: "gridcell",
+        class: one.key.includes("_") ? "num" : one.key === "words" ? "words" : null,
+      }),
+    );
+    const row = {
+      el: h("div", { class: "trow", role: "row" }, ...cells),
+      cells,
+      id: -1,
+      shown: "",
+    };
     row.el.addEventListener("click", () => choose(store.get("selected") === row.id ? -1 : row.id));
     spacer.append(row.el);
     pool.push(row);
@@ -63,12 +117,15 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     const height = `${total * ROW}px`;
     if (spacer.style.height !== height) spacer.style.height = height;
     const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
-    const last = Math.min(total, Math.ceil((scroll.scrollTop + (session.size(scroll).height || 300)) / ROW) + SPARE);
+    const last = Math.min(
+      total,
+      Math.ceil((scroll.scrollTop + (session.size(scroll).height || 300)) / ROW) + SPARE,
+    );
     const ids = list(last);
     let used = 0;
     for (let at = first; at < last; at++, used++) {
       const row = pool[used] ?? makeRow();
-      const id = ids[at];
+      const id = int(ids, at);
       row.id = id;
       if (row.el.hidden) row.el.hidden = false;
       const top = `${at * ROW}px`;
@@ -79,28 +136,42 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
       const shown = `${id} ${store.version("words")} ${store.version("rows")} ${words ? 1 : 0} ${SIDES.map((side) => pair.side(side).store.version("difference")).join()}`;
       if (row.shown === shown) continue;
       row.shown = shown;
-      setText(row.cells[0], session.name(id));
+      setText(nth(row.cells, 0), session.name(id));
       SIDES.forEach((side, k) => {
         const evidence = pair.side(side).evidence();
-        setText(row.cells[1 + 2 * k], short(evidence.difference[id]));
-        setText(row.cells[2 + 2 * k], short(evidence.gradcam[id]));
+        setText(nth(row.cells, 1 + 2 * k), short(num(evidence.difference, id)));
+        setText(nth(row.cells, 2 + 2 * k), short(num(evidence.gradcam, id)));
       });
       const forms = SIDES.flatMap((side) => pair.side(side).store.get("concept_forms") ?? []);
-      fill(row.cells[5], ...(words ?? ["…"]).flatMap((word) => [isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(), " "]));
+      fill(
+        nth(row.cells, 5),
+        ...(words ?? ["…"]).flatMap((word) => [
+          isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
+          " ",
+        ]),
+      );
     }
-    for (; used < pool.length; used++) if (!pool[used].el.hidden) pool[used].el.hidden = true;
+    for (const { el } of pool.slice(used)) if (!el.hidden) el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
-    setText(note, `${pair.title(part)} · ${integer(total)} · D activation difference, G GradCAM score`);
+    setText(
+      note,
+      `${pair.title(part)} · ${integer(total)} · D activation difference, G GradCAM score`,
+    );
     for (const one of heads) {
       one.say();
-      setAttr(one.el, "aria-sort", one.key === by ? (ascending ? "ascending" : "descending") : null);
+      setAttr(
+        one.el,
+        "aria-sort",
+        one.key === by ? (ascending ? "ascending" : "descending") : null,
+      );
     }
     clearTimeout(asking);
     asking = setTimeout(() => wantWords(ids.slice(first, last)), 200) as unknown as number;
   };
   const wantWords = (ids: Int32Array): void => {
     const missing = [...ids].filter((id) => !session.words(id));
-    if (!missing.length || session.blocked() || pair.a.store.previewing || pair.b.store.previewing) return;
+    if (!missing.length || session.blocked() || pair.a.store.previewing || pair.b.store.previewing)
+      return;
     void session.ask("words", { ids: missing }).then((reply) => {
       if (reply) session.addWords(missing, (reply.result["words"] ?? []) as string[][]);
     });
@@ -111,14 +182,22 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     const ids = list();
     const at = ids.indexOf(store.get("selected") ?? -1);
     const page = Math.max(1, Math.floor(scroll.clientHeight / ROW) - 1);
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -ids.length, End: ids.length }[event.key];
+    const step = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: page,
+      PageUp: -page,
+      Home: -ids.length,
+      End: ids.length,
+    }[event.key];
     if (step === undefined || !ids.length) return;
     event.preventDefault();
     const next = Math.min(Math.max(at < 0 ? 0 : at + step, 0), ids.length - 1);
     const top = next * ROW;
     if (top < scroll.scrollTop) scroll.scrollTop = top;
-    if (top + ROW > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top + ROW - scroll.clientHeight;
-    choose(ids[next]);
+    if (top + ROW > scroll.scrollTop + scroll.clientHeight)
+      scroll.scrollTop = top + ROW - scroll.clientHeight;
+    choose(int(ids, next));
   });
   session.off.signal.addEventListener("abort", () => clearTimeout(asking));
   let shown = "";

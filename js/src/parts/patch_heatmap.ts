@@ -1,5 +1,6 @@
 // The picture with a map over its patches: one neuron, the mean of the survivors, difference, GradCAM.
 
+import { num } from "../core/arrays";
 import { byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut, SEQUENTIAL } from "../core/colormap";
 import { clamp, h, segments, setLine, setText, steady } from "../core/dom";
@@ -23,22 +24,51 @@ export interface HeatmapOptions {
 }
 
 /** Returns the stage: the picture, where files are dropped. */
-export function mountPatchHeatmap(session: Session, host: HTMLElement, options: HeatmapOptions = {}): HTMLElement {
+export function mountPatchHeatmap(
+  session: Session,
+  host: HTMLElement,
+  options: HeatmapOptions = {},
+): HTMLElement {
   const { store } = session;
   const source = heatSource(session, options.asks ?? false);
   let bitmap: ImageBitmap | null = null;
   let other: ImageBitmap | null = null;
 
   const note = h("span", { class: "note" });
-  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "picture with heatmap; arrow keys move over the patches, space chooses one; objects and chosen patches can be dragged onto a word of the caption" });
+  const canvas = h("canvas", {
+    tabindex: "0",
+    role: "img",
+    "aria-label":
+      "picture with heatmap; arrow keys move over the patches, space chooses one; objects and chosen patches can be dragged onto a word of the caption",
+  });
   const empty = h("div", { class: "empty note" });
   const stage = h("div", { class: "stage" }, canvas, empty);
-  const choice = segments<Overlay>("heatmap of", [["kept", "kept"], ["neuron", "neuron"], ["difference", "difference"], ["gradcam", "GradCAM"], ["none", "off"]],
-    (overlay) => store.commit({ overlay }));
-  const opacity = h("input", { type: "range", min: 0, max: 100, "aria-label": "opacity of the heatmap" });
+  const choice = segments<Overlay>(
+    "heatmap of",
+    [
+      ["kept", "kept"],
+      ["neuron", "neuron"],
+      ["difference", "difference"],
+      ["gradcam", "GradCAM"],
+      ["none", "off"],
+    ],
+    (overlay) => store.commit({ overlay }),
+  );
+  const opacity = h("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    "aria-label": "opacity of the heatmap",
+  });
   opacity.addEventListener("input", () => store.preview({ opacity: Number(opacity.value) / 100 }));
   opacity.addEventListener("change", () => store.commit());
-  const swipe = h("input", { type: "range", min: 0, max: 100, "aria-label": "swipe between the picture and the inpainted one", value: 100 });
+  const swipe = h("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    "aria-label": "swipe between the picture and the inpainted one",
+    value: 100,
+  });
   swipe.style.setProperty("--fill", "100%");
   const wipe = h("label", { class: "grow", hidden: true }, "swipe", swipe);
   swipe.addEventListener("input", () => {
@@ -46,16 +76,36 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     store.touch("hand");
   });
   choice.el.classList.add("wide");
-  const maps = h("select", { "aria-label": "colour map", title: "colours of the heatmap" }, ...SEQUENTIAL.map((name) => h("option", { value: name }, name)));
+  const maps = h(
+    "select",
+    { "aria-label": "colour map", title: "colours of the heatmap" },
+    ...SEQUENTIAL.map((name) => h("option", { value: name }, name)),
+  );
   maps.addEventListener("change", () => store.commit({ colormap: maps.value }));
-  const toggle = (label: string, name: "smooth" | "signed" | "above_percentile", title: string): { el: HTMLElement; box: HTMLInputElement } => {
+  const toggle = (
+    label: string,
+    name: "smooth" | "signed" | "above_percentile",
+    title: string,
+  ): { el: HTMLElement; box: HTMLInputElement } => {
     const box = h("input", { type: "checkbox" });
     box.addEventListener("change", () => store.commit({ [name]: box.checked }));
     return { el: h("label", { title }, box, label), box };
   };
-  const smooth = toggle("smooth", "smooth", "smooth: centred bilinear samples; off: the patches as they are");
-  const signed = toggle("sign-weighted", "signed", "times the sign of the neuron's mean activation at the predicting position");
-  const mask = toggle("peaks", "above_percentile", "only where the map is above its 95th percentile");
+  const smooth = toggle(
+    "smooth",
+    "smooth",
+    "smooth: centred bilinear samples; off: the patches as they are",
+  );
+  const signed = toggle(
+    "sign-weighted",
+    "signed",
+    "times the sign of the neuron's mean activation at the predicting position",
+  );
+  const mask = toggle(
+    "peaks",
+    "above_percentile",
+    "only where the map is above its 95th percentile",
+  );
   const low = h("span");
   const high = h("span");
   const bar = h("i");
@@ -66,20 +116,30 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     stage,
     h("div", { class: "legend" }, steady(low), bar, steady(high), unit),
     choice.el,
-    h("div", { class: "row" }, h("label", { class: "grow" }, "opacity", opacity), wipe,
-      maps, ...(options.ownElsewhere ? [] : [mountOwnPicture(session, stage)])),
+    h(
+      "div",
+      { class: "row" },
+      h("label", { class: "grow" }, "opacity", opacity),
+      wipe,
+      maps,
+      ...(options.ownElsewhere ? [] : [mountOwnPicture(session, stage)]),
+    ),
     h("div", { class: "row expert" }, smooth.el, signed.el, mask.el),
   );
 
   stage.append(hover);
   const small = document.createElement("canvas");
   /** the picture at its size on screen */
-  const ground: { of: ImageBitmap | null; canvas: HTMLCanvasElement } = { of: null, canvas: document.createElement("canvas") };
+  const ground: { of: ImageBitmap | null; canvas: HTMLCanvasElement } = {
+    of: null,
+    canvas: document.createElement("canvas"),
+  };
   const paint = (): void => {
     const { width } = session.size(stage);
     if (!width) return;
     const aspect = bitmap ? bitmap.height / bitmap.width : 1;
-    if (stage.style.aspectRatio !== String(1 / aspect)) stage.style.aspectRatio = String(1 / aspect);
+    if (stage.style.aspectRatio !== String(1 / aspect))
+      stage.style.aspectRatio = String(1 / aspect);
     const height = width * aspect;
     const { ctx } = fit(canvas, width, height);
     ctx.clearRect(0, 0, width, height);
@@ -110,10 +170,21 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
       small.height = hh;
       const context = small.getContext("2d")!;
       const image = context.createImageData(w, hh);
-      shade(values, image.data, { table, low: from, high: to, opacity: store.get("opacity") ?? 0.6, floor: both ? 0.05 : 0.25, diverging: both });
+      shade(values, image.data, {
+        table,
+        low: from,
+        high: to,
+        opacity: store.get("opacity") ?? 0.6,
+        floor: both ? 0.05 : 0.25,
+        diverging: both,
+      });
       if (store.get("above_percentile")) {
         const cut = percentile(values, 0.95);
-        for (let i = 0; i < values.length; i++) if (!(values[i] > cut)) image.data[i * 4 + 3] = 0;
+        let alpha = 3;
+        for (const value of values) {
+          if (!(value > cut)) image.data[alpha] = 0;
+          alpha += 4;
+        }
       }
       context.putImageData(image, 0, 0);
       const [x0, y0, x1, y1] = grid.extent;
@@ -132,9 +203,13 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
       ctx.fillRect(x - 1, 0, 2, height);
     }
     hand.paint(ctx, width, height);
-    if (cell >= 0 && grid.rows) outline(ctx, cellBox(session, cell, width, height), session.colors());
+    if (cell >= 0 && grid.rows)
+      outline(ctx, cellBox(session, cell, width, height), session.colors());
     if (empty.hidden !== (bitmap !== null)) empty.hidden = bitmap !== null;
-    setText(empty, bitmap ? "" : byteLength(store.get("picture")) ? "the picture cannot be read" : "no picture");
+    setText(
+      empty,
+      bitmap ? "" : byteLength(store.get("picture")) ? "the picture cannot be read" : "no picture",
+    );
     bar.style.background = gradient(both ? DIVERGING : store.get("colormap"));
     setText(low, shown ? `${lowest < from ? "≤ " : ""}${short(from)}` : "");
     setText(high, shown ? short(to) : "");
@@ -152,15 +227,22 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
     hover.hidden = false;
     hover.classList.toggle("up", cell >= (grid.rows >> 1) * grid.cols);
     const reads = (store.get("patch_words") ?? [])[cell];
-    const value = shown ? ` · ${short(shown.map[cell])}` : "";
-    setText(hover, `patch ${Math.floor(cell / grid.cols) + 1}, ${(cell % grid.cols) + 1}${value}${reads?.length ? ` · reads ${reads.join(", ")}` : ""}`);
+    const value = shown ? ` · ${short(num(shown.map, cell))}` : "";
+    setText(
+      hover,
+      `patch ${Math.floor(cell / grid.cols) + 1}, ${(cell % grid.cols) + 1}${value}${reads?.length ? ` · reads ${reads.join(", ")}` : ""}`,
+    );
   };
   const cellAt = (event: PointerEvent): number => {
     const bounds = canvas.getBoundingClientRect();
     const grid = session.grid();
     const [x0, y0, x1, y1] = grid.extent;
-    const col = Math.floor((((event.clientX - bounds.left) / bounds.width - x0) / (x1 - x0)) * grid.cols);
-    const row = Math.floor((((event.clientY - bounds.top) / bounds.height - y0) / (y1 - y0)) * grid.rows);
+    const col = Math.floor(
+      (((event.clientX - bounds.left) / bounds.width - x0) / (x1 - x0)) * grid.cols,
+    );
+    const row = Math.floor(
+      (((event.clientY - bounds.top) / bounds.height - y0) / (y1 - y0)) * grid.rows,
+    );
     return col >= 0 && col < grid.cols && row >= 0 && row < grid.rows ? row * grid.cols + col : -1;
   };
   const hand = pictureHand(session, canvas, () => bitmap, cellAt);
@@ -176,18 +258,23 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
       return;
     }
     if (event.key === "Escape" && session.patches.size) session.choosePatches(new Set());
-    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[
+      event.key
+    ];
     if (!step || !rows) return;
     event.preventDefault();
     const at = cell < 0 ? Math.floor(rows / 2) * cols + Math.floor(cols / 2) : cell;
-    point(clamp(Math.floor(at / cols) + step[0], 0, rows - 1) * cols + clamp((at % cols) + step[1], 0, cols - 1));
+    const [down = 0, right = 0] = step;
+    const row = clamp(Math.floor(at / cols) + down, 0, rows - 1);
+    point(row * cols + clamp((at % cols) + right, 0, cols - 1));
     store.flush();
     session.announce(hover.textContent ?? "");
   });
   let asked = -1;
   const wantWords = (): void => {
     const scene = store.get("scene") ?? 0;
-    if (!options.asks || asked === scene || session.blocked() || store.get("patch_words")?.length) return;
+    if (!options.asks || asked === scene || session.blocked() || store.get("patch_words")?.length)
+      return;
     asked = scene;
     void session.ask("lens", { scene });
   };
@@ -216,24 +303,65 @@ export function mountPatchHeatmap(session: Session, host: HTMLElement, options: 
       wipe.hidden = b === null;
     });
   }
-  store.watch(["overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "difference_map", "gradcam_map", "grid", "read_only"], () => {
-    choice.set(source.overlay());
-    opacity.value = String(Math.round((store.get("opacity") ?? 0.6) * 100));
-    opacity.style.setProperty("--fill", `${opacity.value}%`);
-    maps.value = store.get("colormap") || "inferno";
-    smooth.box.checked = Boolean(store.get("smooth"));
-    signed.box.checked = Boolean(store.get("signed"));
-    mask.box.checked = Boolean(store.get("above_percentile"));
-    choice.offer("difference", source.stages());
-    choice.offer("gradcam", source.stages());
-  });
+  store.watch(
+    [
+      "overlay",
+      "opacity",
+      "colormap",
+      "smooth",
+      "signed",
+      "above_percentile",
+      "difference_map",
+      "gradcam_map",
+      "grid",
+      "read_only",
+    ],
+    () => {
+      choice.set(source.overlay());
+      opacity.value = String(Math.round((store.get("opacity") ?? 0.6) * 100));
+      opacity.style.setProperty("--fill", `${opacity.value}%`);
+      maps.value = store.get("colormap") || "inferno";
+      smooth.box.checked = Boolean(store.get("smooth"));
+      signed.box.checked = Boolean(store.get("signed"));
+      mask.box.checked = Boolean(store.get("above_percentile"));
+      choice.offer("difference", source.stages());
+      choice.offer("gradcam", source.stages());
+    },
+  );
   store.watch(["scene"], () => session.choosePatches(new Set()));
-  session.paint([...SETS, "overlay", "opacity", "colormap", "smooth", "signed", "above_percentile", "selected", "maps", "map_ids", "map_sign", "grid", "patch_words",
-    "difference_map", "gradcam_map", "labels", "objects", "object_masks", "stale", "hand"], paint);
+  session.paint(
+    [
+      ...SETS,
+      "overlay",
+      "opacity",
+      "colormap",
+      "smooth",
+      "signed",
+      "above_percentile",
+      "selected",
+      "maps",
+      "map_ids",
+      "map_sign",
+      "grid",
+      "patch_words",
+      "difference_map",
+      "gradcam_map",
+      "labels",
+      "objects",
+      "object_masks",
+      "stale",
+      "hand",
+    ],
+    paint,
+  );
   return stage;
 }
 
-function outline(ctx: CanvasRenderingContext2D, box: [number, number, number, number], tone: { bg: string; accent: string }): void {
+function outline(
+  ctx: CanvasRenderingContext2D,
+  box: [number, number, number, number],
+  tone: { bg: string; accent: string },
+): void {
   ctx.lineWidth = 3;
   ctx.strokeStyle = tone.bg;
   ctx.strokeRect(...box);

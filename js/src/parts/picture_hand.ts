@@ -18,14 +18,23 @@ interface Shape {
   mask: Uint8Array;
 }
 
-export function pictureHand(session: Session, canvas: HTMLCanvasElement, picture: () => CanvasImageSource | null, cellAt: (event: PointerEvent) => number): PictureHand {
+export function pictureHand(
+  session: Session,
+  canvas: HTMLCanvasElement,
+  picture: () => CanvasImageSource | null,
+  cellAt: (event: PointerEvent) => number,
+): PictureHand {
   const { store } = session;
   let lit: Shape | null = null;
   let sweep: { pointer: number; on: boolean } | null = null;
 
   const shapes = (): Shape[] => {
     const masks = store.get("object_masks") ?? [];
-    return (store.get("objects") ?? []).map(({ name, area }, k) => ({ name, area, mask: asUint8(masks[k]) }));
+    return (store.get("objects") ?? []).map(({ name, area }, k) => ({
+      name,
+      area,
+      mask: asUint8(masks[k]),
+    }));
   };
   const objectAt = (event: PointerEvent): Shape | null => {
     const [rows, cols] = store.get("mask_shape") ?? [0, 0];
@@ -33,7 +42,7 @@ export function pictureHand(session: Session, canvas: HTMLCanvasElement, picture
     const x = Math.floor(((event.clientX - bounds.left) / bounds.width) * cols);
     const y = Math.floor(((event.clientY - bounds.top) / bounds.height) * rows);
     if (x < 0 || y < 0 || x >= cols || y >= rows) return null;
-    const here = shapes().filter(({ mask }) => mask.length === rows * cols && mask[y * cols + x] > 0);
+    const here = shapes().filter(({ mask }) => mask.length === rows * cols && mask[y * cols + x]);
     return here.sort((a, b) => a.area - b.area)[0] ?? null;
   };
   const light = (next: Shape | null): void => {
@@ -55,10 +64,21 @@ export function pictureHand(session: Session, canvas: HTMLCanvasElement, picture
     if (event.button !== 0 || sweep) return;
     const cell = cellAt(event);
     const object = event.shiftKey ? null : objectAt(event);
-    const cargo: Cargo | null = !event.shiftKey && session.patches.has(cell) ? { object: "", cells: [...session.patches], label: plural(session.patches.size, "patch") }
-      : object ? { object: object.name, cells: [], label: object.name } : null;
+    const cargo: Cargo | null =
+      !event.shiftKey && session.patches.has(cell)
+        ? { object: "", cells: [...session.patches], label: plural(session.patches.size, "patch") }
+        : object
+          ? { object: object.name, cells: [], label: object.name }
+          : null;
     if (cargo) {
-      carry(session.root, canvas, event, cargo, () => cutout(cargo, object), () => toggle(cell));
+      carry(
+        session.root,
+        canvas,
+        event,
+        cargo,
+        () => cutout(cargo, object),
+        () => toggle(cell),
+      );
     } else if (cell >= 0) {
       sweep = { pointer: event.pointerId, on: !session.patches.has(cell) };
       canvas.setPointerCapture?.(event.pointerId);
@@ -72,14 +92,21 @@ export function pictureHand(session: Session, canvas: HTMLCanvasElement, picture
   const end = (event: PointerEvent): void => {
     if (sweep?.pointer !== event.pointerId) return;
     sweep = null;
-    session.announce(session.patches.size ? `${plural(session.patches.size, "patch")} chosen` : "no patch chosen");
+    session.announce(
+      session.patches.size ? `${plural(session.patches.size, "patch")} chosen` : "no patch chosen",
+    );
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
   canvas.addEventListener("pointerleave", () => light(null));
 
   /** A part of the mask (or of the chosen patches) as a picture of the given size, tinted or cut from the photo. */
-  const stencil = (cargo: { object: string; cells: readonly number[] }, shape: Shape | null, width: number, height: number): HTMLCanvasElement => {
+  const stencil = (
+    cargo: { object: string; cells: readonly number[] },
+    shape: Shape | null,
+    width: number,
+    height: number,
+  ): HTMLCanvasElement => {
     const out = document.createElement("canvas");
     out.width = width;
     out.height = height;
@@ -102,7 +129,10 @@ export function pictureHand(session: Session, canvas: HTMLCanvasElement, picture
   };
   const cutout = (cargo: Cargo, shape: Shape | null): HTMLElement => {
     const bounds = canvas.getBoundingClientRect();
-    const [w, hh] = [Math.max(1, Math.round(bounds.width / 2)), Math.max(1, Math.round(bounds.height / 2))];
+    const [w, hh] = [
+      Math.max(1, Math.round(bounds.width / 2)),
+      Math.max(1, Math.round(bounds.height / 2)),
+    ];
     const out = stencil(cargo, shape, w, hh);
     const ctx = out.getContext("2d")!;
     const source = picture();
@@ -116,7 +146,12 @@ export function pictureHand(session: Session, canvas: HTMLCanvasElement, picture
     paint(ctx, width, height) {
       const tone = session.colors();
       if (lit) {
-        const edge = stencil({ object: lit.name, cells: [] }, lit, Math.round(width), Math.round(height));
+        const edge = stencil(
+          { object: lit.name, cells: [] },
+          lit,
+          Math.round(width),
+          Math.round(height),
+        );
         const c2 = edge.getContext("2d")!;
         c2.globalCompositeOperation = "source-in";
         c2.fillStyle = tone.accent;
@@ -145,8 +180,17 @@ export function pictureHand(session: Session, canvas: HTMLCanvasElement, picture
 }
 
 /** x, y, width and height of a cell of the token grid on a picture of the given size. */
-export function cellBox(session: Session, cell: number, width: number, height: number): [number, number, number, number] {
-  const { rows, cols, extent: [x0, y0, x1, y1] } = session.grid();
+export function cellBox(
+  session: Session,
+  cell: number,
+  width: number,
+  height: number,
+): [number, number, number, number] {
+  const {
+    rows,
+    cols,
+    extent: [x0, y0, x1, y1],
+  } = session.grid();
   const w = ((x1 - x0) * width) / cols;
   const hh = ((y1 - y0) * height) / rows;
   return [x0 * width + (cell % cols) * w, y0 * height + Math.floor(cell / cols) * hh, w, hh];

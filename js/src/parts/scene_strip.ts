@@ -8,8 +8,29 @@ import type { Session } from "../core/session";
 /** `own`: the tile that brings a picture of one's own. */
 export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLElement): void {
   const { store } = session;
-  const list = h("div", { class: "tiles", role: "listbox", "aria-label": "scenes", "aria-orientation": "horizontal" });
-  host.append(h("div", { class: "strip" }, h("span", { class: "note", title: "the study's pictures; a dot: the caption still names the concept, a ring: it no longer does" }, "scenes"), list, own));
+  const list = h("div", {
+    class: "tiles",
+    role: "listbox",
+    "aria-label": "scenes",
+    "aria-orientation": "horizontal",
+  });
+  host.append(
+    h(
+      "div",
+      { class: "strip" },
+      h(
+        "span",
+        {
+          class: "note",
+          title:
+            "the study's pictures; a dot: the caption still names the concept, a ring: it no longer does",
+        },
+        "scenes",
+      ),
+      list,
+      own,
+    ),
+  );
   let items: HTMLButtonElement[] = [];
   let urls = new AbortController();
   session.off.signal.addEventListener("abort", () => urls.abort());
@@ -21,8 +42,16 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
     const scenes = store.get("scenes") ?? [];
     list.textContent = "";
     items = scenes.map((_, k) => {
-      const item = h("button", { type: "button", role: "option", tabindex: "-1", onclick: () => choose(k) });
-      if (pictures[k]) item.append(h("img", { src: pictureUrl(pictures[k], urls.signal), alt: "", loading: "lazy" }));
+      const item = h("button", {
+        type: "button",
+        role: "option",
+        tabindex: "-1",
+        onclick: () => choose(k),
+      });
+      if (pictures[k])
+        item.append(
+          h("img", { src: pictureUrl(pictures[k], urls.signal), alt: "", loading: "lazy" }),
+        );
       list.append(item);
       return item;
     });
@@ -46,19 +75,39 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
       setAttr(item, "aria-selected", String(chosen));
       item.tabIndex = chosen ? 0 : -1;
       const gone = scene.after !== "" && named(scene.before) && !named(scene.after);
-      const state = scene.after === "" ? "" : gone ? " · word gone" : named(scene.after) ? " · word still named" : "";
-      setAttr(item, "aria-label", `scene ${k + 1}, ${scene.name}: ${scene.before || "no caption yet"}${state}`);
-      setAttr(item, "title", `${scene.name}\nbefore: ${scene.before || "–"}${scene.after ? `\nafter: ${scene.after}` : ""}`);
+      const state =
+        scene.after === ""
+          ? ""
+          : gone
+            ? " · word gone"
+            : named(scene.after)
+              ? " · word still named"
+              : "";
+      setAttr(
+        item,
+        "aria-label",
+        `scene ${k + 1}, ${scene.name}: ${scene.before || "no caption yet"}${state}`,
+      );
+      setAttr(
+        item,
+        "title",
+        `${scene.name}\nbefore: ${scene.before || "–"}${scene.after ? `\nafter: ${scene.after}` : ""}`,
+      );
       item.querySelector(".dot")?.remove();
-      if (scene.after !== "" && named(scene.before)) item.append(h("span", { class: gone ? "dot gone" : "dot" }));
+      if (scene.after !== "" && named(scene.before))
+        item.append(h("span", { class: gone ? "dot gone" : "dot" }));
     });
   });
   list.addEventListener("keydown", (event) => {
     const at = store.get("scene") ?? 0;
-    const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: items.length - 1 }[event.key];
-    if (next === undefined || next < 0 || next >= items.length) return;
+    const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: items.length - 1 }[
+      event.key
+    ];
+    if (next === undefined) return;
+    const item = items[next];
+    if (!item) return;
     event.preventDefault();
     choose(next);
-    items[next].focus();
+    item.focus();
   });
 }

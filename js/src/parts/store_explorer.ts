@@ -11,23 +11,7 @@ import { mountPatchHeatmap } from "./patch_heatmap";
 import { mountSceneStrip } from "./scene_strip";
 import { mountThresholdPlane } from "./threshold_plane";
 import { mountTokenStrip } from "./token_strip";
-
-const STYLE = `
-.mmkn .of-store { display: grid; gap: 1px; background: var(--line); grid-template-columns: minmax(0, 1fr); }
-.mmkn .of-store > * { background: var(--bg); }
-.mmkn .of-store > .alert { grid-column: 1 / -1; }
-.mmkn .of-store > .bar-line { flex-direction: row; flex-wrap: wrap; align-items: center; padding-block: 9px; }
-@container (min-width: 620px) {
-  .mmkn .of-store { grid-template-columns: repeat(24, minmax(0, 1fr)); }
-  .mmkn .of-store > * { grid-column: 1 / -1; }
-  .mmkn .of-store > .w-picture { grid-column: span 12; } .mmkn .of-store > .w-plane { grid-column: span 12; }
-  .mmkn .of-store > .w-layers { grid-column: span 7; } .mmkn .of-store > .w-table { grid-column: span 17; }
-}
-@container (min-width: 940px) {
-  .mmkn .of-store > .w-picture { grid-column: span 7; } .mmkn .of-store > .w-plane { grid-column: span 12; }
-  .mmkn .of-store > .w-layers { grid-column: span 5; } .mmkn .of-store > .w-table { grid-column: 1 / -1; }
-}
-`;
+import STYLE from "./store_explorer.css";
 
 export function mountStoreExplorer(session: Session, card: HTMLElement): void {
   const { store } = session;
@@ -39,11 +23,17 @@ export function mountStoreExplorer(session: Session, card: HTMLElement): void {
     return el;
   };
   const facts = h("span", { class: "note grow" });
-  const csv = button("neurons as CSV", () => download("neurons.csv", neuronsCsv(session), "text/csv"));
+  const csv = button("neurons as CSV", () =>
+    download("neurons.csv", neuronsCsv(session), "text/csv"),
+  );
   area("bar-line").append(h("strong", {}, "stored activations"), facts, csv);
   store.watch(["facts"], () => {
     const f = store.get("facts");
-    if (f) setText(facts, `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${plural(f.scenes, "picture")}`);
+    if (f)
+      setText(
+        facts,
+        `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${plural(f.scenes, "picture")}`,
+      );
   });
   const scenes = area("w-scenes");
   mountSceneStrip(session, scenes);
@@ -66,7 +56,10 @@ export function mountStoreExplorer(session: Session, card: HTMLElement): void {
       return;
     }
     if (id < 0 || session.blocked()) return;
-    timer = setTimeout(() => void session.ask("tokens", { id, scene: store.get("scene") ?? 0 }), 200) as unknown as number;
+    timer = setTimeout(
+      () => void session.ask("tokens", { id, scene: store.get("scene") ?? 0 }),
+      200,
+    ) as unknown as number;
   });
   session.off.signal.addEventListener("abort", () => clearTimeout(timer));
 }

@@ -1,39 +1,68 @@
 // Every neuron as density in the plane (activation difference, GradCAM score), with a corner to drag.
 
+import { add, num } from "../core/arrays";
 import { Axis, suitableKind, type AxisKind } from "../core/axis";
 import { clamp, h, segments, setAttr, setLine, steady } from "../core/dom";
+import type { Evidence } from "../core/evidence";
 import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
-import { fit } from "../core/theme";
+import { fit, type ColorName } from "../core/theme";
 import type { Mark, TraitName } from "../core/traits";
-import { density, type Density } from "./density";
 import { thresholdSliders } from "./threshold_sliders";
 
 const LEFT = 56;
 const BOTTOM = 36;
 const TOP = 8;
 const RIGHT = 8;
-const CUTS: readonly TraitName[] = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g"];
+const CELL = 5;
+const CUTS: readonly TraitName[] = [
+  "mode",
+  "threshold_d",
+  "threshold_g",
+  "quantile_d",
+  "quantile_g",
+];
 
-export function mountThresholdPlane(session: Session, host: HTMLElement, options: { beside?: HTMLElement } = {}): void {
+export function mountThresholdPlane(
+  session: Session,
+  host: HTMLElement,
+  options: { beside?: HTMLElement } = {},
+): void {
   const { store } = session;
   const axes = derive(store, ["difference", "gradcam", "shape", "axis"], () => {
     const evidence = session.evidence();
     const make = (key: "difference" | "gradcam"): Axis => {
       const sorted = evidence.sorted(key);
       const said = store.get("axis");
-      return new Axis(sorted, said === "linear" || said === "log" ? (said as AxisKind) : suitableKind(sorted));
+      return new Axis(
+        sorted,
+        said === "linear" || said === "log" ? (said as AxisKind) : suitableKind(sorted),
+      );
     };
     return { d: make("difference"), g: make("gradcam") };
   });
 
   const note = h("span", { class: "note" });
-  const axisChoice = segments<AxisKind>("axes", [["linear", "linear"], ["log", "log"]], (axis) => store.commit({ axis }));
+  const axisChoice = segments<AxisKind>(
+    "axes",
+    [
+      ["linear", "linear"],
+      ["log", "log"],
+    ],
+    (axis) => store.commit({ axis }),
+  );
   axisChoice.el.classList.add("expert");
   const canvas = h("canvas", { "aria-hidden": "true" });
-  const corner = h("div", { class: "corner", tabindex: "0", role: "slider", "aria-label": "threshold corner: left and right set the difference, up and down the GradCAM score",
-    "aria-valuemin": "0", "aria-valuemax": "100" });
+  const corner = h("div", {
+    class: "corner",
+    tabindex: "0",
+    role: "slider",
+    "aria-label":
+      "threshold corner: left and right set the difference, up and down the GradCAM score",
+    "aria-valuemin": "0",
+    "aria-valuemax": "100",
+  });
   const plane = h("div", { class: "plane" }, canvas, corner);
   host.append(
     h("div", { class: "head" }, h("h3", {}, "thresholds"), steady(note), axisChoice.el),
@@ -57,10 +86,31 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
     const { d, g } = axes();
     const { ctx, ratio } = fit(canvas, width, height);
     const font = family();
-    const key = [width, height, ratio, store.version("difference"), store.version("gradcam"), store.version("shape"), store.version("axis"),
-      store.version("labels"), font, tone["cloud"], tone["accent"], tone["line"]].join();
+    const key = [
+      width,
+      height,
+      ratio,
+      store.version("difference"),
+      store.version("gradcam"),
+      store.version("shape"),
+      store.version("axis"),
+      store.version("labels"),
+      font,
+      tone["cloud"],
+      tone["accent"],
+      tone["line"],
+    ].join();
     if (!picture || key !== drawn) {
-      picture = density(session.evidence(), d, g, box.w, box.h, ratio, tone["cloud"], tone["accent"]);
+      picture = density(
+        session.evidence(),
+        d,
+        g,
+        box.w,
+        box.h,
+        ratio,
+        tone["cloud"],
+        tone["accent"],
+      );
       const { ctx: under } = fit(ground, width, height);
       under.clearRect(0, 0, width, height);
       drawAxes(under, d, g, box, tone, font, store.get("labels"));
@@ -95,16 +145,30 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
     drawMarks(ctx, session, d, g, box, tone, font);
     corner.style.transform = `translate(${x}px, ${y}px)`;
     const kept = session.kept();
-    setLine(note, `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 400 ? " · drag the corner" : ""}`);
+    setLine(
+      note,
+      `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 400 ? " · drag the corner" : ""}`,
+    );
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
-    corner.setAttribute("aria-valuetext", `${session.scoreName("difference")} above ${short(td)}, ${session.scoreName("gradcam")} above ${short(tg)}, ${plural(kept.checked, "neuron")} kept`);
+    corner.setAttribute(
+      "aria-valuetext",
+      `${session.scoreName("difference")} above ${short(td)}, ${session.scoreName("gradcam")} above ${short(tg)}, ${plural(kept.checked, "neuron")} kept`,
+    );
   };
 
   const setCuts = (td: number | null, tg: number | null): void => {
     const quantile = store.get("mode") === "quantile";
     const e = session.evidence();
-    if (td !== null) store.preview(quantile ? { quantile_d: e.quantileOf("difference", td) } : { threshold_d: Math.fround(td) });
-    if (tg !== null) store.preview(quantile ? { quantile_g: e.quantileOf("gradcam", tg) } : { threshold_g: Math.fround(tg) });
+    if (td !== null)
+      store.preview(
+        quantile
+          ? { quantile_d: e.quantileOf("difference", td) }
+          : { threshold_d: Math.fround(td) },
+      );
+    if (tg !== null)
+      store.preview(
+        quantile ? { quantile_g: e.quantileOf("gradcam", tg) } : { threshold_g: Math.fround(tg) },
+      );
   };
   const commit = (): void => {
     store.commit();
@@ -121,16 +185,29 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
   };
   plane.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    const mark = markAt(session, axes(), box, event.offsetX, event.offsetY, event.target === canvas);
+    const mark = markAt(
+      session,
+      axes(),
+      box,
+      event.offsetX,
+      event.offsetY,
+      event.target === canvas,
+    );
     if (mark) {
-      store.commit({ mode: "absolute", threshold_d: mark.threshold_d, threshold_g: mark.threshold_g });
+      store.commit({
+        mode: "absolute",
+        threshold_d: mark.threshold_d,
+        threshold_g: mark.threshold_g,
+      });
       return;
     }
     const [td, tg] = session.thresholds();
     const { d, g } = axes();
     const bounds = plane.getBoundingClientRect();
     const dx = Math.abs(event.clientX - bounds.left - LEFT - clamp(d.position(td), 0, 1) * box.w);
-    const dy = Math.abs(event.clientY - bounds.top - TOP - (1 - clamp(g.position(tg), 0, 1)) * box.h);
+    const dy = Math.abs(
+      event.clientY - bounds.top - TOP - (1 - clamp(g.position(tg), 0, 1)) * box.h,
+    );
     grip = dx < 7 && dy > 12 ? "d" : dy < 7 && dx > 12 ? "g" : "both";
     plane.setPointerCapture(event.pointerId);
     corner.focus({ preventScroll: true });
@@ -139,8 +216,21 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
   });
   plane.addEventListener("pointermove", (event) => {
     if (grip) return place(event);
-    const mark = markAt(session, axes(), box, event.offsetX, event.offsetY, event.target === canvas);
-    setAttr(plane, "title", mark ? `${plural(mark.count, "neuron")}: suppression ${mark.suppression.toFixed(2)} (random neurons ${mark.random?.toFixed(2) ?? "not measured"}), retention ${mark.retention.toFixed(2)}; the number is the smaller; click to take these thresholds` : null);
+    const mark = markAt(
+      session,
+      axes(),
+      box,
+      event.offsetX,
+      event.offsetY,
+      event.target === canvas,
+    );
+    setAttr(
+      plane,
+      "title",
+      mark
+        ? `${plural(mark.count, "neuron")}: suppression ${mark.suppression.toFixed(2)} (random neurons ${mark.random?.toFixed(2) ?? "not measured"}), retention ${mark.retention.toFixed(2)}; the number is the smaller; click to take these thresholds`
+        : null,
+    );
     canvas.style.cursor = mark ? "pointer" : "";
   });
   const end = (): void => {
@@ -152,18 +242,94 @@ export function mountThresholdPlane(session: Session, host: HTMLElement, options
   plane.addEventListener("pointercancel", end);
   corner.addEventListener("keydown", (event) => {
     const step = event.shiftKey ? 0.05 : 0.01;
-    const move = { ArrowRight: [step, 0], ArrowLeft: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
+    const move = {
+      ArrowRight: [step, 0],
+      ArrowLeft: [-step, 0],
+      ArrowUp: [0, step],
+      ArrowDown: [0, -step],
+    }[event.key];
     if (!move) return;
     event.preventDefault();
     const { d, g } = axes();
     const [td, tg] = session.thresholds();
-    setCuts(move[0] ? d.value(clamp(d.position(td) + move[0], 0, 1)) : null, move[1] ? g.value(clamp(g.position(tg) + move[1], 0, 1)) : null);
+    setCuts(
+      move[0] ? d.value(clamp(d.position(td) + move[0], 0, 1)) : null,
+      move[1] ? g.value(clamp(g.position(tg) + move[1], 0, 1)) : null,
+    );
     commit();
   });
-  session.paint([...CUTS, "difference", "gradcam", "shape", "axis", "unchecked", "rows_off", "marks", "labels"], paint);
+  session.paint(
+    [...CUTS, "difference", "gradcam", "shape", "axis", "unchecked", "rows_off", "marks", "labels"],
+    paint,
+  );
 }
 
 type Box = { width: number; height: number; w: number; h: number };
+
+/** The cloud of all neurons as bitmaps, drawn once per size, theme and evidence; a frame only copies them. */
+interface Density {
+  cloud: HTMLCanvasElement;
+  kept: HTMLCanvasElement;
+}
+
+/** Counts of neurons per cell of the plane, row 0 on top. */
+function histogram(evidence: Evidence, d: Axis, g: Axis, nx: number, ny: number): Int32Array {
+  const counts = new Int32Array(nx * ny);
+  const { difference, gradcam, size } = evidence;
+  for (let i = 0; i < size; i++) {
+    const [across, up] = [num(difference, i), num(gradcam, i)];
+    if (Number.isNaN(across) || Number.isNaN(up)) continue;
+    const x = Math.min(Math.max(Math.floor(d.position(across) * nx), 0), nx - 1);
+    const y = Math.min(Math.max(Math.floor(g.position(up) * ny), 0), ny - 1);
+    add(counts, (ny - 1 - y) * nx + x);
+  }
+  return counts;
+}
+
+function density(
+  evidence: Evidence,
+  d: Axis,
+  g: Axis,
+  width: number,
+  height: number,
+  ratio: number,
+  cloudColor: string,
+  keptColor: string,
+): Density {
+  const nx = Math.max(1, Math.floor(width / CELL));
+  const ny = Math.max(1, Math.floor(height / CELL));
+  const counts = histogram(evidence, d, g, nx, ny);
+  let most = 1;
+  for (const c of counts) if (c > most) most = c;
+  const strength = (c: number): number => 0.3 + 0.7 * (Math.log1p(c) / Math.log1p(most));
+  const draw = (color: string, floor: number): HTMLCanvasElement => {
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(width * ratio));
+    canvas.height = Math.max(1, Math.round(height * ratio));
+    const ctx = canvas.getContext("2d")!;
+    const sx = canvas.width / nx;
+    const sy = canvas.height / ny;
+    const gap = Math.max(1, Math.round(ratio * 0.6));
+    ctx.fillStyle = color;
+    for (let y = 0; y < ny; y++) {
+      for (let x = 0; x < nx; x++) {
+        const c = counts[y * nx + x];
+        if (!c) continue;
+        ctx.globalAlpha = Math.max(floor, strength(c));
+        const px = Math.round(x * sx);
+        const py = Math.round(y * sy);
+        ctx.fillRect(
+          px,
+          py,
+          Math.round((x + 1) * sx) - px - gap,
+          Math.round((y + 1) * sy) - py - gap,
+        );
+      }
+    }
+    return canvas;
+  };
+  return { cloud: draw(cloudColor, 0), kept: draw(keptColor, 0.75) };
+}
 
 function line(ctx: CanvasRenderingContext2D, x0: number, y0: number, x1: number, y1: number): void {
   ctx.beginPath();
@@ -172,8 +338,15 @@ function line(ctx: CanvasRenderingContext2D, x0: number, y0: number, x1: number,
   ctx.stroke();
 }
 
-function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, tone: Record<string, string>, font: string,
-  labels: { difference: string; gradcam: string } | undefined): void {
+function drawAxes(
+  ctx: CanvasRenderingContext2D,
+  d: Axis,
+  g: Axis,
+  box: Box,
+  tone: Record<ColorName, string>,
+  font: string,
+  labels: { difference: string; gradcam: string } | undefined,
+): void {
   ctx.font = `11px ${font}`;
   ctx.lineWidth = 1;
   ctx.strokeStyle = tone["line"];
@@ -207,7 +380,15 @@ function drawAxes(ctx: CanvasRenderingContext2D, d: Axis, g: Axis, box: Box, ton
   ctx.restore();
 }
 
-function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: Axis, box: Box, tone: Record<string, string>, font: string): void {
+function drawMarks(
+  ctx: CanvasRenderingContext2D,
+  session: Session,
+  d: Axis,
+  g: Axis,
+  box: Box,
+  tone: Record<ColorName, string>,
+  font: string,
+): void {
   const marks = session.store.get("marks") ?? [];
   if (!marks.length) return; // to set a font takes a millisecond
   ctx.textAlign = "left";
@@ -226,7 +407,8 @@ function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: 
     ctx.strokeStyle = color;
     ctx.lineWidth = 2;
     ctx.stroke();
-    if (worth < 0.9 || placed.some(([px, py]) => Math.abs(px - x) < 34 && Math.abs(py - y) < 13)) continue;
+    if (worth < 0.9 || placed.some(([px, py]) => Math.abs(px - x) < 34 && Math.abs(py - y) < 13))
+      continue;
     placed.push([x, y]);
     ctx.lineWidth = 3;
     ctx.strokeStyle = tone["bg"];
@@ -237,8 +419,14 @@ function drawMarks(ctx: CanvasRenderingContext2D, session: Session, d: Axis, g: 
   }
 }
 
-function markAt(session: Session, axes: { d: Axis; g: Axis }, box: Box, x: number, y: number, onCanvas: boolean):
-  Mark | undefined {
+function markAt(
+  session: Session,
+  axes: { d: Axis; g: Axis },
+  box: Box,
+  x: number,
+  y: number,
+  onCanvas: boolean,
+): Mark | undefined {
   if (!onCanvas) return undefined;
   return (session.store.get("marks") ?? []).find((mark) => {
     const mx = LEFT + clamp(axes.d.position(mark.threshold_d), 0, 1) * box.w;

@@ -8,19 +8,49 @@ import { CUTS, type Session } from "../core/session";
 type Key = "difference" | "gradcam";
 const STEPS = 1000;
 
-export function thresholdSliders(session: Session, axes: () => { d: Axis; g: Axis }, beside?: HTMLElement): HTMLElement {
+export function thresholdSliders(
+  session: Session,
+  axes: () => { d: Axis; g: Axis },
+  beside?: HTMLElement,
+): HTMLElement {
   const { store } = session;
-  const mode = segments<"absolute" | "quantile">("thresholds are", [["absolute", "absolute"], ["quantile", "quantile"]], (value) => {
-    const [td, tg] = session.thresholds();
-    const e = session.evidence();
-    store.commit(value === "quantile"
-      ? { mode: value, quantile_d: e.quantileOf("difference", td), quantile_g: e.quantileOf("gradcam", tg) }
-      : { mode: value, threshold_d: td, threshold_g: tg });
-  });
+  const mode = segments<"absolute" | "quantile">(
+    "thresholds are",
+    [
+      ["absolute", "absolute"],
+      ["quantile", "quantile"],
+    ],
+    (value) => {
+      const [td, tg] = session.thresholds();
+      const e = session.evidence();
+      store.commit(
+        value === "quantile"
+          ? {
+              mode: value,
+              quantile_d: e.quantileOf("difference", td),
+              quantile_g: e.quantileOf("gradcam", tg),
+            }
+          : { mode: value, threshold_d: td, threshold_g: tg },
+      );
+    },
+  );
   const rows = (["difference", "gradcam"] as const).map((key) => slider(session, key, axes));
-  session.store.watch(["mode"], () => mode.set(store.get("mode") === "quantile" ? "quantile" : "absolute"));
+  session.store.watch(["mode"], () =>
+    mode.set(store.get("mode") === "quantile" ? "quantile" : "absolute"),
+  );
   mode.el.classList.add("expert");
-  return h("div", {}, h("div", { class: "sliders" }, ...rows.flat()), h("div", { class: "row", style: { "margin-top": "8px" } }, mode.el, h("span", { class: "grow" }), beside));
+  return h(
+    "div",
+    {},
+    h("div", { class: "sliders" }, ...rows.flat()),
+    h(
+      "div",
+      { class: "row", style: { "margin-top": "8px" } },
+      mode.el,
+      h("span", { class: "grow" }),
+      beside,
+    ),
+  );
 }
 
 function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): HTMLElement[] {
@@ -29,20 +59,37 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
   const axis = (): Axis => (key === "difference" ? axes().d : axes().g);
   const cut = (): number => session.thresholds()[key === "difference" ? 0 : 1];
   const quantile = (): boolean => store.get("mode") === "quantile";
-  const range = h("input", { type: "range", min: 0, max: STEPS, step: 1, "aria-label": `${name} threshold` });
-  const box = h("input", { type: "number", step: "any", "aria-label": `${name} threshold, number` });
+  const range = h("input", {
+    type: "range",
+    min: 0,
+    max: STEPS,
+    step: 1,
+    "aria-label": `${name} threshold`,
+  });
+  const box = h("input", {
+    type: "number",
+    step: "any",
+    "aria-label": `${name} threshold, number`,
+  });
   const share = h("span", { class: "note" });
 
   const preview = (value: number): void => {
-    if (quantile()) store.preview(key === "difference" ? { quantile_d: value } : { quantile_g: value });
-    else store.preview(key === "difference" ? { threshold_d: Math.fround(value) } : { threshold_g: Math.fround(value) });
+    if (quantile())
+      store.preview(key === "difference" ? { quantile_d: value } : { quantile_g: value });
+    else
+      store.preview(
+        key === "difference"
+          ? { threshold_d: Math.fround(value) }
+          : { threshold_g: Math.fround(value) },
+      );
   };
   const commit = (): void => {
     store.commit();
     session.announce(`${plural(session.kept().checked, "neuron")} kept`);
   };
   // In quantile mode the slider is logarithmic in the share that is kept: all on the left, one neuron on the right.
-  const toQuantile = (position: number): number => (position <= 0 ? 0 : 1 - session.evidence().neurons ** -position);
+  const toQuantile = (position: number): number =>
+    position <= 0 ? 0 : 1 - session.evidence().neurons ** -position;
   const fromQuantile = (q: number): number => {
     const n = Math.max(session.evidence().neurons, 2);
     return clamp(Math.log(Math.max(1 - q, 1 / n)) / -Math.log(n), 0, 1);
@@ -53,7 +100,8 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
   });
   range.addEventListener("change", commit);
   box.addEventListener("input", () => {
-    if (box.value !== "" && Number.isFinite(Number(box.value))) preview(quantile() ? clamp(Number(box.value), 0, 1) : Number(box.value));
+    if (box.value !== "" && Number.isFinite(Number(box.value)))
+      preview(quantile() ? clamp(Number(box.value), 0, 1) : Number(box.value));
   });
   box.addEventListener("change", commit);
 
@@ -64,9 +112,16 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     const at = String(Math.round(position * STEPS));
     if (range.value !== at) range.value = at;
     range.style.setProperty("--fill", `${position * 100}%`);
-    if (document.activeElement !== box && !(box.getRootNode() as ShadowRoot).activeElement?.isSameNode(box)) {
+    if (
+      document.activeElement !== box &&
+      !(box.getRootNode() as ShadowRoot).activeElement?.isSameNode(box)
+    ) {
       const digits = value.toPrecision(4);
-      box.value = quantile() ? String(Number(q.toFixed(6))) : Math.abs(value) < 1e-3 && value ? Number(digits).toExponential() : float32Literal(Number(digits)).replace(/\.0$/, "");
+      box.value = quantile()
+        ? String(Number(q.toFixed(6)))
+        : Math.abs(value) < 1e-3 && value
+          ? Number(digits).toExponential()
+          : float32Literal(Number(digits)).replace(/\.0$/, "");
     }
     const kept = session.evidence().rank(key, value) / Math.max(session.evidence().neurons, 1);
     setText(share, top(kept));

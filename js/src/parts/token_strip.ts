@@ -1,5 +1,6 @@
 // The chosen neuron along the sequence: text, image and generated tokens, shaded by its activation.
 
+import { nth, num } from "../core/arrays";
 import { asFloat32 } from "../core/binary";
 import { DIVERGING, lut } from "../core/colormap";
 import { h, setText } from "../core/dom";
@@ -25,29 +26,49 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
       return `rgb(${table[k]} ${table[k + 1]} ${table[k + 2]} / ${Math.round(Math.abs(value / edge) * 55)}%)`;
     };
     const say = (k: number): string => {
-      const token = tokens[k];
+      const token = nth(tokens, k);
       const step = token.step >= 0 ? `, step ${token.step + 1}` : "";
-      return `“${token.text}” · ${token.role}${step}${known ? ` · ${short(values[k])}` : ""}`;
+      return `“${token.text}” · ${token.role}${step}${known ? ` · ${short(num(values, k))}` : ""}`;
     };
     list.textContent = "";
     for (let k = 0; k < tokens.length; k++) {
-      if (tokens[k].role === "image") {
+      const token = nth(tokens, k);
+      if (token.role === "image") {
         let end = k;
-        while (end < tokens.length && tokens[end].role === "image") end++;
-        list.append(imageRun(k, end, known ? values : null, color, (at) => setText(hover, at < 0 ? "" : `image token ${at - k + 1} · ${short(values[at])}`)));
+        while (tokens[end]?.role === "image") end++;
+        list.append(
+          imageRun(k, end, known ? values : null, color, (at) =>
+            setText(hover, at < 0 ? "" : `image token ${at - k + 1} · ${short(num(values, at))}`),
+          ),
+        );
         k = end - 1;
         continue;
       }
-      const el = h("span", { role: "listitem", class: tokens[k].role, title: say(k) }, tokens[k].text || " ");
-      if (known) el.style.background = color(values[k]);
+      const el = h(
+        "span",
+        { role: "listitem", class: token.role, title: say(k) },
+        token.text || " ",
+      );
+      if (known) el.style.background = color(num(values, k));
       list.append(el);
     }
-    setText(note, tokens.length ? store.get("token_label") || plural(tokens.length, "token") : "choose a neuron in the table");
+    setText(
+      note,
+      tokens.length
+        ? store.get("token_label") || plural(tokens.length, "token")
+        : "choose a neuron in the table",
+    );
   });
 }
 
 /** A run of image tokens as one small picture, a column each. */
-function imageRun(from: number, to: number, values: Float32Array | null, color: (v: number) => string, onhover: (at: number) => void): HTMLElement {
+function imageRun(
+  from: number,
+  to: number,
+  values: Float32Array | null,
+  color: (v: number) => string,
+  onhover: (at: number) => void,
+): HTMLElement {
   const n = to - from;
   const width = Math.min(Math.max(n * 2, 60), 288);
   const canvas = h("canvas", { style: { width: `${width}px` } });
@@ -56,11 +77,13 @@ function imageRun(from: number, to: number, values: Float32Array | null, color: 
   ctx.fillRect(0, 0, width, 18);
   if (values) {
     for (let k = 0; k < n; k++) {
-      ctx.fillStyle = color(values[from + k]);
+      ctx.fillStyle = color(num(values, from + k));
       ctx.fillRect((k / n) * width, 0, Math.max(width / n, 1), 18);
     }
   }
-  canvas.addEventListener("pointermove", (event) => onhover(values ? from + Math.min(Math.floor((event.offsetX / width) * n), n - 1) : -1));
+  canvas.addEventListener("pointermove", (event) =>
+    onhover(values ? from + Math.min(Math.floor((event.offsetX / width) * n), n - 1) : -1),
+  );
   canvas.addEventListener("pointerleave", () => onhover(-1));
   return h("span", { class: "image", role: "listitem", title: `${n} image tokens` }, canvas);
 }

@@ -12,17 +12,41 @@ let lists = 0;
 
 export function mountTopBar(session: Session, host: HTMLElement): TopBar {
   const { store } = session;
-  const options = h("datalist", { id: `mmkn-concepts-${++lists}-${Math.random().toString(36).slice(2, 7)}` });
-  const input = h("input", { type: "text", list: options.id, size: 12, "aria-label": "concept", autocomplete: "off", spellcheck: "false" });
+  const options = h("datalist", {
+    id: `mmkn-concepts-${++lists}-${Math.random().toString(36).slice(2, 7)}`,
+  });
+  const input = h("input", {
+    type: "text",
+    list: options.id,
+    size: 12,
+    "aria-label": "concept",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const tokens = h("span", { class: "mono note" });
   const facts = h("span", { class: "note" });
   const fill_ = h("i");
-  const bar = h("span", { class: "bar", role: "progressbar", "aria-label": "progress", style: { width: "120px" } }, fill_);
+  const bar = h(
+    "span",
+    { class: "bar", role: "progressbar", "aria-label": "progress", style: { width: "120px" } },
+    fill_,
+  );
   const stage = h("span", { class: "note" });
   const run = button("compute", () => compute(input.value));
   const stale = h("span", { class: "chip", role: "status" });
   const cancel = button("cancel", () => void session.ask("cancel"));
-  host.append(h("label", {}, h("span", { class: "note" }, "concept"), input), options, tokens, h("span", { class: "grow" }), facts, stage, bar, stale, run, cancel);
+  host.append(
+    h("label", {}, h("span", { class: "note" }, "concept"), input),
+    options,
+    tokens,
+    h("span", { class: "grow" }),
+    facts,
+    stage,
+    bar,
+    stale,
+    run,
+    cancel,
+  );
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") compute(input.value);
   });
@@ -32,16 +56,34 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     if (!word || session.blocked()) return;
     void session.ask("compute", { concept: word });
   };
-  store.watch(["concepts"], () => fill(options, ...(store.get("concepts") ?? []).map((name) => h("option", { value: name }))));
+  store.watch(["concepts"], () =>
+    fill(options, ...(store.get("concepts") ?? []).map((name) => h("option", { value: name }))),
+  );
   store.watch(["concept", "concept_forms", "concept_tokens"], () => {
     input.value = store.get("concept") ?? "";
     const pieces = store.get("concept_tokens") ?? [];
-    setText(tokens, [(store.get("concept_forms") ?? []).join(" · "), pieces.length ? `→ ${plural(pieces.length, "token")}` : ""].filter(Boolean).join("  "));
-    setAttr(tokens, "title", pieces.length ? `tokens: ${pieces.map((p) => `“${p}”`).join(" ")}` : null);
+    setText(
+      tokens,
+      [
+        (store.get("concept_forms") ?? []).join(" · "),
+        pieces.length ? `→ ${plural(pieces.length, "token")}` : "",
+      ]
+        .filter(Boolean)
+        .join("  "),
+    );
+    setAttr(
+      tokens,
+      "title",
+      pieces.length ? `tokens: ${pieces.map((p) => `“${p}”`).join(" ")}` : null,
+    );
   });
   store.watch(["facts"], () => {
     const f = store.get("facts");
-    if (f) setText(facts, `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device} · ${plural(f.scenes, "scene")}${f.seconds ? ` · ${seconds(f.seconds)}` : ""}`);
+    if (f)
+      setText(
+        facts,
+        `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device} · ${plural(f.scenes, "scene")}${f.seconds ? ` · ${seconds(f.seconds)}` : ""}`,
+      );
   });
   store.watch(["stale", "facts", "concept"], () => {
     const scenes = store.get("stale") ?? [];
@@ -49,7 +91,16 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     const word = store.get("concept") || "object";
     const old = `${plural(scenes.length, "mask")} painted since: scores are of the old ${scenes.length === 1 ? "one" : "ones"}`;
     stale.hidden = !blank && scenes.length === 0;
-    setText(stale, !blank ? (scenes.length ? old : "") : scenes.length ? "painted: now compute" : `no scores yet: paint the ${word} below, press inpaint, then compute`);
+    setText(
+      stale,
+      !blank
+        ? scenes.length
+          ? old
+          : ""
+        : scenes.length
+          ? "painted: now compute"
+          : `no scores yet: paint the ${word} below, press inpaint, then compute`,
+    );
     run.classList.toggle("primary", scenes.length > 0);
     setText(run, scenes.length && !blank ? "compute again" : "compute");
   });
@@ -78,7 +129,10 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     fill_.style.width = `${share * 100}%`;
     setAttr(bar, "aria-valuenow", String(Math.round(share * 100)));
     const left = status.seconds_left === null ? "" : ` · ${seconds(status.seconds_left)} left`;
-    setText(stage, `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}`);
+    setText(
+      stage,
+      `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}`,
+    );
     if (said !== status.stage) session.announce(status.stage);
     said = status.stage;
   });
