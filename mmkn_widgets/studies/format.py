@@ -13,7 +13,7 @@ import numpy as np
 
 from .._errors import BadArgument, bad_argument
 from .._provenance import provenance
-from ..attribution import scene_mask
+from ..attribution import has_scene_mask, scene_mask
 from .pairs import PairCache
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
     scenes, captions = [], {}
     for place, record in enumerate(described["scenes"]):
         scene, inpainted = _read_scene(record, place, folder)
-        if any(concept.named_in(name) for name in scene.categories):
+        if has_scene_mask(scene, concept):
             pairs.keep(scene, scene_mask(scene, concept), inpainted)
         scenes.append(scene)
         if record["caption"] is not None:
@@ -175,15 +175,17 @@ def _write_scene(study: Study, place: int, folder: Path) -> dict[str, Any]:
     inpainted.convert("RGB").save(folder / f"{place:05d}-inpainted.png")
     objects = []
     for number, item in enumerate(scene.objects):
-        Image.fromarray(item.mask.astype(np.uint8) * 255).save(
-            folder / f"{place:05d}-mask-{number}.png"
-        )
+        if item.mask is not None:
+            Image.fromarray(item.mask.astype(np.uint8) * 255).save(
+                folder / f"{place:05d}-mask-{number}.png"
+            )
         objects.append(
             {
                 "category": item.category,
                 "bbox": [float(v) for v in item.bbox],
                 "attributes": {str(k): str(v) for k, v in item.attributes.items()},
-                "id": int(item.id),
+                "id": item.id if isinstance(item.id, str) else int(item.id),
+                "mask": item.has_mask,
             }
         )
     return {
@@ -191,8 +193,15 @@ def _write_scene(study: Study, place: int, folder: Path) -> dict[str, Any]:
         "source": scene.source,
         "captions": list(scene.captions),
         "objects": objects,
+        "categories": list(scene.categories),
         "caption": study._captions.get(place),
     }
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    from ..datasets import read_image
+
+    return np.asarray(read_image(path))[..., 0] > 127
 
 
 def _read_scene(record: dict[str, Any], place: int, folder: Path) -> tuple[Scene, Any]:
@@ -201,7 +210,9 @@ def _read_scene(record: dict[str, Any], place: int, folder: Path) -> tuple[Scene
     objects = [
         ObjectInstance(
             category=item["category"],
-            mask=np.asarray(read_image(folder / f"{place:05d}-mask-{number}.png"))[..., 0] > 127,
+            mask=_read_mask(folder / f"{place:05d}-mask-{number}.png")
+            if item.get("mask", True)
+            else None,
             bbox=tuple(item["bbox"]),
             attributes=item["attributes"],
             id=item["id"],
@@ -214,5 +225,6 @@ def _read_scene(record: dict[str, Any], place: int, folder: Path) -> tuple[Scene
         record["captions"],
         objects,
         source=record["source"],
+        categories=record.get("categories"),
     )
     return scene, read_image(folder / f"{place:05d}-inpainted.png")

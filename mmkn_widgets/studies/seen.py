@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ..attribution import has_scene_mask
+
 if TYPE_CHECKING:
     import xarray as xr
     from PIL.Image import Image
@@ -48,8 +50,11 @@ class Seen:
         return chosen.image, self._pairs.inpainted(chosen, self.concept)
 
     def has_pair(self, scene: int) -> bool:
-        """Return whether a scene has a mask of the concept, so that it can be painted away."""
-        return any(self.concept.named_in(name) for name in self.scenes[scene].categories)
+        """Return whether a scene has a mask of the concept, so that it can be painted away.
+
+        A scene may show it without: then its data set knows a box or no more than the name.
+        """
+        return has_scene_mask(self.scenes[scene], self.concept)
 
     def caption(self, scene: int) -> str:
         """Return the caption of the unchanged model, whatever is ablated at the moment."""
