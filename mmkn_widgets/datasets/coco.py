@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +17,13 @@ from .images import MAX_PIXELS, read_image, read_sizes
 from .masks import bounding_box, check_segmentation, decode_segmentation, has_segmentation
 from .paths import expanded, is_file, is_folder
 from .problems import CheckedDataset, Problem, stays_inside
+from .values import box_of, id_of, number, whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["coco"]
 
-_WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0+)?", re.ASCII)
 _FILE = "a folder with annotations/instances_SPLIT.json, or the annotation file itself"
 
 
@@ -265,7 +264,7 @@ class _Index:
 
     def _problem(self, file: str, entry: Any, reason: object) -> None:
         given = entry.get("id") if isinstance(entry, dict) else None
-        self.problems.append(Problem(file, _key(given), str(reason)[:300]))
+        self.problems.append(Problem(file, id_of(given), str(reason)[:300]))
 
     def _records(self, record: dict[str, Any], key: str, file: str) -> list[Any]:
         entries = record.get(key)
@@ -283,7 +282,7 @@ class _Index:
         try:
             if not isinstance(entry, dict):
                 raise ValueError(f"the {what} is no object")
-            name = _key(entry.get("id"))
+            name = id_of(entry.get("id"))
             if name is None:
                 raise ValueError(f"the {what} has no whole number or text as its id")
             if name in known or name in self._same:
@@ -329,11 +328,12 @@ class _Index:
         if not self._negatives:
             return None
         given = entry.get("neg_category_ids")
-        keys = [_key(one) for one in given] if isinstance(given, list) else []
-        return [self.categories[key] for key in keys if key in self.categories]
+        known = self.categories
+        keys = [id_of(one) for one in given] if isinstance(given, list) else []
+        return [known[one] for one in keys if one is not None and one in known]
 
     def _picture_of(self, entry: dict[str, Any]) -> _Picture:
-        key = _key(entry.get("image_id"))
+        key = id_of(entry.get("image_id"))
         found = None if key is None else self.images.get(self._same.get(key, key))
         if found is None:
             raise ValueError(f"image {entry.get('image_id')!r} is unknown or was skipped")
@@ -344,7 +344,7 @@ class _Index:
         if not isinstance(entry, dict):
             raise ValueError("the annotation is no object")
         image = self._picture_of(entry)
-        category = _key(entry.get("category_id"))
+        category = id_of(entry.get("category_id"))
         if category is None or category not in self.categories:
             raise ValueError(f"category {entry.get('category_id')!r} is unknown")
         made = _Object(entry, category, False)
@@ -355,7 +355,7 @@ class _Index:
             except ValueError as error:
                 raise ValueError(f"{error}; the object is kept without a mask") from error
             made.masked = True
-        name = _key(entry.get("id"))
+        name = id_of(entry.get("id"))
         if name is not None and name in seen:
             raise ValueError("a second annotation with this id; both are kept")
         if name is not None:
@@ -393,14 +393,14 @@ class _Index:
         return instances[0] <= found <= instances[1]
 
     def _area(self, image: _Picture, one: _Object) -> float:
-        if (given := _number(one.record.get("area"))) is not None:
+        if (given := number(one.record.get("area"))) is not None:
             return given
         if one.masked:
             image.check(self.file)
             return float(
                 decode_segmentation(one.record["segmentation"], image.height, image.width).sum()
             )
-        box = _box(one.record.get("bbox"))
+        box = box_of(one.record.get("bbox"))
         return 0.0 if box is None else box[2] * box[3]
 
     def scene(self, image: int | str) -> Scene:
@@ -428,13 +428,13 @@ class _Index:
         entry, mask = one.record, None
         if one.masked:
             mask = decode_segmentation(entry["segmentation"], image.height, image.width)
-        box = _box(entry.get("bbox"))
+        box = box_of(entry.get("bbox"))
         if box is None:
             box = (0.0, 0.0, 0.0, 0.0) if mask is None else bounding_box(mask)
-        area = _number(entry.get("area"))
+        area = number(entry.get("area"))
         if area is None:
             area = box[2] * box[3] if mask is None else float(mask.sum())
-        own, key = entry.get("attributes"), _key(entry.get("id"))
+        own, key = entry.get("attributes"), id_of(entry.get("id"))
         return ObjectInstance(
             self.categories[one.category],
             mask,
@@ -447,47 +447,3 @@ class _Index:
             },
             0 if key is None else key,
         )
-
-
-def whole(value: object) -> int | None:
-    """Return a whole number however a tool wrote it: 640, 640.0, "640"; else None.
-
-    Examples
-    --------
-    >>> whole(640.0), whole("640"), whole(640.5), whole(True), whole("dog")
-    (640, 640, None, None, None)
-    """
-    if isinstance(value, str):
-        found = _WHOLE.fullmatch(value.strip())
-        return int(found[1]) if found else None
-    if type(value) is float:
-        return int(value) if value.is_integer() and abs(value) < 2**63 else None
-    return value if type(value) is int and abs(value) < 2**63 else None
-
-
-def _key(value: object) -> int | str | None:
-    """Return an id so that 1, 1.0 and "1" are one; a text otherwise; None where there is none."""
-    number = whole(value)
-    if number is not None:
-        return number
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def _number(value: object) -> float | None:
-    """Return a finite number, or None where there is something else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        found = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def _box(given: object) -> tuple[float, float, float, float] | None:
-    if not isinstance(given, list) or len(given) != 4:
-        return None
-    x, y, width, height = (_number(one) for one in given)
-    if x is None or y is None or width is None or height is None:
-        return None
-    return (x, y, width, height)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._errors import BadArgument
 from .._provenance import provenance
-from ..datasets import Scene
 from .find_scenes import scenes_of
 from .study import Study, study
 
@@ -108,9 +106,9 @@ class Found:
 def find(
     model: MultimodalModel,
     concept: str,
-    scenes: str | Scene | Sequence[Scene] = "pocket:val",
+    scenes: Any = "pocket:val",
     *,
-    test: str | Sequence[Scene] | None = None,
+    test: Any = None,
     threshold_d: float | None = None,
     threshold_g: float | None = None,
     quantile_d: float | None = None,
@@ -128,11 +126,12 @@ def find(
     ----------
     model : MultimodalModel
     concept : str
-    scenes : str, Scene or sequence of Scene
-        Where neurons are chosen: a data set's name (its first 48 scenes with the concept), or
-        scenes.
-    test : str or sequence of Scene, optional
-        Where figures are measured (100 scenes with, 100 without the concept). By default
+    scenes : str, Scene, sequence of Scene, or what stands for them
+        Where neurons are chosen: a data set's name (its first 48 scenes with the concept and its
+        masks), or scenes; see `mmkn_widgets.datasets.as_scenes`.
+    test : str, sequence of Scene, or what stands for them, optional
+        Where figures are measured (100 scenes with, 100 without the concept; masks are not
+        needed). By default
         ``"pocket:test"`` when `scenes` is ``"pocket:val"``, else the choosing scenes themselves,
         and the result says ``held_out: false``.
     threshold_d, threshold_g, quantile_d, quantile_g : float, optional

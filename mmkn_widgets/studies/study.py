@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import bad_argument
 from ..attribution import Concept, NeuronSet, as_concept, collect, two_stage
-from ..datasets import Scene
+from ..datasets import as_scenes
 from ..inpainting import get_inpainter
 from .pairs import PairCache
 from .seen import Seen
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 
     from .._jobs import CancelToken, Progress
     from ..attribution.predicting import Prediction
+    from ..datasets import Scene
     from ..models import MultimodalModel
     from .search import ThresholdSearch
 
-__all__ = ["Study", "study"]
+__all__ = ["CHOOSING", "Study", "study"]
+
+#: scenes with the concept that are taken of a data set which is only named
+CHOOSING = 48
 
 
 def study(
     model: MultimodalModel,
     concept: str | Concept,
-    scenes: Scene | Sequence[Scene],
+    scenes: Any,
     *,
     inpainter: Any = "telea",
     positions: str = "predicting",
@@ -49,8 +53,11 @@ def study(
         From `mmkn_widgets.load_model`.
     concept : str or Concept
         The word to look for; its plural and synonyms are found by themselves.
-    scenes : Scene or sequence of Scene
-        Scenes that show the concept, with its object masks.
+    scenes : Scene, sequence of Scene, or what stands for them
+        Scenes that show the concept, with its object masks; ``{"image": picture, "mask": mask}``
+        for pictures of one's own; a data set; or a data set's name such as ``"pocket:val"`` or a
+        Hugging Face data set, of which the first 48 scenes with the concept are taken. See
+        `mmkn_widgets.datasets.as_scenes`.
     inpainter : str or callable
         ``"telea"``, ``"ns"``, ``"exact"`` (the pocket world only), ``"diffusers:NAME_OR_FOLDER"``.
     positions : {"predicting", "image", "all"}
@@ -94,7 +101,7 @@ def study(
     ('layer', 'neuron')
     """
     wanted = as_concept(concept)
-    chosen = [scenes] if isinstance(scenes, Scene) else list(scenes)
+    chosen = list(as_scenes(scenes, wanted, n=CHOOSING))
     if not chosen:
         raise bad_argument("scenes", [], f"at least one scene that shows {wanted.word!r}")
     known = isinstance(inpainter, PairCache)  # with what was painted by hand
@@ -172,11 +179,15 @@ class Study(Seen, Tried):
 
         Parameters
         ----------
-        scene : Scene
+        scene : Scene, or what stands for one
             Any picture; a mask of the concept is needed only for what needs the pair.
         place : int, optional
             Put it in the place of a scene that was added before, instead of at the end.
         """
+        added = as_scenes(scene, self.concept, name="scene", masks=False)
+        if len(added) != 1:
+            raise bad_argument("scene", f"{len(added)} scenes", "one at a time")
+        scene = added[0]
         scenes, captions = list(self.scenes), dict(self._captions)
         if place is None:
             scenes.append(scene)
