@@ -316,6 +316,21 @@ def test_sizes_that_are_only_claimed_cost_nothing(tmp_path):
     assert peak_of(look) < 20e6
 
 
+def test_a_picture_that_would_take_gigabytes(tmp_path, huge_png):
+    write(tmp_path, [image(1), image(2)], [thing(1, segmentation=SQUARE)])
+    (tmp_path / "val2017" / "1.png").write_bytes(huge_png(30_000))
+    data = coco(tmp_path)
+
+    def look():
+        for ask in (lambda: data[0].image, lambda: data[0].objects):
+            with pytest.raises(BadArgument, match="image 1: got a picture of 900,000,000 pixels"):
+                ask()
+
+    assert peak_of(look) < 20e6
+    with pytest.warns(UserWarning, match="1 broken"):
+        assert [s.id for s in data.verify()] == [2]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=8)
     | st.sampled_from([10**400, 89_000_000, -1, 0, "1", "18", 1.0, "../x", "\ud800", "x" * 300]),
