@@ -13,7 +13,7 @@ __all__ = ["is_spec", "open_dataset"]
 
 _WANTED = (
     "'pocket:train', 'pocket:val', 'pocket:test', 'pocket:hallucination', "
-    "'coco:FOLDER', 'coco:FOLDER:SPLIT' or 'folder:FOLDER'"
+    "'coco:FOLDER', 'coco:FOLDER:SPLIT', 'coco:FILE.json' or 'folder:FOLDER'"
 )
 
 
