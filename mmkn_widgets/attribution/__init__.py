@@ -4,7 +4,7 @@ from ..activations.predicting import Prediction, find_word, predictions
 from ..core.concept import Concept, as_concept, inflect
 from ..core.neurons import Neuron, NeuronSet
 from .controls import random_like, random_uniform
-from .evidence import collect, scene_mask
+from .evidence import collect, has_scene_mask, scene_mask
 from .integrated import integrated_gradients
 from .methods import METHODS, score
 from .nouns import Mention, mentions, nouns
@@ -22,6 +22,7 @@ __all__ = [
     "automatic_thresholds",
     "collect",
     "find_word",
+    "has_scene_mask",
     "inflect",
     "integrated_gradients",
     "mentions",
