@@ -66,7 +66,9 @@ def _add_find(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concept", required=True, help="a word, such as car")
     parser.add_argument("--image", metavar="FILE", help="one picture of your own, with --mask")
     parser.add_argument("--mask", metavar="FILE", help="its mask: white where the object is")
-    parser.add_argument("--dataset", help="pocket:val, coco:DIR[:SPLIT], folder:DIR")
+    parser.add_argument(
+        "--dataset", help="pocket:val, coco:DIR[:SPLIT], coco:FILE.json, folder:DIR"
+    )
     parser.add_argument("--test", help="data set for the figures (pocket:val: pocket:test)")
     parser.add_argument("--threshold-d", type=float, metavar="X", help="stage 1, absolute")
     parser.add_argument("--threshold-g", type=float, metavar="Y", help="stage 2, absolute")

@@ -49,10 +49,11 @@ def capture(
     Parameters
     ----------
     model : MultimodalModel
-    images : picture or list of pictures
+    images : picture, list of pictures, data set or its name
         As in ``model.caption``. One picture: the store has no ``image`` dim. A list in the list
         is several pictures of one prompt, see ``picture`` over tokens and
-        ``patch_map(picture=...)``.
+        ``patch_map(picture=...)``. A data set, its name (``"pocket:val"``) or a Hugging Face data
+        set: all of its pictures.
     prompt : str, optional
         By default the model's own captioning prompt.
     continuation : str or sequence of int, optional
@@ -109,6 +110,10 @@ def capture(
     >>> store.mmkn.patch_map(neuron=7, layer=4).shape
     (96, 96)
     """
+    from ..datasets import as_dataset
+
+    data = as_dataset(images, name="images")
+    images = images if data is None else list(data)
     one = not isinstance(images, list | tuple)
     pictures = [images] if one else list(images)
     if not pictures:

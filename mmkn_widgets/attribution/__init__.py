@@ -3,7 +3,7 @@
 from ..activations import Prediction, find_word, predictions
 from ..core import Concept, Neuron, NeuronSet, as_concept, inflect, top_neurons
 from .controls import random_like, random_uniform
-from .evidence import collect, predicted_from_sum, scene_mask
+from .evidence import collect, has_scene_mask, predicted_from_sum, scene_mask
 from .integrated import integrated_gradients
 from .methods import METHODS, score
 from .nouns import Mention, mentions, nouns
@@ -21,6 +21,7 @@ __all__ = [
     "automatic_thresholds",
     "collect",
     "find_word",
+    "has_scene_mask",
     "inflect",
     "integrated_gradients",
     "mentions",

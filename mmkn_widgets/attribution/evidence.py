@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from ..models import MultimodalModel
 
-__all__ = ["collect", "predicted_from_sum", "scene_mask"]
+__all__ = ["collect", "has_scene_mask", "predicted_from_sum", "scene_mask"]
+
+
+def has_scene_mask(scene: Scene, concept: Concept) -> bool:
+    """Return whether every object that a concept names has a mask, and there is one.
+
+    A scene may show the concept without: its data set then knows a box, or a name only.
+    """
+    named = [c for c in scene.categories if concept.named_in(c)]
+    return bool(named) and set(named) <= set(scene.masked)
 
 
 def scene_mask(scene: Scene, concept: Concept) -> np.ndarray:
@@ -28,8 +37,8 @@ def scene_mask(scene: Scene, concept: Concept) -> np.ndarray:
     Raises
     ------
     BadArgument
-        If no object of the scene carries the concept's name, its mask is empty, or the mask has
-        another size than the picture.
+        If no object of the scene carries the concept's name, one that does has no mask, the mask
+        is empty, or it has another size than the picture.
     """
     named = [c for c in scene.categories if concept.named_in(c)]
     if not named:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from ..core import BadArgument, bad_argument
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ObjectInstance", "Scene", "SceneDataset"]
+__all__ = ["ObjectInstance", "Scene", "SceneDataset", "offered"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,21 +26,32 @@ class ObjectInstance:
     ----------
     category : str
         The data set's name of the object's category.
-    mask : numpy.ndarray of bool, shape (height, width)
-        The visible pixels.
+    mask : numpy.ndarray of bool, shape (height, width), or None
+        The visible pixels; None where the data set says that the object is there (with a box, or
+        no more than its name) and not which pixels are its.
     bbox : tuple of float
-        COCO's order (x, y, width, height), in pixels.
+        COCO's order (x, y, width, height), in pixels; zeros where it is not known.
     attributes : mapping
         What else the data set knows, such as ``{"color": "red"}``.
-    id : int
-        The annotation's id in its data set.
+    id : int or str
+        The annotation's id in its data set; 0 where it has none.
+
+    Examples
+    --------
+    >>> ObjectInstance("dog", None, (2.0, 3.0, 10.0, 10.0)).has_mask
+    False
     """
 
     category: str
-    mask: np.ndarray
+    mask: np.ndarray | None
     bbox: tuple[float, float, float, float]
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    id: int = 0
+    id: int | str = 0
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the object's pixels are known."""
+        return self.mask is not None
 
 
 class Scene:
@@ -65,6 +77,11 @@ class Scene:
         Where the scene comes from, for provenance, such as ``"pocket:val"``.
     categories : sequence of str, optional
         The categories present, when they are known without reading the masks.
+    masked : sequence of str, optional
+        Those of them that `mask` can give, when they are known without reading the masks.
+    absent : sequence of str, optional
+        The categories that somebody looked for and did not find, in data sets that look for some
+        on each picture (LVIS); by default all that are not among `categories`.
     """
 
     def __init__(
@@ -77,6 +94,8 @@ class Scene:
         redraw: Callable[[Sequence[str]], Image] | None = None,
         source: str = "",
         categories: Sequence[str] | None = None,
+        masked: Sequence[str] | None = None,
+        absent: Sequence[str] | None = None,
     ) -> None:
         self.id = id
         self.captions = tuple(captions)
@@ -86,6 +105,8 @@ class Scene:
         self._objects = objects
         self._redraw = redraw
         self._categories = None if categories is None else tuple(dict.fromkeys(categories))
+        self._masked = None if masked is None else tuple(dict.fromkeys(masked))
+        self._absent = None if absent is None else frozenset(absent)
 
     @property
     def image(self) -> Image:
@@ -100,15 +121,38 @@ class Scene:
 
     @property
     def objects(self) -> tuple[ObjectInstance, ...]:
-        """The annotated objects; masks that are decoded from a file are not kept."""
+        """The annotated objects; masks that are decoded from a file are not kept.
+
+        An object of which the data set knows no pixels is among them, with ``mask`` None.
+        """
         return tuple(self._objects() if callable(self._objects) else self._objects)
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories present, each once, in annotation order."""
+        """The categories present, each once, in annotation order, with a mask or without."""
         if self._categories is None:
             self._categories = tuple(dict.fromkeys(o.category for o in self.objects))
         return self._categories
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """The categories present whose every object has a mask: what can be painted away whole.
+
+        One of two dogs painted away leaves a picture with a dog, so that a category with a single
+        object without mask is not among them.
+        """
+        if self._masked is None:
+            objects = self.objects
+            without = {o.category for o in objects if not o.has_mask}
+            having = dict.fromkeys(o.category for o in objects)
+            self._masked = tuple(name for name in having if name not in without)
+        return self._masked
+
+    def lacks(self, category: str) -> bool:
+        """Return whether the category is known not to be on the picture."""
+        if category in self.categories:
+            return False
+        return self._absent is None or category in self._absent
 
     @property
     def can_redraw(self) -> bool:
@@ -125,12 +169,21 @@ class Scene:
         Raises
         ------
         BadArgument
-            If the scene has no object of that category; the message lists those it has.
+            If the scene has no object of that category (the message lists those it has), or one
+            of its instances has no mask.
         """
-        masks = [o.mask for o in self.objects if o.category == category]
-        if not masks:
+        if category not in self.categories:
             here = ", ".join(self.categories) or "no annotated object"
             raise bad_argument("category", category, f"an object of scene {self.id!r}: {here}")
+        found = [o.mask for o in self.objects if o.category == category]
+        masks = [mask for mask in found if mask is not None]
+        if not masks or len(masks) < len(found):
+            what = f"{len(found) - len(masks)} of its {len(found)} objects" if masks else "it"
+            raise BadArgument(
+                f"mask: scene {self.id!r} shows {category!r}, but its data set has no mask of "
+                f"{what}, only a box or a name; with_concept gives the scenes with masks, and "
+                "single_scene(image, mask, concept) takes a mask of your own"
+            )
         return np.logical_or.reduce(masks)
 
     def without(self, *categories: str) -> Image:
@@ -187,24 +240,63 @@ class SceneDataset(Sequence[Scene]):
     def __iter__(self) -> Iterator[Scene]:
         return (self._scenes[i] for i in range(len(self)))
 
-    def with_concept(self, category: str, n: int | None = None) -> SceneDataset:
-        """Return the first `n` scenes (all by default) that show the category."""
-        return self._select(category, True, n)
+    def with_concept(
+        self, category: str, n: int | None = None, *, masks: bool = True
+    ) -> SceneDataset:
+        """Return the first `n` scenes (all by default) that show the category, with its masks.
+
+        Parameters
+        ----------
+        category : str
+            One of `categories`.
+        n : int, optional
+        masks : bool
+            Only scenes on which every object of the category has a mask, as a pair (the picture
+            with and without the concept) needs it. False also gives those of which the data set
+            knows only that it is there, which is enough for captions.
+        """
+
+        def shown(scene: Scene) -> bool:
+            return category in (scene.masked if masks else scene.categories)
+
+        return self._select(category, shown, n)
 
     def without_concept(self, category: str, n: int | None = None) -> SceneDataset:
-        """Return the first `n` scenes (all by default) that do not show the category."""
-        return self._select(category, False, n)
+        """Return the first `n` scenes (all by default) that do not show the category.
 
-    def _select(self, category: str, wanted: bool, n: int | None) -> SceneDataset:
+        A scene that shows it without a mask is not among them; nor, where a data set looks for
+        some categories on each picture only (LVIS), one on which nobody looked for it.
+        """
+        return self._select(category, lambda scene: scene.lacks(category), n)
+
+    def _select(
+        self, category: str, wanted: Callable[[Scene], bool], n: int | None
+    ) -> SceneDataset:
         if category not in self.categories:
-            raise bad_argument("category", category, "one of " + ", ".join(self.categories))
+            raise bad_argument("category", category, "one of " + offered(category, self.categories))
+        if n is not None and (isinstance(n, bool) or not hasattr(n, "__index__") or n < 0):
+            raise bad_argument("n", n, "a number of scenes, or None for all")
         chosen: list[Scene] = []
         for scene in self:
             if n is not None and len(chosen) >= n:
                 break
-            if (category in scene.categories) is wanted:
+            if wanted(scene):
                 chosen.append(scene)
         return SceneDataset(chosen, self.name, self.categories)
 
     def __repr__(self) -> str:
         return f"<SceneDataset {self.name}: {len(self)} scenes, {len(self.categories)} categories>"
+
+
+def offered(given: object, names: Sequence[str], most: int = 100) -> str:
+    """Return names for an error: all of them, or of very many the nearest to what was given.
+
+    Examples
+    --------
+    >>> offered("dgo", ["cat", "dog", "doe"], most=2)
+    'dog, doe, cat and so on, 3 in all'
+    """
+    if len(names) <= most:
+        return ", ".join(names)
+    near = difflib.get_close_matches(str(given), names, n=5, cutoff=0.0)
+    return f"{', '.join(near)} and so on, {len(names):,} in all"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from ..core import bad_argument
 from .base import ObjectInstance, Scene
-from .images import read_image
+from .images import read_image, read_sizes
 from .masks import bounding_box, read_mask
+from .paths import expanded, is_file, is_folder, names_in
 from .problems import CheckedDataset, Problem
 
 __all__ = ["image_folder"]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"}
-_MASK = re.compile(r"^(?P<stem>.+?)(?:\.(?P<category>[^.]*?[^.\d][^.]*))?(?:\.\d+)?\.mask$")
+_MASK = re.compile(r"^(?P<stem>.+?)(?:\.(?P<category>[^.]*?[^.\d][^.]*))?(?:\.\d+)?\.mask$", re.I)
 
 
 def image_folder(root: str | Path, concept: str = "object") -> CheckedDataset:
@@ -56,14 +58,15 @@ def image_folder(root: str | Path, concept: str = "object") -> CheckedDataset:
     ...     image_folder(folder)[0].categories
     ('dog',)
     """
-    folder = Path(root).expanduser()
-    if not folder.is_dir():
+    folder = expanded(root, "root", "an existing folder")
+    if not is_folder(folder):
         raise bad_argument("root", str(root), "an existing folder")
     problems: list[Problem] = []
     pictures: dict[str, Path] = {}
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES and p.is_file())
+    inside = sorted(folder / name for name in names_in(folder))
+    found = [p for p in inside if p.suffix.lower() in _PICTURES and is_file(p)]
     for path in found:
-        if not path.stem.endswith(".mask"):
+        if not path.stem.lower().endswith(".mask"):
             pictures[path.name] = path
     if not pictures:
         raise bad_argument("root", str(root), "a folder with pictures (PNG, JPEG, WebP, ...)")
@@ -77,6 +80,7 @@ def image_folder(root: str | Path, concept: str = "object") -> CheckedDataset:
             partial(_instances, path, masks[name]),
             source=f"folder:{folder.name}",
             categories=[category for category, _ in masks[name]],
+            masked=[category for category, _ in masks[name]],
         )
         for name, path in pictures.items()
     ]
@@ -90,12 +94,12 @@ def _masks(
     masks: dict[str, list[tuple[str, Path]]] = {name: [] for name in pictures}
     stems: dict[str, list[str]] = {}
     for name, path in pictures.items():
-        stems.setdefault(path.stem, []).append(name)
+        stems.setdefault(_composed(path.stem), []).append(name)
     for path in found:
-        if not path.stem.endswith(".mask"):
+        if not path.stem.lower().endswith(".mask"):
             continue
-        plain = path.stem[: -len(".mask")]
-        match = _MASK.match(path.stem)
+        plain = _composed(path.stem[: -len(".mask")])
+        match = _MASK.match(_composed(path.stem))
         stem, category = plain, concept
         if plain not in stems and match is not None:
             stem, category = match["stem"], match["category"] or concept
@@ -110,8 +114,9 @@ def _captions(
     file: Path, pictures: dict[str, Path], problems: list[Problem]
 ) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {}
-    if not file.is_file():
+    if not is_file(file):
         return captions
+    composed = {_composed(name): name for name in pictures}
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -119,7 +124,8 @@ def _captions(
         return captions
     for number, line in enumerate(lines, 1):
         name, _, text = line.partition("\t" if "\t" in line else ",")
-        name = re.sub(r"#\d+$", "", name.strip())
+        name = _composed(re.sub(r"#\d+$", "", name.strip()))
+        name = composed.get(name, name)
         if name in pictures and text.strip():
             captions.setdefault(name, []).append(" ".join(text.split()))
         elif line.strip() and not (number == 1 and name.lower() in ("image", "file", "file_name")):
@@ -128,10 +134,15 @@ def _captions(
     return captions
 
 
+def _composed(name: str) -> str:
+    """Return a name with its accents encoded in the one way, whatever system wrote it."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _instances(picture: Path, masks: Sequence[tuple[str, Path]]) -> list[ObjectInstance]:
     if not masks:
         return []
-    size = read_image(picture).size
+    size = read_sizes(picture, f"picture {picture.name}")[1]
     objects = []
     for number, (category, path) in enumerate(masks, 1):
         mask = read_mask(path, size, name=f"mask {path.name}")

@@ -10,18 +10,18 @@ import struct
 import warnings
 import zlib
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ..core import BadArgument, bad_argument
 from .base import Scene
+from .paths import expanded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["MAX_PIXELS", "read_image"]
+__all__ = ["MAX_PIXELS", "is_address", "read_image", "read_sizes"]
 
 #: Pictures with more pixels are refused (Pillow's own limit, 9,459 x 9,459).
 MAX_PIXELS = 89_478_485
@@ -29,7 +29,11 @@ MAX_PIXELS = 89_478_485
 _PICTURE = "a PNG, JPEG, WebP, GIF, BMP or TIFF picture"
 #: Pillow hands these to other programs, or only pretends to read them.
 _NOT_READ = {"EPS", "WMF", "HDF5", "GRIB", "BUFR", "MPEG"}
-_DECODING = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, KeyError)
+#: What Pillow raises on files that are damaged in one way or another.
+_DAMAGES = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, KeyError, TypeError,
+    AttributeError, AssertionError, struct.error, zlib.error,
+)  # fmt: skip
 _URL = re.compile(r"^(data:|[A-Za-z][A-Za-z0-9+.\-]*://)")
 
 
@@ -79,7 +83,8 @@ def read_image(source: Any, *, orient: bool = True, name: str = "image") -> Imag
     if isinstance(source, bytes | bytearray | memoryview):
         return _open(io.BytesIO(bytes(source)), f"{len(source)} bytes", orient, name)
     if isinstance(source, str | os.PathLike):
-        return _open(_open_file(source, name), os.fspath(source), orient, name)
+        with _open_file(source, name) as file:  # read from there: a file may be very large
+            return _open(file, os.fspath(source), orient, name)
     if hasattr(source, "read"):
         return _open(source, repr(source), orient, name)
     if hasattr(source, "detach") or hasattr(source, "__array__"):
@@ -87,14 +92,59 @@ def read_image(source: Any, *, orient: bool = True, name: str = "image") -> Imag
     raise bad_argument(name, source, "a path, bytes, a Pillow image or an array of pixels")
 
 
-def _open_file(source: str | os.PathLike[str], name: str) -> io.BytesIO:
+def read_sizes(source: str | os.PathLike[str], name: str = "image") -> tuple[tuple[int, int], ...]:
+    """Return a picture file's (width, height) as stored and as its EXIF tag turns it.
+
+    Only the file's head is read, so that a size can be compared before anything is allocated.
+
+    Raises
+    ------
+    BadArgument
+        As `read_image`.
+    """
+    with _open_file(source, name) as file:
+        picture = _opened(file, os.fspath(source), name)
+        width, height = picture.size
+        try:
+            turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        except _DAMAGES:
+            turned = False
+    return ((width, height), (height, width) if turned else (width, height))
+
+
+def is_address(text: object) -> bool:
+    """Return whether a text is an address of the network or a ``data:`` address.
+
+    Examples
+    --------
+    >>> is_address("https://example.org/a.png"), is_address("pocket:val"), is_address("a.png")
+    (True, False, False)
+    """
+    return isinstance(text, str) and _URL.match(text) is not None
+
+
+def _instead(address: str) -> str:
+    """Return what to do with an address, as nothing is downloaded."""
+    if address.startswith("data:"):
+        return "base64.b64decode(text.partition(',')[2]) makes the bytes that are read here"
+    if address.startswith("file://"):
+        return f"{address.removeprefix('file://')!r} is the path"
+    shown = repr(address) if len(address) <= 100 else "the address"
+    return f"urllib.request.urlretrieve({shown}, 'picture.jpg') saves one as 'picture.jpg'"
+
+
+def _open_file(source: str | os.PathLike[str], name: str) -> BinaryIO:
     text = os.fspath(source)
-    if isinstance(text, str) and _URL.match(text):
+    if isinstance(text, str) and is_address(text):
         raise bad_argument(
-            name, text, "a local file: nothing is downloaded, save the picture and give its path"
+            name,
+            text,
+            "a local file: nothing is downloaded, save the picture and give its path ("
+            + _instead(text)
+            + ")",
         )
-    path = Path(text).expanduser()
     try:
+        path = expanded(text, name, "a path")
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
             raise bad_argument(
@@ -102,7 +152,7 @@ def _open_file(source: str | os.PathLike[str], name: str) -> io.BytesIO:
             )
         if not stat.S_ISREG(kind):
             raise bad_argument(name, text, "an ordinary file")
-        return io.BytesIO(path.read_bytes())
+        return path.open("rb")
     except FileNotFoundError:
         raise bad_argument(name, text, "the path of an existing file") from None
     except PermissionError:
@@ -122,19 +172,28 @@ def _formats() -> tuple[str, ...]:
 
 
 def _open(file: Any, shown: str, orient: bool, name: str) -> Image:
+    return _decode(_opened(file, shown, name), shown, orient, name)
+
+
+def _opened(file: Any, shown: str, name: str) -> Image:
+    """Return a picture of which no pixel is read yet, and whose size is bearable."""
     from PIL import Image
 
     try:
         picture = Image.open(file, formats=_formats())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        pixels = re.search(r"\d+", str(error))
-        raise _too_large(name, f"{int(pixels[0]):,} pixels" if pixels else shown) from None
+        raise _bomb(error, shown, name) from None
     except Image.UnidentifiedImageError:
         raise bad_argument(name, shown, f"{_PICTURE}; this is none") from None
-    except (*_DECODING, struct.error, zlib.error) as error:
+    except _DAMAGES as error:
         raise bad_argument(name, shown, f"{_PICTURE}; it cannot be read ({error})") from error
     _check_size(picture.size, name)
-    return _decode(picture, shown, orient, name)
+    return picture
+
+
+def _bomb(error: Exception, shown: str, name: str) -> BadArgument:
+    pixels = re.search(r"\d+", str(error))
+    return _too_large(name, f"{int(pixels[0]):,} pixels" if pixels else shown)
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -151,22 +210,24 @@ def _too_large(name: str, given: str) -> BadArgument:
 
 
 def _decode(picture: Image, shown: str, orient: bool, name: str) -> Image:
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
-    frames = getattr(picture, "n_frames", 1)
-    if frames > 1 and picture.format != "MPO":
-        warnings.warn(
-            f"{name}: {shown} has {frames} frames; only the first one is used",
-            UserWarning,
-            stacklevel=4,
-        )
-        picture.seek(0)
     try:
+        frames = getattr(picture, "n_frames", 1)
+        if frames > 1 and picture.format != "MPO":
+            warnings.warn(
+                f"{name}: {shown} has {frames} frames; only the first one is used",
+                UserWarning,
+                stacklevel=4,
+            )
+            picture.seek(0)
         picture.load()
         if orient:
             picture = ImageOps.exif_transpose(picture)
         return _to_rgb(picture)
-    except (*_DECODING, struct.error, zlib.error) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _bomb(error, shown, name) from None
+    except _DAMAGES as error:
         raise bad_argument(
             name, shown, f"a whole picture; this one is truncated or damaged ({error})"
         ) from error

@@ -10,11 +10,15 @@ import numpy as np
 
 from ..core import BadArgument, bad_argument
 from .base import ObjectInstance
+from .paths import expanded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["decode_segmentation", "read_mask"]
+
+#: Longest outline of one object in pixels: what is drawn along it takes 80 bytes a pixel.
+_MOST_AROUND = 1_000_000
 
 _WANTED = "a mask file, a Pillow image, an array, a COCO polygon or run lengths, or a list of these"
 
@@ -53,12 +57,19 @@ def read_mask(source: Any, size: tuple[int, int], *, name: str = "mask") -> np.n
     width, height = size
     mask = _as_mask(source, width, height, name)
     if mask.shape != (height, width):
-        raise bad_argument(
-            name,
-            f"a mask of {mask.shape[1]} x {mask.shape[0]} pixels",
-            f"the picture's size, {width} x {height}",
-        )
+        raise _other_size(name, (mask.shape[1], mask.shape[0]), size)
     return mask
+
+
+def _other_size(name: str, given: tuple[int, int], size: tuple[int, int]) -> BadArgument:
+    hint = ""
+    if given == size[::-1] and given != size:
+        hint = "; one of the two is turned: its EXIF tag turns a picture as viewers show it"
+    return bad_argument(
+        name,
+        f"a mask of {given[0]} x {given[1]} pixels",
+        f"the picture's size, {size[0]} x {size[1]}{hint}",
+    )
 
 
 def _as_mask(source: Any, width: int, height: int, name: str) -> np.ndarray:
@@ -67,18 +78,26 @@ def _as_mask(source: Any, width: int, height: int, name: str) -> np.ndarray:
     if source is None:
         raise bad_argument(name, None, f"the object's mask: {_WANTED}")
     if isinstance(source, ObjectInstance):
+        if source.mask is None:
+            raise bad_argument(
+                name, f"an object {source.category!r} that has a box and no mask", _WANTED
+            )
         return np.asarray(source.mask, dtype=bool)
     if isinstance(source, Image.Image):
+        if source.size not in ((width, height), (height, width)):
+            raise _other_size(name, source.size, (width, height))
         return _from_image(source, name)
     if isinstance(source, str | os.PathLike | bytes):
-        from .images import read_image
+        from .images import read_image, read_sizes
 
+        if not isinstance(source, bytes) and read_sizes(source, name)[1] != (width, height):
+            raise _other_size(name, read_sizes(source, name)[1], (width, height))  # read nothing
         read_image(source, name=name)  # every complaint about a file that is no whole picture
         if isinstance(source, bytes):
             import io
 
             return _from_image(Image.open(io.BytesIO(source)), name)
-        return _from_image(Image.open(os.path.expanduser(source)), name)
+        return _from_image(Image.open(expanded(source, name, _WANTED)), name)
     if isinstance(source, Mapping) or _is_polygons(source):
         segmentation = source.get("segmentation", source) if isinstance(source, Mapping) else source
         try:
@@ -96,7 +115,10 @@ def _as_mask(source: Any, width: int, height: int, name: str) -> np.ndarray:
 
 
 def _from_image(picture: Image, name: str) -> np.ndarray:
+    from PIL import ImageOps
+
     lossy = picture.format == "JPEG"
+    picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
         return _from_array(np.asarray(picture) != 0, name)
     pixels = np.asarray(picture.convert("RGBA"))
@@ -138,23 +160,59 @@ def bounding_box(mask: np.ndarray) -> tuple[float, float, float, float]:
     return (x, y, float(columns[-1]) - x + 1, float(rows[-1]) - y + 1)
 
 
+def has_segmentation(segmentation: Any) -> bool:
+    """Return whether there is anything to decode: an object may have a box and nothing more.
+
+    Examples
+    --------
+    >>> has_segmentation([[]]), has_segmentation(None), has_segmentation([[1, 1, 4, 1, 4, 3]])
+    (False, False, True)
+    """
+    if isinstance(segmentation, list | tuple):
+        return any(not isinstance(one, list | tuple) or one for one in segmentation)
+    return segmentation is not None
+
+
 def check_segmentation(segmentation: Any, height: int, width: int) -> None:
     """Raise ValueError, with the reason, if `decode_segmentation` could not decode it."""
+    for part in _parts(segmentation):
+        if isinstance(part, Mapping):
+            _run_lengths(part, height, width)
+    _check_polygons(
+        [part for part in _parts(segmentation) if not isinstance(part, Mapping)], height, width
+    )
+
+
+def _parts(segmentation: Any) -> list[Any]:
+    """Return the polygons and run lengths whose union the mask is."""
     if isinstance(segmentation, Mapping):
-        _run_lengths(segmentation, height, width)
-        return
-    if not isinstance(segmentation, list | tuple) or not segmentation:
+        return [segmentation]
+    if not isinstance(segmentation, list | tuple) or not has_segmentation(segmentation):
         raise ValueError("no segmentation (neither polygons nor run lengths)")
-    for polygon in segmentation:
+    if isinstance(segmentation[0], int | float):  # one polygon that is in no list of polygons
+        return [segmentation]
+    return [part for part in segmentation if not (isinstance(part, list | tuple) and not part)]
+
+
+def _check_polygons(polygons: Sequence[Any], height: int, width: int) -> None:
+    span, around = max(width, height), 0.0
+    for polygon in polygons:
+        if not isinstance(polygon, list | tuple) or not set(map(type, polygon)) <= {int, float}:
+            raise ValueError("a polygon holds something that is no number")
         try:
             points = np.asarray(polygon, dtype=float)
-        except (TypeError, ValueError):
-            raise ValueError("a polygon holds something that is no number") from None
-        if points.ndim != 1 or points.size < 6 or points.size % 2:
+        except OverflowError:
+            raise ValueError("a polygon lies far outside of the picture") from None
+        if points.size < 6 or points.size % 2:
             raise ValueError("a polygon is no list x, y, x, y, ... of three points or more")
-        span = max(width, height)
         if not (np.isfinite(points).all() and points.min() >= -span and points.max() <= 2 * span):
             raise ValueError("a polygon lies far outside of the picture")
+        if points.size * 3 * span > _MOST_AROUND:  # else it cannot be too long
+            corners = points.reshape(-1, 2)
+            steps = np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1)
+            around += float(steps.sum())
+            if around > _MOST_AROUND:
+                raise ValueError("polygons whose outline is longer than any object's")
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -165,9 +223,10 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
 
     Parameters
     ----------
-    segmentation : list of list of float, or mapping
-        Polygons ``[[x, y, x, y, ...], ...]``, or ``{"size": [h, w], "counts": ...}`` with the
-        counts as a list or as COCO's compressed string.
+    segmentation : list of list of float, mapping, or list of mapping
+        Polygons ``[[x, y, x, y, ...], ...]`` or one ``[x, y, x, y, ...]``, or ``{"size": [h, w],
+        "counts": ...}`` with the counts as a list or as COCO's compressed string, or a list of
+        these.
     height, width : int
         The picture's size.
 
@@ -185,15 +244,22 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     >>> decode_segmentation({"size": [2, 2], "counts": [1, 2, 1]}, 2, 2).astype(int).tolist()
     [[0, 1], [1, 0]]
     """
-    check_segmentation(segmentation, height, width)
-    if not isinstance(segmentation, Mapping):
+    parts = _parts(segmentation)
+    polygons = [part for part in parts if not isinstance(part, Mapping)]
+    _check_polygons(polygons, height, width)
+    runs = [_run_lengths(part, height, width) for part in parts if isinstance(part, Mapping)]
+    if polygons:
         from pycocotools import mask as coco_mask
 
-        polygons = [[float(v) for v in polygon] for polygon in segmentation]
-        segmentation = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    runs = _run_lengths(segmentation, height, width)
-    values = np.arange(len(runs)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(values, runs).reshape((width, height)).T)
+        drawn = [[float(v) for v in polygon] for polygon in polygons]
+        merged = coco_mask.merge(coco_mask.frPyObjects(drawn, height, width))
+        runs.append(_run_lengths(merged, height, width))
+    inside: np.ndarray | None = None
+    for one in runs:
+        values = np.repeat(np.arange(len(one)) % 2 == 1, one)
+        inside = values if inside is None else np.logical_or(inside, values, out=inside)
+    assert inside is not None  # there is a part, or `_parts` had raised
+    return np.ascontiguousarray(inside.reshape((width, height)).T)
 
 
 def _run_lengths(segmentation: Mapping[str, Any], height: int, width: int) -> np.ndarray:

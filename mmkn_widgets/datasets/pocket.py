@@ -61,6 +61,7 @@ def _wrap(scene: PocketScene, source: str) -> Scene:
         redraw=redraw,
         source=source,
         categories=scene.categories,
+        masked=scene.categories,
     )
 
 

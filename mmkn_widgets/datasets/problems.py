@@ -15,7 +15,7 @@ __all__ = ["CheckedDataset", "Problem", "stays_inside"]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing in a data set's files that cannot be used and was skipped.
+    """One thing in a data set's files that cannot be used, or not wholly.
 
     Attributes
     ----------
@@ -45,7 +45,8 @@ class CheckedDataset(SceneDataset):
     name : str
     categories : sequence of str
     problems : sequence of Problem
-        What was skipped. If there is any, one warning is issued; all are in `problems`.
+        What was skipped, wholly or (an object whose mask is damaged) but for the fact that it is
+        there. If there is any, one warning is issued; all are in `problems`.
     """
 
     def __init__(
@@ -59,15 +60,15 @@ class CheckedDataset(SceneDataset):
         self.problems = tuple(problems)
         if self.problems:
             warnings.warn(
-                f"{name}: {len(self.problems)} broken records were skipped, the first: "
-                f"{self.problems[0]}; all of them are in .problems",
+                f"{name}: {len(self.problems)} broken records were skipped or lost their mask, the "
+                f"first: {self.problems[0]}; all of them are in .problems",
                 UserWarning,
                 stacklevel=3,
             )
 
     @property
     def n_skipped(self) -> int:
-        """The number of records that were skipped."""
+        """The number of records that were skipped, wholly or in part: that of `problems`."""
         return len(self.problems)
 
     def verify(
@@ -96,7 +97,8 @@ class CheckedDataset(SceneDataset):
                 cancel.raise_if_cancelled()
             try:
                 width, height = scene.image.size
-                shapes = {o.mask.shape for o in scene.objects} - {(height, width)}
+                masks = [o.mask for o in scene.objects if o.mask is not None]
+                shapes = {mask.shape for mask in masks} - {(height, width)}
                 if shapes:
                     raise BadArgument(f"masks of shape {shapes}, picture {width} x {height}")
                 good.append(scene)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .base import ObjectInstance, Scene
 from .images import read_image
-from .masks import read_mask
+from .masks import bounding_box, read_mask
+from .table import picture_name
 
 __all__ = ["single_scene"]
 
@@ -26,7 +24,7 @@ def single_scene(image: Any, mask: Any, concept: str, *, name: str | None = None
     concept : str
         What the object is.
     name : str, optional
-        The scene's id; the file's name by default.
+        The scene's id; by default the file's name, or one made from the pixels.
 
     Returns
     -------
@@ -46,10 +44,10 @@ def single_scene(image: Any, mask: Any, concept: str, *, name: str | None = None
     """
     picture = read_image(image)
     inside = read_mask(mask, picture.size)
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    box = (0.0, 0.0, 0.0, 0.0)
-    if len(rows):
-        x, y = int(columns[0]), int(rows[0])
-        box = (float(x), float(y), float(columns[-1] + 1 - x), float(rows[-1] + 1 - y))
-    given = Path(image).name if isinstance(image, str | Path) else "picture"
-    return Scene(name or given, picture, (), (ObjectInstance(concept, inside, box),), source="own")
+    return Scene(
+        name or picture_name(image, picture),
+        picture,
+        (),
+        (ObjectInstance(concept, inside, bounding_box(inside)),),
+        source="own",
+    )

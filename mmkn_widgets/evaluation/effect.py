@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..attribution import as_concept
 from ..core import CancelToken, Progress, as_vocabulary, bad_argument, names, provenance
+from ..datasets import as_scenes
 from .captioning import Captioner
 from .coco_words import coco_vocabulary
 from .concept import identical, kept_counts, retention, substitution, suppression
@@ -170,6 +172,10 @@ def _line(name: str, value: float | None, interval: Any = None) -> str:
     return text
 
 
+#: scenes that are taken of a data set which is only named
+_MEASURING = 100
+
+
 @dataclass(frozen=True, repr=False)
 class Effect:
     """What happens to captions when neurons are switched off; undefined figures are None.
@@ -243,8 +249,8 @@ class Effect:
 def measure_effect(
     model: Any,
     neurons: Any,
-    with_scenes: Sequence[Scene],
-    without_scenes: Sequence[Scene] = (),
+    with_scenes: Any,
+    without_scenes: Any = (),
     concept: Any = None,
     *,
     vocabulary: Any = None,
@@ -270,8 +276,10 @@ def measure_effect(
     model : MultimodalModel
     neurons : NeuronSet
         May be empty.
-    with_scenes, without_scenes : sequence of Scene
-        Scenes that show the concept, and scenes that do not.
+    with_scenes, without_scenes : sequence of Scene, or what stands for them
+        Scenes that show the concept, and scenes that do not; pictures, whose other objects are
+        then not known; or a data set's name, of which the first 100 such scenes are taken. See
+        `mmkn_widgets.datasets.as_scenes`. Masks are not needed.
     concept : str, Concept or list of str
     vocabulary : mapping or sequence, optional
         The categories that retention and substitution look for (see `as_vocabulary`); by default
@@ -306,9 +314,17 @@ def measure_effect(
     Cancelled
         If `cancel` was called; nothing stays changed.
     """
-    present, absent = list(with_scenes), list(without_scenes)
     if concept is None:
         raise bad_argument("concept", None, "a word or a Concept")
+    wanted = as_concept(concept) if isinstance(concept, str | list | tuple) else concept
+    with_scenes, without_scenes = (
+        as_scenes(given, wanted, name=name, masks=False, shows=shows, n=_MEASURING)
+        for name, given, shows in (
+            ("with_scenes", with_scenes, True),
+            ("without_scenes", without_scenes, False),
+        )
+    )
+    present, absent = list(with_scenes), list(without_scenes)
     if not present:
         raise bad_argument("with_scenes", [], "at least one scene that shows the concept")
     for metric in metrics:
@@ -317,8 +333,6 @@ def measure_effect(
     if n_random < 0:
         raise bad_argument("n_random", n_random, "0 or more")
     if isinstance(concept, str):
-        from ..attribution import as_concept
-
         concept = as_concept(concept)
     scenes, split = present + absent, len(present)
     if vocabulary is None:

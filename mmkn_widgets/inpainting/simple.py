@@ -124,7 +124,7 @@ class ExactInpainter(OneByOne):
         categories = [
             one.category
             for one in scene.objects
-            if one.mask.any() and covered[one.mask].mean() > 0.5
+            if one.mask is not None and one.mask.any() and covered[one.mask].mean() > 0.5
         ]
         if not categories:
             here = ", ".join(scene.categories) or "no object"

@@ -179,7 +179,8 @@ class MultimodalModel(ModelParts):
 
     def generate(
         self,
-        prepared: Prepared,
+        prepared: Any,
+        prompt: str | Sequence[str] | None = None,
         *,
         max_new_tokens: int | None = None,
         on_token: OnToken | None = None,
@@ -189,8 +190,10 @@ class MultimodalModel(ModelParts):
 
         Parameters
         ----------
-        prepared : Prepared
-            From `prepare`.
+        prepared : Prepared, or what `prepare` takes
+            From `prepare`; or a picture, several, or a dict of tensors, as in `caption`.
+        prompt : str or list of str, optional
+            As in `prepare`, for pictures that are not prepared yet.
         max_new_tokens : int, optional
             By default what the model's generation config says, else 64.
         on_token : callable, optional
@@ -204,6 +207,8 @@ class MultimodalModel(ModelParts):
 
         Raises
         ------
+        BadArgument
+            If it is neither prepared inputs nor a picture.
         Cancelled
             If the token was cancelled.
         NotSupported
@@ -217,6 +222,13 @@ class MultimodalModel(ModelParts):
             raise NotSupported(f"generate: {reason}")
         if max_new_tokens is not None and max_new_tokens < 1:
             raise bad_argument("max_new_tokens", max_new_tokens, "a whole number from 1")
+        if not isinstance(prepared, Prepared):
+            prepared = self.prepare(prepared, prompt)
+        elif prompt is not None:
+            raise bad_argument(
+                "prompt", prompt, "none beside prepared inputs, which hold theirs; or "
+                "model.generate(image, prompt)"
+            )  # fmt: skip
         return generate(
             self, prepared, max_new_tokens=max_new_tokens, on_token=on_token, cancel=cancel
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..attribution import as_concept
 from ..core import BadArgument, bad_argument, provenance
-from ..datasets import Scene, SceneDataset, open_dataset
+from ..datasets import CHOOSING, Scene, SceneDataset, as_dataset, as_scenes, select
 from .study import Study, study
 
 if TYPE_CHECKING:
@@ -20,64 +20,41 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "find", "scenes_of"]
 
-#: scenes that choose neurons, and scenes with and without the concept that measure them
-_CHOOSING, _MEASURING = 48, 100
+#: scenes with and without the concept that measure the neurons
+_MEASURING = 100
 
 
 def scenes_of(
-    concept: str, scenes: str | Scene | Sequence[Scene], test: str | Sequence[Scene] | None
+    concept: Any, scenes: Any, test: Any
 ) -> tuple[list[Scene], list[Scene], list[Scene], bool]:
     """Return scenes to choose from, to measure with and without, and whether these are others."""
-    if isinstance(scenes, Scene):
-        scenes = [scenes]
-    if test is None and scenes == "pocket:val":
+    wanted = as_concept(concept)
+    if test is None and isinstance(scenes, str) and scenes == "pocket:val":
         test = "pocket:test"
-    if isinstance(scenes, str):
-        data = open_dataset(scenes)
-        choosing = list(data.with_concept(_category(data, concept), _CHOOSING))
-        if not choosing:
-            raise bad_argument("concept", concept, f"a category with scenes in {scenes}")
+    data = as_dataset(scenes, wanted)
+    if data is None:
+        choosing = list(as_scenes(scenes, wanted))
     else:
-        data, choosing = None, list(scenes)
+        choosing = list(select(data, wanted, n=None if data is scenes else CHOOSING))
     if test is None:
         absent: list[Scene] = []
         if data is not None:
-            absent = list(data.without_concept(_category(data, concept), _MEASURING))
+            absent = list(select(data, wanted, n=_MEASURING, shows=False))
         return choosing, choosing, absent, False
-    if isinstance(test, str):
-        held = open_dataset(test)
-        category = _category(held, concept)
-        measuring = list(held.with_concept(category, _MEASURING))
-        absent = list(held.without_concept(category, _MEASURING))
+    held = as_dataset(test, wanted, name="test")
+    if held is None or isinstance(test, SceneDataset):
+        given = as_scenes(test, wanted, name="test", masks=False)
+        shows = [any(wanted.named_in(c) for c in scene.categories) for scene in given]
+        measuring = [scene for scene, yes in zip(given, shows, strict=True) if yes]
+        absent = [scene for scene, yes in zip(given, shows, strict=True) if not yes]
     else:
-        from ..attribution import as_concept
-
-        wanted = as_concept(concept)
-        shows = [any(wanted.named_in(c) for c in scene.categories) for scene in test]
-        measuring = [scene for scene, yes in zip(test, shows, strict=True) if yes]
-        absent = [scene for scene, yes in zip(test, shows, strict=True) if not yes]
+        measuring = list(select(held, wanted, n=_MEASURING, masks=False, name="test"))
+        absent = list(select(held, wanted, n=_MEASURING, shows=False))
     if not measuring:
         raise bad_argument("test", test, f"a data set with scenes that show {concept!r}")
     chosen_ids = {(scene.source, scene.id) for scene in choosing}
     held_out = not any((scene.source, scene.id) in chosen_ids for scene in measuring)
     return choosing, measuring, absent, held_out
-
-
-def _category(data: SceneDataset, concept: str) -> str:
-    """Return the data set's category that a word means; an error lists the nearest."""
-    import difflib
-
-    from ..attribution import as_concept
-
-    wanted = as_concept(concept)
-    for category in data.categories:
-        if wanted.named_in(category):
-            return category
-    near = difflib.get_close_matches(concept, data.categories, n=3, cutoff=0.0)
-    raise BadArgument(
-        f"concept: got {concept!r}, which {data.name} does not annotate; nearest of its "
-        f"{len(data.categories)} categories: {', '.join(near)}"
-    )
 
 
 @dataclass(frozen=True)
@@ -165,9 +142,9 @@ class Found:
 def find(
     model: MultimodalModel,
     concept: str,
-    scenes: str | Scene | Sequence[Scene] = "pocket:val",
+    scenes: Any = "pocket:val",
     *,
-    test: str | Sequence[Scene] | None = None,
+    test: Any = None,
     threshold_d: float | None = None,
     threshold_g: float | None = None,
     quantile_d: float | None = None,
@@ -185,11 +162,12 @@ def find(
     ----------
     model : MultimodalModel
     concept : str
-    scenes : str, Scene or sequence of Scene
-        Where neurons are chosen: a data set's name (its first 48 scenes with the concept), or
-        scenes.
-    test : str or sequence of Scene, optional
-        Where figures are measured (100 scenes with, 100 without the concept). By default
+    scenes : str, Scene, sequence of Scene, or what stands for them
+        Where neurons are chosen: a data set's name (its first 48 scenes with the concept and its
+        masks), or scenes; see `mmkn_widgets.datasets.as_scenes`.
+    test : str, sequence of Scene, or what stands for them, optional
+        Where figures are measured (100 scenes with, 100 without the concept; masks are not
+        needed). By default
         ``"pocket:test"`` when `scenes` is ``"pocket:val"``, else the choosing scenes themselves,
         and the result says ``held_out: false``.
     threshold_d, threshold_g, quantile_d, quantile_g : float, optional

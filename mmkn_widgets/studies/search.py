@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..core import bad_argument, provenance
+from ..datasets import CHOOSING, as_scenes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -193,9 +194,9 @@ def plane(
 
 def search_thresholds(
     study: Searched,
-    without_concept: Sequence[Scene] = (),
+    without_concept: Any = (),
     *,
-    with_concept: Sequence[Scene] | None = None,
+    with_concept: Any = None,
     minimum_retention: float = 0.97,
     quantiles_d: Sequence[float] = _QUANTILES_D,
     kept: Sequence[int] = _KEPT,
@@ -209,10 +210,10 @@ def search_thresholds(
     Parameters
     ----------
     study : Study
-    without_concept : sequence of Scene
+    without_concept : sequence of Scene, or what stands for them
         Scenes without the concept, for ``retention_other``; without any it is not part of the
         choice.
-    with_concept : sequence of Scene, optional
+    with_concept : sequence of Scene, or what stands for them, optional
         By default the study's own scenes. Figures found here chose the thresholds: report those of
         `ThresholdSearch.confirm` on held-out scenes.
     minimum_retention : float
@@ -242,8 +243,13 @@ def search_thresholds(
     settings = plane(study, quantiles_d, kept)
     if not settings:
         raise bad_argument("study", study, "positive GradCAM scores among the candidates")
-    present = list(study.scored if with_concept is None else with_concept)
-    scenes = present + list(without_concept)
+    present = list(study.scored if with_concept is None else as_scenes(
+        with_concept, study.concept, name="with_concept", masks=False, n=CHOOSING
+    ))  # fmt: skip
+    absent = as_scenes(
+        without_concept, study.concept, name="without_concept", masks=False, shows=False, n=CHOOSING
+    )
+    scenes = present + list(absent)
     before = _captions(study, scenes, [None] * len(scenes))
     jobs = [(scene, setting) for setting in range(len(settings)) for scene in range(len(scenes))]
     after: list[str] = []

@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..activations import Prediction, predictions
-from ..attribution import collect, predicted_from_sum, scene_mask, two_stage
+from ..attribution import (
+    collect,
+    has_scene_mask,
+    predicted_from_sum,
+    scene_mask,
+    two_stage,
+)
 from ..core import BadArgument, Concept, NeuronSet, as_concept, bad_argument, provenance
-from ..datasets import Scene
+from ..datasets import CHOOSING, Scene, as_scenes
 from ..inpainting import get_inpainter
 from .on_scene import Change, PatchScores, Place, measured_change, patch_scores, patch_words
 
@@ -118,7 +124,7 @@ class PairCache:
 def study(
     model: MultimodalModel,
     concept: str | Concept,
-    scenes: Scene | Sequence[Scene],
+    scenes: Any,
     *,
     inpainter: Any = "telea",
     positions: str = "predicting",
@@ -138,8 +144,11 @@ def study(
         From `mmkn_widgets.load_model`.
     concept : str or Concept
         The word to look for; its plural and synonyms are found by themselves.
-    scenes : Scene or sequence of Scene
-        Scenes that show the concept, with its object masks.
+    scenes : Scene, sequence of Scene, or what stands for them
+        Scenes that show the concept, with its object masks; ``{"image": picture, "mask": mask}``
+        for pictures of one's own; a data set; or a data set's name such as ``"pocket:val"`` or a
+        Hugging Face data set, of which the first 48 scenes with the concept are taken. See
+        `mmkn_widgets.datasets.as_scenes`.
     inpainter : str or callable
         ``"telea"``, ``"ns"``, ``"exact"`` (the pocket world only), ``"diffusers:NAME_OR_FOLDER"``.
     positions : {"predicting", "image", "all"}
@@ -183,7 +192,7 @@ def study(
     ('layer', 'neuron')
     """
     wanted = as_concept(concept)
-    chosen = [scenes] if isinstance(scenes, Scene) else list(scenes)
+    chosen = list(as_scenes(scenes, wanted, n=CHOOSING))
     if not chosen:
         raise bad_argument("scenes", [], f"at least one scene that shows {wanted.word!r}")
     known = isinstance(inpainter, PairCache)  # with what was painted by hand
@@ -261,11 +270,15 @@ class Study:
 
         Parameters
         ----------
-        scene : Scene
+        scene : Scene, or what stands for one
             Any picture; a mask of the concept is needed only for what needs the pair.
         place : int, optional
             Put it in the place of a scene that was added before, instead of at the end.
         """
+        added = as_scenes(scene, self.concept, name="scene", masks=False)
+        if len(added) != 1:
+            raise bad_argument("scene", f"{len(added)} scenes", "one at a time")
+        scene = added[0]
         scenes, captions = list(self.scenes), dict(self._captions)
         if place is None:
             scenes.append(scene)
@@ -374,8 +387,11 @@ class Study:
         return chosen.image, self._pairs.inpainted(chosen, self.concept)
 
     def has_pair(self, scene: int) -> bool:
-        """Return whether a scene has a mask of the concept, so that it can be painted away."""
-        return any(self.concept.named_in(name) for name in self.scenes[scene].categories)
+        """Return whether a scene has a mask of the concept, so that it can be painted away.
+
+        A scene may show it without: then its data set knows a box or no more than the name.
+        """
+        return has_scene_mask(self.scenes[scene], self.concept)
 
     def caption(self, scene: int) -> str:
         """Return the caption of the unchanged model, whatever is ablated at the moment."""
@@ -807,7 +823,7 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
     scenes, captions = [], {}
     for place, record in enumerate(described["scenes"]):
         scene, inpainted = _read_scene(record, place, folder)
-        if any(concept.named_in(name) for name in scene.categories):
+        if has_scene_mask(scene, concept):
             pairs.keep(scene, scene_mask(scene, concept), inpainted)
         scenes.append(scene)
         if record["caption"] is not None:
@@ -856,15 +872,17 @@ def _write_scene(study: Study, place: int, folder: Path) -> dict[str, Any]:
     inpainted.convert("RGB").save(folder / f"{place:05d}-inpainted.png")
     objects = []
     for number, item in enumerate(scene.objects):
-        Image.fromarray(item.mask.astype(np.uint8) * 255).save(
-            folder / f"{place:05d}-mask-{number}.png"
-        )
+        if item.mask is not None:
+            Image.fromarray(item.mask.astype(np.uint8) * 255).save(
+                folder / f"{place:05d}-mask-{number}.png"
+            )
         objects.append(
             {
                 "category": item.category,
                 "bbox": [float(v) for v in item.bbox],
                 "attributes": {str(k): str(v) for k, v in item.attributes.items()},
-                "id": int(item.id),
+                "id": item.id if isinstance(item.id, str) else int(item.id),
+                "mask": item.has_mask,
             }
         )
     return {
@@ -872,8 +890,15 @@ def _write_scene(study: Study, place: int, folder: Path) -> dict[str, Any]:
         "source": scene.source,
         "captions": list(scene.captions),
         "objects": objects,
+        "categories": list(scene.categories),
         "caption": study.captions.get(place),
     }
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    from ..datasets import read_image
+
+    return np.asarray(read_image(path))[..., 0] > 127
 
 
 def _read_scene(record: dict[str, Any], place: int, folder: Path) -> tuple[Scene, Any]:
@@ -882,7 +907,9 @@ def _read_scene(record: dict[str, Any], place: int, folder: Path) -> tuple[Scene
     objects = [
         ObjectInstance(
             category=item["category"],
-            mask=np.asarray(read_image(folder / f"{place:05d}-mask-{number}.png"))[..., 0] > 127,
+            mask=_read_mask(folder / f"{place:05d}-mask-{number}.png")
+            if item.get("mask", True)
+            else None,
             bbox=tuple(item["bbox"]),
             attributes=item["attributes"],
             id=item["id"],
@@ -895,5 +922,6 @@ def _read_scene(record: dict[str, Any], place: int, folder: Path) -> tuple[Scene
         record["captions"],
         objects,
         source=record["source"],
+        categories=record.get("categories"),
     )
     return scene, read_image(folder / f"{place:05d}-inpainted.png")

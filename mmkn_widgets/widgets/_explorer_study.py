@@ -56,14 +56,14 @@ class StudyWork:
 
         Pictures of one's own on which it was painted come with them.
         """
-        from ..attribution import as_concept
+        from ..attribution import as_concept, has_scene_mask
 
         concept = as_concept(word)
         scored = len(getattr(self.study, "scored", self.study.scenes))
         base, added = self.study.scenes[:scored], self.study.scenes[scored:]
 
         def showing(scenes: Sequence[Any]) -> list[Any]:
-            return [s for s in scenes if any(concept.named_in(name) for name in s.categories)]
+            return [scene for scene in scenes if has_scene_mask(scene, concept)]
 
         here, mine = showing(base), showing(added)
         if len(here) == len(base):

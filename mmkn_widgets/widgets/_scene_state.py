@@ -162,6 +162,8 @@ def mask_state(study: StudyLike, scene: int) -> dict[str, Any]:
     shape = painting_shape((width, height))
     names: dict[str, np.ndarray] = {}
     for item in objects:
+        if item.mask is None:  # known to be there, and not where: nothing to fill in for it
+            continue
         mask = np.asarray(item.mask, bool)
         names[item.category] = names.get(item.category, np.zeros_like(mask)) | mask
     named_in = getattr(study.concept, "named_in", None)

@@ -259,6 +259,7 @@ def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
         raise bad_argument(
             "study", type(model).__name__, "a Study, or a model with image= and concept="
         )
+    from ..attribution import as_concept, has_scene_mask
     from ..datasets import Scene, read_image, single_scene
     from ..studies import blank_study, study
 
@@ -269,4 +270,8 @@ def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
     if not isinstance(image, Scene):
         name = Path(image).name if isinstance(image, str | Path) else "picture"
         image = Scene(name, read_image(image, name="image"), source="own")
-    return study(model, concept, image) if image.objects else blank_study(model, concept, image)
+    wanted = as_concept(concept)
+    named = any(wanted.named_in(category) for category in image.categories)
+    if not image.categories or (named and not has_scene_mask(image, wanted)):
+        return blank_study(model, concept, image)  # the page asks for the mask
+    return study(model, concept, image)

@@ -98,11 +98,11 @@ def test_filters_choose_scenes_and_keep_their_objects(tmp_path):
 BROKEN = [
     ({"id": 10, "image_id": 99, "category_id": 18, "segmentation": square(1, 1, 5)}, "image 99"),
     ({"id": 11, "image_id": 1, "category_id": 77, "segmentation": square(1, 1, 5)}, "category 77"),
-    ({"id": 12, "image_id": 1, "category_id": 18}, "no segmentation"),
+    ({"id": 12, "image_id": 1, "category_id": 18, "segmentation": "x"}, "no segmentation"),
     ({"id": 13, "image_id": 1, "category_id": 18, "segmentation": [[1, 2]]}, "three points"),
     ({"id": 14, "image_id": 1, "category_id": [], "segmentation": square(1, 1, 5)}, "category"),
     ({"id": 1, "image_id": 1, "category_id": 18, "segmentation": square(1, 1, 5)}, "a second"),
-    ({"image_id": 1}, "no whole number as its id"),
+    ({"image_id": 1}, "category None is unknown"),
     ("text", "no object"),
     (
         {
@@ -116,7 +116,7 @@ BROKEN = [
 ]
 
 
-def test_broken_annotations_are_listed_counted_and_skipped(tmp_path):
+def test_broken_annotations_are_listed_and_their_objects_stay_present(tmp_path):
     path = write(tmp_path)
     record = json.loads(path.read_text())
     record["annotations"] += [entry for entry, _ in BROKEN]
@@ -128,7 +128,9 @@ def test_broken_annotations_are_listed_counted_and_skipped(tmp_path):
         assert problem.file == "instances_val2017.json"
         assert problem.id == (entry.get("id") if isinstance(entry, dict) else None)
         assert reason in problem.reason
-    assert [len(s.objects) for s in scenes] == [3, 1, 0]
+    assert [len(s.objects) for s in scenes] == [7, 1, 0]
+    found = {o.id: o.has_mask for o in scenes[0].objects}
+    assert found == {1: True, 2: True, 4: True, 12: False, 13: False, 15: False}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,9 @@ def test_file_names_may_not_leave_their_folder(tmp_path, name):
 
 
 def test_missing_pictures_and_sizes_are_skipped(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "there.png")
     images = [
+        {"id": 9, "file_name": "there.png", "width": 40, "height": 30},
         {"id": 1, "file_name": "absent.png", "width": 40, "height": 30},
         {"id": 2, "file_name": "absent.png", "width": 0, "height": 30},
     ]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tracemalloc
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,3 +65,44 @@ def test_no_folder_and_no_picture(tmp_path):
         image_folder(tmp_path / "none")
     with pytest.raises(BadArgument, match="a folder with pictures"):
         image_folder(tmp_path)
+
+
+def test_names_of_other_systems(tmp_path):
+    composed = "caf\u00e9"
+    Image.new("RGB", (12, 10)).save(
+        tmp_path / f"{unicodedata.normalize('NFD', composed)}.JPG", "JPEG"
+    )
+    mask(slice(0, 3)).save(tmp_path / f"{composed}.Dog.MASK.PNG")
+    (tmp_path / "captions.txt").write_text(f"{composed}.JPG\ta dog")
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    (scene,) = image_folder(tmp_path)
+    assert scene.categories == ("Dog",)
+    assert scene.captions == ("a dog",)
+    assert scene.mask("Dog").sum() == 30
+
+
+def test_a_mask_lies_on_the_picture_as_it_is_shown(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (12, 10)).save(tmp_path / "a.jpg", exif=exif)
+    mask(slice(0, 3)).rotate(-90, expand=True).save(tmp_path / "a.mask.png")
+    (scene,) = image_folder(tmp_path)
+    assert scene.image.size == (10, 12)
+    assert scene.mask("object")[:3].all()
+    assert not scene.mask("object")[3:].any()
+    mask(slice(0, 3)).save(tmp_path / "a.mask.png")
+    with pytest.raises(BadArgument, match="12 x 10.*10 x 12; one of the two is turned.*EXIF"):
+        scene.mask("object")
+    mask(slice(0, 3)).save(tmp_path / "a.mask.png", exif=exif)  # turned like its picture
+    assert scene.mask("object")[:3].all()
+
+
+def test_what_a_mask_only_claims_is_not_read(tmp_path):
+    Image.new("RGB", (5, 5)).save(tmp_path / "a.png")
+    Image.new("1", (9000, 9000)).save(tmp_path / "a.mask.png")
+    (scene,) = image_folder(tmp_path)
+    tracemalloc.start()
+    with pytest.raises(BadArgument, match="9000 x 9000 pixels"):
+        _ = scene.objects
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()

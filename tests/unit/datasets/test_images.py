@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -101,25 +102,11 @@ def test_an_ordinary_picture_warns_of_nothing():
         read_image(content(gradient(), "JPEG"))
 
 
-def huge_png(side: int) -> bytes:
-    """A PNG whose header claims side x side pixels."""
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize(
     ("side", "given"), [(20_000, "400,000,000 pixels"), (10_000, "10,000 x 10,000 pixels")]
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_huge_picture_is_refused(side, given, tmp_path):
+def test_a_huge_picture_is_refused(side, given, tmp_path, huge_png):
     path = tmp_path / "huge.png"
     path.write_bytes(huge_png(side))
     with pytest.raises(BadArgument, match=rf"image: got a picture of {given}.*scale it"):
@@ -198,3 +185,34 @@ def test_tensors_and_floats():
     values = torch.linspace(0, 1, 48, requires_grad=True).reshape(4, 4, 3)
     read = np.asarray(read_image(values))
     assert np.array_equal(read, np.rint(values.detach().numpy() * 255.0).astype(np.uint8))
+
+
+def test_a_file_is_not_read_before_its_head(tmp_path, huge_png):
+    for name, head in (("a.png", b""), ("b.png", huge_png(20_000))):
+        with open(tmp_path / name, "wb") as file:
+            file.write(head)
+            file.truncate(3 * 2**30)
+        tracemalloc.start()
+        with pytest.raises(BadArgument, match=r"scale it|this is none"):
+            read_image(tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+        tracemalloc.stop()
+
+
+def test_a_frame_that_claims_more_than_its_animation(tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ((250, 0, 0), (0, 0, 250))]
+    data = bytearray(content(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    at = data.rindex(b"\x21\xf9") + 8  # behind the second frame's extension: its place and size
+    assert data[at : at + 1] == b"\x2c"
+    data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    tracemalloc.start()
+    with pytest.warns(UserWarning, match="2 frames"):
+        assert read_image(bytes(data)).getpixel((4, 4))[0] > 200
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
+
+
+def test_a_name_that_begins_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gradient().save("~mine.png")
+    assert read_image("~mine.png").size == (24, 16)
