@@ -243,8 +243,8 @@ class Effect:
 def measure_effect(
     model: Any,
     neurons: Any,
-    with_scenes: Sequence[Scene],
-    without_scenes: Sequence[Scene] = (),
+    with_concept: Sequence[Scene],
+    without_concept: Sequence[Scene] = (),
     concept: Any = None,
     *,
     vocabulary: Any = None,
@@ -270,7 +270,7 @@ def measure_effect(
     model : MultimodalModel
     neurons : NeuronSet
         May be empty.
-    with_scenes, without_scenes : sequence of Scene
+    with_concept, without_concept : sequence of Scene
         Scenes that show the concept, and scenes that do not.
     concept : str, Concept or list of str
     vocabulary : mapping or sequence, optional
@@ -306,11 +306,11 @@ def measure_effect(
     Cancelled
         If `cancel` was called; nothing stays changed.
     """
-    present, absent = list(with_scenes), list(without_scenes)
+    present, absent = list(with_concept), list(without_concept)
     if concept is None:
         raise bad_argument("concept", None, "a word or a Concept")
     if not present:
-        raise bad_argument("with_scenes", [], "at least one scene that shows the concept")
+        raise bad_argument("with_concept", [], "at least one scene that shows the concept")
     for metric in metrics:
         if metric not in METRICS:
             raise bad_argument("metrics", metric, "one of " + ", ".join(METRICS))
@@ -322,7 +322,7 @@ def measure_effect(
         concept = as_concept(concept)
     scenes, split = present + absent, len(present)
     if vocabulary is None:
-        named_by_data = [c for part in (with_scenes, without_scenes) for c in _categories(part)]
+        named_by_data = [c for part in (with_concept, without_concept) for c in _categories(part)]
         vocabulary = list(dict.fromkeys(named_by_data))
         if all(scene.source.startswith("coco:") for scene in scenes):
             vocabulary = coco_vocabulary(vocabulary)
@@ -364,8 +364,8 @@ def measure_effect(
             metrics=wanted,
             bertscore=bertscore,
             prompt=prompt,
-            with_scenes=[f"{s.source}/{s.id}" for s in present],
-            without_scenes=[f"{s.source}/{s.id}" for s in absent],
+            with_concept=[f"{s.source}/{s.id}" for s in present],
+            without_concept=[f"{s.source}/{s.id}" for s in absent],
         ),
     )
 
@@ -412,5 +412,5 @@ def _draws(kind: str, neurons: Any, model: Any, count: int, seed: int) -> list[A
     from ..attribution import random_like, random_uniform
 
     if kind == "like":
-        return [random_like(neurons, model, seed + number) for number in range(count)]
-    return [random_uniform(len(neurons), model, seed + number) for number in range(count)]
+        return [random_like(model, neurons, seed + number) for number in range(count)]
+    return [random_uniform(model, len(neurons), seed + number) for number in range(count)]

@@ -74,7 +74,7 @@ def random_suppression(
     named = [pair for pair in zip(scenes, captions, strict=True) if study.concept.named_in(pair[1])]
     if not named or not n_random:
         return np.full(len(sets), np.nan)
-    drawn = [random_like(one, study.model, seed + k) for one in sets for k in range(n_random)]
+    drawn = [random_like(study.model, one, seed + k) for one in sets for k in range(n_random)]
     writer = Captioner(study.model, study.options["prompt"], cancel=cancel)
     shown, said = zip(*named, strict=True)
     still = writer.named_under(shown, said, drawn, study.concept, progress, "random control")
@@ -193,9 +193,9 @@ def plane(
 
 def search_thresholds(
     study: Searched,
+    with_concept: Sequence[Scene] | None = None,
     without_concept: Sequence[Scene] = (),
     *,
-    with_concept: Sequence[Scene] | None = None,
     minimum_retention: float = 0.97,
     quantiles_d: Sequence[float] = _QUANTILES_D,
     kept: Sequence[int] = _KEPT,
@@ -209,12 +209,12 @@ def search_thresholds(
     Parameters
     ----------
     study : Study
+    with_concept : sequence of Scene, optional
+        By default the study's own scenes. Figures found here chose the thresholds: report those of
+        `Study.evaluate` on held-out scenes.
     without_concept : sequence of Scene
         Scenes without the concept, for ``retention_other``; without any it is not part of the
         choice.
-    with_concept : sequence of Scene, optional
-        By default the study's own scenes. Figures found here chose the thresholds: report those of
-        `ThresholdSearch.confirm` on held-out scenes.
     minimum_retention : float
         Of the smaller of the two retention fields.
     quantiles_d, kept : sequence
