@@ -86,7 +86,25 @@ class NeuronModel(Protocol):
 
 @dataclass(frozen=True)
 class Neuron:
-    """Unit `index` of the FFN of `layer` (of routed expert `expert`; -1 when dense)."""
+    """Unit `index` of the FFN of `layer` (of routed expert `expert`; -1 when dense).
+
+    Attributes
+    ----------
+    layer, index : int
+        Which layer, and which unit of it.
+    expert : int
+        The routed expert; -1 where the layer is dense.
+    score : float
+        What a method gave it; not part of what makes it this neuron.
+
+    Examples
+    --------
+    >>> neuron = mmkn.Neuron(4, 233, score=0.9)
+    >>> neuron.layer, neuron.index, neuron.place
+    (4, 233, (4, -1, 233))
+    >>> neuron in mmkn.NeuronSet([4], [233])
+    True
+    """
 
     layer: int
     index: int

@@ -33,6 +33,14 @@ class ObjectInstance:
         What else the data set knows, such as ``{"color": "red"}``.
     id : int
         The annotation's id in its data set.
+
+    Examples
+    --------
+    >>> mask = np.zeros((8, 8), bool)
+    >>> mask[2:4, 1:5] = True
+    >>> cup = ObjectInstance("cup", mask, (1, 2, 4, 2), {"color": "red"})
+    >>> cup.category, int(cup.mask.sum())
+    ('cup', 8)
     """
 
     category: str
@@ -65,6 +73,16 @@ class Scene:
         Where the scene comes from, for provenance, such as ``"pocket:val"``.
     categories : sequence of str, optional
         The categories present, when they are known without reading the masks.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> mask = np.zeros((8, 8), bool)
+    >>> mask[2:4, 1:5] = True
+    >>> cup = ObjectInstance("cup", mask, (1, 2, 4, 2))
+    >>> scene = Scene("mine", Image.new("RGB", (8, 8)), ["a cup"], [cup])
+    >>> scene.categories, int(scene.mask("cup").sum())
+    (('cup',), 8)
     """
 
     def __init__(
@@ -164,6 +182,15 @@ class SceneDataset(Sequence[Scene]):
         Such as ``"pocket:val"``.
     categories : sequence of str
         Every category of the data set, in its own order.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> picture = Image.new("RGB", (8, 8))
+    >>> scenes = [Scene("one", picture, categories=["cup"]), Scene("two", picture)]
+    >>> data = SceneDataset(scenes, "mine", ["cup"])
+    >>> data, [scene.id for scene in data.without_concept("cup")]
+    (<SceneDataset mine: 2 scenes, 1 categories>, ['two'])
     """
 
     def __init__(self, scenes: Sequence[Scene], name: str, categories: Sequence[str]) -> None:

@@ -25,6 +25,11 @@ class Problem:
         The record's id in that file, where there is one.
     reason : str
         What is wrong with it.
+
+    Examples
+    --------
+    >>> print(Problem("instances_val2017.json", 17, "the mask lies outside the picture"))
+    instances_val2017.json, id 17: the mask lies outside the picture
     """
 
     file: str
@@ -46,6 +51,13 @@ class CheckedDataset(SceneDataset):
     categories : sequence of str
     problems : sequence of Problem
         What was skipped. If there is any, one warning is issued; all are in `problems`.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> data = CheckedDataset([Scene("one", Image.new("RGB", (8, 8)))], "mine", ["cup"])
+    >>> data.n_skipped, data.verify().problems
+    (0, ())
     """
 
     def __init__(

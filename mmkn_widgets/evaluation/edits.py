@@ -68,6 +68,16 @@ def edit_report(
     -------
     EditReport
         Also kept as ``edit.report`` when it is an `Edit`.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 4))
+    >>> made = edit(model, study.neurons(), "car", "boat", activation=study.evidence)
+    >>> scenes = [*val.with_concept("car", 8)[4:], *val.without_concept("car", 4)]
+    >>> report = edit_report(made, "car", "boat", scenes)
+    >>> report.success, report.locality, report.n_neurons
+    (1.0, 1.0, 10)
     """
     model = edit.model
     if not scenes:
@@ -214,6 +224,15 @@ def trade_off(
     -------
     list of TradeOffPoint
         The model as it is first, then one for each intervention.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> with_car, without_car = val.with_concept("car", 4), val.without_concept("car", 4)
+    >>> neurons = mmkn.study(model, "car", with_car).neurons()
+    >>> points = trade_off(model, [ablate(model, neurons)], "car", with_car, without_car)
+    >>> [(point.name, point.n_neurons, point.recall) for point in points]
+    [('none', 0, 1.0), ('zero', 60, 0.0)]
     """
     wanted = as_concept(concept)
     wrong = [s.id for s in without_concept if any(wanted.named_in(c) for c in s.categories)]
@@ -293,6 +312,11 @@ class EditStudy:
         One for each pair, on scenes not used for choosing anything.
     alphas : tuple of float
         Sizes of the closed forms; empty for learned edits.
+
+    Examples
+    --------
+    >>> EditStudy(()).to_dict()
+    {'summary': {}, 'pairs': [], 'alphas': []}
     """
 
     reports: tuple[EditReport, ...]
@@ -381,6 +405,15 @@ def edit_study(
     Returns
     -------
     EditStudy
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> val, test = (mmkn.datasets.pocket_world(split) for split in ("val", "test"))
+    >>> few = {"n_choose": 4, "n_with": 2, "n_without": 2}
+    >>> found = edit_study(model, [("car", "boat")], val, test, alpha=1.0, **few)
+    >>> found.summary()["success"]["mean"]
+    1.0
     """
     reports: list[EditReport] = []
     alphas: list[float] = []
@@ -456,6 +489,17 @@ def hallucination_study(
     -------
     list of TradeOffPoint
         ``none``, then ``zero N`` and ``edit N`` for every size.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> sea = mmkn.datasets.pocket_world("val", 8, subset="hallucination").without_concept("bird")
+    >>> birds, goal = val.with_concept("bird", 4), Goal(steps=2)  # too few for a cure
+    >>> points = hallucination_study(
+    ...     model, "bird", [*sea[:4], *birds[:2]], birds[2:], sea[4:], top=(5,), goal=goal
+    ... )
+    >>> [point.name for point in points]
+    ['none', 'zero 5', 'edit 5']
     """
     if not top or min(top) < 1:
         raise bad_argument("top", top, "numbers of neurons from 1")

@@ -200,6 +200,14 @@ class Effect:
     captions_before, captions_after : tuple of str
         Of the scenes with the concept, then of those without.
     provenance : dict
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> cars = val.with_concept("car", 2)
+    >>> effect = measure_effect(model, [], cars, concept="car", metrics=())
+    >>> effect.suppression, effect.identical, effect.retention["other"]  # no neuron, no effect
+    (0.0, 1.0, None)
     """
 
     suppression: float | None
@@ -305,6 +313,15 @@ def measure_effect(
         If there is no scene with the concept, no concept, or an unknown metric.
     Cancelled
         If `cancel` was called; nothing stays changed.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> with_car, without_car = val.with_concept("car", 4), val.without_concept("car", 2)
+    >>> neurons = mmkn.study(model, "car", with_car[:2]).neurons()
+    >>> effect = measure_effect(model, neurons, with_car[2:], without_car, "car", n_random=2)
+    >>> effect.suppression, effect.random_control["mean"]
+    (1.0, 0.0)
     """
     present, absent = list(with_concept), list(without_concept)
     if concept is None:

@@ -77,6 +77,13 @@ def region_invariance(
 def cross_image_invariance(per_image: Sequence[Any], k: int | None = None) -> float:
     """Return the mean overlap@k between the neurons of every two pictures of one concept.
 
+    Parameters
+    ----------
+    per_image : sequence of NeuronSet (or of ordered ids, or of score arrays)
+        One entry for each picture.
+    k : int, optional
+        See `overlap_at_k`.
+
     Examples
     --------
     >>> cross_image_invariance([["a", "b"], ["a", "b"], ["a", "c"]])

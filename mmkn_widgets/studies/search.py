@@ -107,6 +107,14 @@ class ThresholdSearch:
     n_scenes : int
         Scenes with the concept, each captioned once per setting.
     provenance : dict
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 2))
+    >>> found = study.propose_thresholds(quantiles_d=(0.95,), kept=(10, 20), n_random=1)
+    >>> found.met, found.points["neurons"].values.tolist()
+    (True, [10, 20])
     """
 
     points: xr.Dataset
@@ -234,6 +242,17 @@ def search_thresholds(
     ------
     BadArgument
         If no pair keeps a neuron.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 2))
+    >>> other = val.without_concept("car", 2)
+    >>> found = search_thresholds(
+    ...     study, None, other, quantiles_d=(0.95,), kept=(10, 20), n_random=1
+    ... )
+    >>> len(study.neurons(found.threshold_d, found.threshold_g)) in (10, 20)
+    True
     """
     import xarray as xr
 
