@@ -1,4 +1,4 @@
-"""Everyone's vocabulary: errors, jobs, provenance, concepts, neurons. Knows nothing above itself."""
+"""Everyone's vocabulary: errors, jobs, provenance, concepts, neurons; knows nothing above it."""
 
 from __future__ import annotations
 

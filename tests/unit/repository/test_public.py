@@ -69,6 +69,14 @@ def test_every_name_on_a_face_is_there_once() -> None:
     assert len(PUBLIC) > 100
 
 
+def test_core_s_words_are_found_where_they_are_looked_for() -> None:
+    from mmkn_widgets import attribution, core, evaluation
+
+    for name in ("Concept", "Neuron", "NeuronSet", "as_concept"):
+        assert getattr(attribution, name) is getattr(core, name)
+    assert evaluation.as_vocabulary is core.as_vocabulary
+
+
 @pytest.mark.parametrize("name", DESCRIBED)
 def test_every_public_name_has_an_example(name: str) -> None:
     text = said_of(PUBLIC[name])
