@@ -3,7 +3,38 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors: what __getattr__ below gives
+    from . import activations as activations
+    from . import attribution as attribution
+    from . import core as core
+    from . import datasets as datasets
+    from . import evaluation as evaluation
+    from . import inpainting as inpainting
+    from . import interventions as interventions
+    from . import models as models
+    from . import pocket as pocket
+    from . import studies as studies
+    from . import widgets as widgets
+    from .activations import capture as capture
+    from .activations import open_store as open_store
+    from .core import BadArgument as BadArgument
+    from .core import Cancelled as Cancelled
+    from .core import CancelToken as CancelToken
+    from .core import Concept as Concept
+    from .core import MmknError as MmknError
+    from .core import Neuron as Neuron
+    from .core import NeuronSet as NeuronSet
+    from .core import NotSupported as NotSupported
+    from .models import MultimodalModel as MultimodalModel
+    from .models import load_minigpt4 as load_minigpt4
+    from .models import load_model as load_model
+    from .studies import Study as Study
+    from .studies import open_study as open_study
+    from .studies import study as study
+    from .widgets import Explorer as Explorer
+    from .widgets import compare as compare
 
 __version__ = "0.1.0"
 
@@ -45,14 +76,16 @@ _ROOMS = (
 __all__ = ["__version__", *_ROOM_OF, *_ROOMS]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _ROOM_OF:
-        value = getattr(importlib.import_module(f".{_ROOM_OF[name]}", __name__), name)
-        globals()[name] = value
-        return value
-    if name in _ROOMS:
-        return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker that saw this would take every name for there
+
+    def __getattr__(name: str) -> Any:
+        if name in _ROOM_OF:
+            value = getattr(importlib.import_module(f".{_ROOM_OF[name]}", __name__), name)
+            globals()[name] = value
+            return value
+        if name in _ROOMS:
+            return importlib.import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

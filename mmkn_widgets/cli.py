@@ -164,11 +164,11 @@ def _study(arguments: argparse.Namespace) -> None:
     result = run_study(
         _load(arguments),
         arguments.dataset,
-        choose=arguments.choose,
+        scenes=arguments.choose,
         concepts=_listed(arguments.concepts),
         methods=_listed(arguments.methods),
         n_scenes=arguments.scenes,
-        n_neurons=arguments.neurons,
+        top=arguments.neurons,
         n_random=arguments.n_random,
         bertscore=_encoder(arguments.bertscore),
         seed=arguments.seed,

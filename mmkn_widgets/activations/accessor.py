@@ -239,7 +239,7 @@ class ArrayAccessor:
         if expert is None:
             row = self._array["expert"] if "expert" in self._array.coords else None
             expert = int(row.item()) if row is not None and not row.ndim else -1
-        found = model if model is not None else _model_of(self._array.attrs)
+        found = model if model is not None else model_of(self._array.attrs)
         indices = [neuron] if isinstance(neuron, int | np.integer) else list(neuron)
         words = decode(found, layer, indices, expert=expert, k=k, norm=norm)
         return words[0] if isinstance(neuron, int | np.integer) else words
@@ -260,7 +260,7 @@ class ArrayAccessor:
         return top_neurons(chosen.transpose("layer", "neuron"), n)
 
 
-def _model_of(attrs: dict[str, Any]) -> Any:
+def model_of(attrs: dict[str, Any]) -> Any:
     found = _MODELS.get(str(attrs.get("weights", "")))
     if found is None:
         raise bad_argument(

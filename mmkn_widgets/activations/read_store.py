@@ -84,6 +84,15 @@ def open_store(path: str | Path) -> xr.Dataset:
     BadArgument
         If the folder holds no store, one of another version, or no committed picture; on reading,
         if a chunk is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> model, folder = mmkn.load_model("pocket"), tempfile.mkdtemp() + "/store"
+    >>> pictures = [scene.image for scene in mmkn.datasets.pocket_world("val", 2)]
+    >>> written = mmkn.capture(model, pictures, out=folder)
+    >>> mmkn.open_store(folder)["activation"].dims
+    ('image', 'layer', 'token', 'neuron')
     """
     folder = Path(path)
     attrs = read_attributes(folder)

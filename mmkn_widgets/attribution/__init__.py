@@ -1,40 +1,39 @@
 """Which neurons hold a concept: scores, thresholds, controls, neuron sets."""
 
-from ..activations import Prediction, find_word, predictions
-from ..core import Concept, Neuron, NeuronSet, as_concept, inflect, top_neurons
+from ..activations import Prediction as Prediction
+from ..activations import find_word as find_word
+from ..activations import predictions as predictions
+from ..core import Concept as Concept
+from ..core import Neuron as Neuron
+from ..core import NeuronSet as NeuronSet
+from ..core import as_concept as as_concept
+from ..core import inflect as inflect
+from ..core import top_neurons
 from .controls import random_like, random_uniform
-from .evidence import collect, has_scene_mask, predicted_from_sum, scene_mask
+from .evidence import collect
+from .evidence import has_scene_mask as has_scene_mask
+from .evidence import predicted_from_sum as predicted_from_sum
+from .evidence import scene_mask as scene_mask
 from .integrated import integrated_gradients
 from .methods import METHODS, score
-from .nouns import Mention, mentions, nouns
+from .nouns import Mention as Mention
+from .nouns import mentions as mentions
+from .nouns import nouns
 from .thresholds import automatic_thresholds, otsu, permutation_threshold, quantile_threshold
-from .two_stage import passes, two_stage
+from .two_stage import passes as passes
+from .two_stage import two_stage
 
 __all__ = [
     "METHODS",
-    "Concept",
-    "Mention",
-    "Neuron",
-    "NeuronSet",
-    "Prediction",
-    "as_concept",
     "automatic_thresholds",
     "collect",
-    "find_word",
-    "has_scene_mask",
-    "inflect",
     "integrated_gradients",
-    "mentions",
     "nouns",
     "otsu",
-    "passes",
     "permutation_threshold",
-    "predicted_from_sum",
-    "predictions",
     "quantile_threshold",
     "random_like",
     "random_uniform",
-    "scene_mask",
     "score",
     "top_neurons",
     "two_stage",

@@ -20,33 +20,55 @@ def exists(model: MultimodalModel) -> np.ndarray:
     return np.arange(model.n_neurons)[None] < width[:, None]
 
 
-def random_uniform(n: int, model: MultimodalModel, seed: int = 0) -> NeuronSet:
-    """Draw `n` distinct neurons, all equally likely.
+def random_uniform(model: MultimodalModel, top: int, seed: int = 0) -> NeuronSet:
+    """Draw distinct neurons, all equally likely.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    top : int
+        How many.
+    seed : int
+        Of the draw.
+
+    Raises
+    ------
+    BadArgument
+        If the model has fewer.
 
     Examples
     --------
     >>> import mmkn_widgets as mmkn
-    >>> len(random_uniform(5, mmkn.load_model("pocket"), seed=1))
+    >>> len(random_uniform(mmkn.load_model("pocket"), 5, seed=1))
     5
     """
     rows, index = np.nonzero(exists(model))
-    if not 0 <= n <= len(rows):
-        raise bad_argument("n", n, f"a number from 0 to {len(rows)}")
-    chosen = np.random.default_rng(seed).choice(len(rows), n, replace=False)
+    if not 0 <= top <= len(rows):
+        raise bad_argument("top", top, f"a number from 0 to {len(rows)}")
+    chosen = np.random.default_rng(seed).choice(len(rows), top, replace=False)
     return _from_rows(
-        model, rows[chosen], index[chosen], provenance("random_uniform", n=n, seed=seed)
+        model, rows[chosen], index[chosen], provenance("random_uniform", top=top, seed=seed)
     )
 
 
-def random_like(neurons: NeuronSet, model: MultimodalModel, seed: int = 0) -> NeuronSet:
+def random_like(model: MultimodalModel, neurons: NeuronSet, seed: int = 0) -> NeuronSet:
     """Draw as many other neurons from the same layers.
 
     Parameters
     ----------
+    model : MultimodalModel
     neurons : NeuronSet
         Gives the layer histogram; its own neurons are not drawn where enough others are there.
-    model : MultimodalModel
     seed : int
+        Of the draw.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> chosen = mmkn.NeuronSet([4, 4, 5], [7, 9, 1])
+    >>> drawn = random_like(mmkn.load_model("pocket"), chosen, seed=1)
+    >>> drawn.layer_histogram() == chosen.layer_histogram(), len(drawn & chosen)
+    (True, 0)
     """
     rng = np.random.default_rng(seed)
     inside = neurons.mask(model)
@@ -59,7 +81,7 @@ def random_like(neurons: NeuronSet, model: MultimodalModel, seed: int = 0) -> Ne
         drawn = rng.choice(pool, wanted, replace=False)
         rows += [site.row] * wanted
         index += drawn.tolist()
-    made = provenance("random_like", n=len(neurons), seed=seed)
+    made = provenance("random_like", top=len(neurons), seed=seed)
     return _from_rows(model, np.asarray(rows, int), np.asarray(index, int), made)
 
 

@@ -123,6 +123,14 @@ def collect(
     ----------
     .. [1] Sato and Takagi 2025, arXiv 2503.22941, section 3.
     .. [2] Pan et al. 2024, arXiv 2311.07470, equation 4.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> scenes = mmkn.datasets.pocket_world("val").with_concept("car", 2)
+    >>> evidence = collect(model, "car", scenes)
+    >>> evidence["gradcam"].dims, evidence["token_text"].values.tolist()
+    (('layer', 'neuron'), ['car', 'car'])
     """
     options = Options(positions, reduce, difference, target, tokens, prompt)
     if positions == "predicting" and in_encoder(model):

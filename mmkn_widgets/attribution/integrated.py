@@ -152,6 +152,14 @@ def integrated_gradients(
     References
     ----------
     .. [1] Dai et al. 2022, "Knowledge neurons in pretrained transformers", equation 5.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> scenes = mmkn.datasets.pocket_world("val").with_concept("car", 1)
+    >>> found = integrated_gradients(model, "car", scenes, steps=5)
+    >>> found.dims, found.shape
+    (('layer', 'neuron'), (6, 512))
     """
     import xarray as xr
 

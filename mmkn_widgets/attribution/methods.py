@@ -41,8 +41,8 @@ _INTEGRATED = ("steps", "target", "caption", "prompt", "progress", "cancel")
 
 
 def score(
-    method: str,
     model: MultimodalModel | xr.Dataset,
+    method: str,
     concept: str | Concept | None = None,
     scenes: Sequence[Scene] | None = None,
     *,
@@ -55,6 +55,8 @@ def score(
 
     Parameters
     ----------
+    model : MultimodalModel, or xarray.Dataset
+        The model; or evidence alone, for the methods that need no more.
     method : str
         ``two_stage`` (stage 2 of the neurons that pass stage 1, NaN elsewhere),
         ``activation_difference`` (stage 1 alone), ``gradcam`` (stage 2 alone), ``contribution``
@@ -62,8 +64,6 @@ def score(
         ``integrated_gradients`` (knowledge neurons, 20 steps), ``activation`` (magnitude at the
         predicting position), ``random``, ``random_like`` (random, with the layer histogram of
         two_stage's `top`; NaN elsewhere).
-    model : MultimodalModel, or xarray.Dataset
-        The model; or evidence alone, for the methods that need no more.
     concept : str or Concept
     scenes : sequence of Scene
     evidence : xarray.Dataset, optional
@@ -90,7 +90,7 @@ def score(
     --------
     >>> import mmkn_widgets as mmkn
     >>> model = mmkn.load_model("pocket")
-    >>> score("random", model, seed=3).dims
+    >>> score(model, "random", seed=3).dims
     ('layer', 'neuron')
     """
     if method not in METHODS:
@@ -161,7 +161,7 @@ def _random_like(
     model: Any, evidence: xr.Dataset, seed: int, top: int, filtering: dict[str, Any]
 ) -> xr.DataArray:
     chosen = two_stage(evidence, **{"top": top, **(filtering or {"candidates": 0.05})})
-    drawn = random_like(chosen, model, seed)
+    drawn = random_like(model, chosen, seed)
     values = np.full(evidence["gradcam"].shape, np.nan, np.float32)
     order = np.random.default_rng(seed).random(len(drawn), np.float32)
     values[drawn.rows(model), drawn.index] = order

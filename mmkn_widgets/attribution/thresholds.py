@@ -18,6 +18,18 @@ __all__ = ["automatic_thresholds", "otsu", "permutation_threshold", "quantile_th
 def quantile_threshold(scores: np.ndarray, quantile: float) -> float:
     """Return the score that a share `quantile` of all neurons does not exceed.
 
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        NaN is left out.
+    quantile : float
+        From 0 to 1.
+
+    Raises
+    ------
+    BadArgument
+        If `quantile` is no such number.
+
     Examples
     --------
     >>> quantile_threshold(np.arange(11.0), 0.9)
@@ -109,6 +121,16 @@ def permutation_threshold(
     References
     ----------
     .. [1] Benjamini and Hochberg 1995, "Controlling the false discovery rate".
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> pairs = np.random.default_rng(0).normal(size=(12, 1, 20)).astype(np.float32)
+    >>> pairs[:, 0, 7] += 5  # one neuron that answers to the concept
+    >>> evidence = xr.Dataset({"pair_difference": (("scene", "layer", "neuron"), pairs)})
+    >>> threshold, p = permutation_threshold(evidence)
+    >>> int(p[0].argmin()), bool(p[0, 7] < 0.01), 4 < threshold < 6
+    (7, True, True)
     """
     if stage not in ("difference", "gradcam"):
         raise bad_argument("stage", stage, "'difference' or 'gradcam'")

@@ -86,7 +86,25 @@ class NeuronModel(Protocol):
 
 @dataclass(frozen=True)
 class Neuron:
-    """Unit `index` of the FFN of `layer` (of routed expert `expert`; -1 when dense)."""
+    """Unit `index` of the FFN of `layer` (of routed expert `expert`; -1 when dense).
+
+    Attributes
+    ----------
+    layer, index : int
+        Which layer, and which unit of it.
+    expert : int
+        The routed expert; -1 where the layer is dense.
+    score : float
+        What a method gave it; not part of what makes it this neuron.
+
+    Examples
+    --------
+    >>> neuron = mmkn.Neuron(4, 233, score=0.9)
+    >>> neuron.layer, neuron.index, neuron.place
+    (4, 233, (4, -1, 233))
+    >>> neuron in mmkn.NeuronSet([4], [233])
+    True
+    """
 
     layer: int
     index: int
@@ -586,19 +604,33 @@ def neuron_set(
     return index.neurons(ids[order], score=values[order], provenance=made, sign=sign)
 
 
-def top_neurons(score: xr.DataArray, n: int) -> NeuronSet:
-    """Return the `n` neurons with the largest score of one method.
+def top_neurons(score: xr.DataArray, top: int) -> NeuronSet:
+    """Return the `top` neurons with the largest score of one method.
 
     Parameters
     ----------
     score : xarray.DataArray, dims (layer, neuron)
         Such as `mmkn_widgets.attribution.score` gives.
-    n : int
+    top : int
+        How many.
+
+    Raises
+    ------
+    BadArgument
+        If `top` is no whole number from 1.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> values = [[0.1, 0.9], [0.5, 0.2]]
+    >>> score = xr.DataArray(values, {"layer": [3, 4], "neuron": [0, 1]}, ("layer", "neuron"))
+    >>> [(neuron.layer, neuron.index) for neuron in top_neurons(score, 2)]
+    [(3, 1), (4, 0)]
     """
-    if n < 1:
-        raise bad_argument("n", n, "a whole number from 1")
-    made = provenance("top_neurons", score=str(score.name), n=n, **_text(score.attrs))
-    return neuron_set(score, score.values.astype(np.float32), n, made)
+    if top < 1:
+        raise bad_argument("top", top, "a whole number from 1")
+    made = provenance("top_neurons", score=str(score.name), top=top, **_text(score.attrs))
+    return neuron_set(score, score.values.astype(np.float32), top, made)
 
 
 def _text(attrs: dict[str, object]) -> dict[str, str]:

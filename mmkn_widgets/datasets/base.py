@@ -38,6 +38,11 @@ class ObjectInstance:
 
     Examples
     --------
+    >>> mask = np.zeros((8, 8), bool)
+    >>> mask[2:4, 1:5] = True
+    >>> cup = ObjectInstance("cup", mask, (1, 2, 4, 2), {"color": "red"})
+    >>> cup.category, int(cup.mask.sum())
+    ('cup', 8)
     >>> ObjectInstance("dog", None, (2.0, 3.0, 10.0, 10.0)).has_mask
     False
     """
@@ -82,6 +87,16 @@ class Scene:
     absent : sequence of str, optional
         The categories that somebody looked for and did not find, in data sets that look for some
         on each picture (LVIS); by default all that are not among `categories`.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> mask = np.zeros((8, 8), bool)
+    >>> mask[2:4, 1:5] = True
+    >>> cup = ObjectInstance("cup", mask, (1, 2, 4, 2))
+    >>> scene = Scene("mine", Image.new("RGB", (8, 8)), ["a cup"], [cup])
+    >>> scene.categories, int(scene.mask("cup").sum())
+    (('cup',), 8)
     """
 
     def __init__(
@@ -217,6 +232,15 @@ class SceneDataset(Sequence[Scene]):
         Such as ``"pocket:val"``.
     categories : sequence of str
         Every category of the data set, in its own order.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> picture = Image.new("RGB", (8, 8))
+    >>> scenes = [Scene("one", picture, categories=["cup"]), Scene("two", picture)]
+    >>> data = SceneDataset(scenes, "mine", ["cup"])
+    >>> data, [scene.id for scene in data.without_concept("cup")]
+    (<SceneDataset mine: 2 scenes, 1 categories>, ['two'])
     """
 
     def __init__(self, scenes: Sequence[Scene], name: str, categories: Sequence[str]) -> None:

@@ -25,6 +25,11 @@ class Problem:
         The record's id in that file, where there is one.
     reason : str
         What is wrong with it.
+
+    Examples
+    --------
+    >>> print(Problem("instances_val2017.json", 17, "the mask lies outside the picture"))
+    instances_val2017.json, id 17: the mask lies outside the picture
     """
 
     file: str
@@ -47,6 +52,13 @@ class CheckedDataset(SceneDataset):
     problems : sequence of Problem
         What was skipped, wholly or (an object whose mask is damaged) but for the fact that it is
         there. If there is any, one warning is issued; all are in `problems`.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> data = CheckedDataset([Scene("one", Image.new("RGB", (8, 8)))], "mine", ["cup"])
+    >>> data.n_skipped, data.verify().problems
+    (0, ())
     """
 
     def __init__(

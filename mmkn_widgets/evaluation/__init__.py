@@ -1,20 +1,17 @@
 """What an intervention does to captions, and whether neurons lie where their concept is."""
 
-from ..core import Vocabulary, as_vocabulary, names
+from ..core import Vocabulary as Vocabulary
+from ..core import as_vocabulary as as_vocabulary
+from ..core import names
 from .captioning import Captioner as Captioner
 from .coco_words import coco_vocabulary
 from .concept import chair, identical, retention, substitution, suppression
-from .edits import (
-    EditStudy,
-    TradeOffPoint,
-    edit_report,
-    edit_study,
-    hallucination_study,
-    pairs_to_edit,
-    trade_off,
-)
+from .edits import EditStudy, edit_report, edit_study, hallucination_study, trade_off
+from .edits import TradeOffPoint as TradeOffPoint
+from .edits import pairs_to_edit as pairs_to_edit
 from .effect import Effect, measure_effect
-from .maps import heatmap_iou, pointing, upsample
+from .maps import heatmap_iou, pointing
+from .maps import upsample as upsample
 from .properties import (
     causal_effect,
     cross_image_invariance,
@@ -31,10 +28,7 @@ __all__ = [
     "BertScore",
     "EditStudy",
     "Effect",
-    "TradeOffPoint",
     "TransplantReport",
-    "Vocabulary",
-    "as_vocabulary",
     "bertscore",
     "bleu",
     "bootstrap_ci",
@@ -64,5 +58,4 @@ __all__ = [
     "suppression",
     "trade_off",
     "transplant_report",
-    "upsample",
 ]

@@ -124,6 +124,11 @@ def retention(
 def identical(before: Sequence[str], after: Sequence[str]) -> float:
     """Return the share of captions that have not changed; NaN when there are none.
 
+    Parameters
+    ----------
+    before, after : sequence of str
+        Captions of the same pictures.
+
     Examples
     --------
     >>> identical(["a dog", "a cat"], ["a dog", "a cup"])

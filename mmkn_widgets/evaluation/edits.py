@@ -68,6 +68,16 @@ def edit_report(
     -------
     EditReport
         Also kept as ``edit.report`` when it is an `Edit`.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 4))
+    >>> made = edit(model, study.neurons(), "car", "boat", activation=study.evidence)
+    >>> scenes = [*val.with_concept("car", 8)[4:], *val.without_concept("car", 4)]
+    >>> report = edit_report(made, "car", "boat", scenes)
+    >>> report.success, report.locality, report.n_neurons
+    (1.0, 1.0, 10)
     """
     model = edit.model
     if not scenes:
@@ -184,8 +194,8 @@ def trade_off(
     model: Any,
     interventions: Sequence[Any],
     concept: Any,
-    absent: Sequence[Any],
-    present: Sequence[Any],
+    with_concept: Sequence[Any],
+    without_concept: Sequence[Any],
     *,
     words: Sequence[str] | None = None,
     prompt: str | None = None,
@@ -201,8 +211,8 @@ def trade_off(
         Such as ablations of growing sets, or edits of growing size.
     concept : str or Concept
         The word.
-    absent, present : sequence of Scene
-        Pictures without the object (of a kind where it is named nevertheless), and with it.
+    with_concept, without_concept : sequence of Scene
+        Pictures with the object, and without it (of a kind where it is named nevertheless).
     words : sequence of str, optional
         All categories; by default those of the scenes and the concept's.
     prompt : str, optional
@@ -214,9 +224,21 @@ def trade_off(
     -------
     list of TradeOffPoint
         The model as it is first, then one for each intervention.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> with_car, without_car = val.with_concept("car", 4), val.without_concept("car", 4)
+    >>> neurons = mmkn.study(model, "car", with_car).neurons()
+    >>> points = trade_off(model, [ablate(model, neurons)], "car", with_car, without_car)
+    >>> [(point.name, point.n_neurons, point.recall) for point in points]
+    [('none', 0, 1.0), ('zero', 60, 0.0)]
     """
     wanted = as_concept(concept)
-    scenes = [*absent, *present]
+    wrong = [s.id for s in without_concept if any(wanted.named_in(c) for c in s.categories)]
+    if wrong:
+        raise bad_argument("without_concept", wrong[:3], f"scenes without {wanted.word!r}")
+    scenes = [*without_concept, *with_concept]
     known = words or sorted({wanted.word, *(c for s in scenes for c in s.categories)})
     concepts = {word: as_concept(word) for word in known}
 
@@ -237,9 +259,9 @@ def trade_off(
         return TradeOffPoint(
             name,
             n_neurons,
-            _mean(named[: len(absent)]),
-            _mean([false(s, words) for s, words in zip(absent, now, strict=False)]),
-            _mean(named[len(absent) :]),
+            _mean(named[: len(without_concept)]),
+            _mean([false(s, words) for s, words in zip(without_concept, now, strict=False)]),
+            _mean(named[len(without_concept) :]),
             _mean(right),
             _mean([a == b for a, b in zip(before, captions, strict=True)]),
         )
@@ -290,6 +312,11 @@ class EditStudy:
         One for each pair, on scenes not used for choosing anything.
     alphas : tuple of float
         Sizes of the closed forms; empty for learned edits.
+
+    Examples
+    --------
+    >>> EditStudy(()).to_dict()
+    {'summary': {}, 'pairs': [], 'alphas': []}
     """
 
     reports: tuple[EditReport, ...]
@@ -341,7 +368,7 @@ _HIGH_IS_GOOD = {"success", "gone", "locality", "kept_scene", "kept_other"}
 def edit_study(
     model: Any,
     pairs: Sequence[tuple[str, str]],
-    choose: Any,
+    scenes: Any,
     test: Any,
     *,
     method: str = "closed_form",
@@ -363,8 +390,8 @@ def edit_study(
         The model.
     pairs : sequence of (str, str)
         Source and target, such as `pairs_to_edit` draws.
-    choose, test : SceneDataset
-        Scenes for choosing neurons and sizes (or learning), and for the figures.
+    scenes, test : SceneDataset
+        For choosing neurons and sizes (or learning), and for the figures.
     method, top, alpha, goal, seed
         As in `edit`.
     n_choose : int
@@ -378,6 +405,15 @@ def edit_study(
     Returns
     -------
     EditStudy
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> val, test = (mmkn.datasets.pocket_world(split) for split in ("val", "test"))
+    >>> few = {"n_choose": 4, "n_with": 2, "n_without": 2}
+    >>> found = edit_study(model, [("car", "boat")], val, test, alpha=1.0, **few)
+    >>> found.summary()["success"]["mean"]
+    1.0
     """
     reports: list[EditReport] = []
     alphas: list[float] = []
@@ -385,11 +421,11 @@ def edit_study(
     for number, (source, target) in enumerate(pairs):
         if cancel is not None:
             cancel.raise_if_cancelled()
-        shown = choose.with_concept(source, n_choose)
+        shown = scenes.with_concept(source, n_choose)
         if source not in evidence:
             evidence[source] = collect(model, source, shown, cancel=cancel)
         neurons = two_stage(evidence[source], quantile_d=0.95, top=max(60, top))
-        lessons = [*shown[: n_choose // 2], *choose.without_concept(source, n_choose)]
+        lessons = [*shown[: n_choose // 2], *scenes.without_concept(source, n_choose)]
         made = edit(
             model,
             neurons,
@@ -406,8 +442,8 @@ def edit_study(
         )
         if method == "closed_form":
             alphas.append(float(made.provenance["arguments"]["alpha"]))
-        scenes = [*test.with_concept(source, n_with), *test.without_concept(source, n_without)]
-        reports.append(edit_report(made, source, target, scenes, words=test.categories))
+        held = [*test.with_concept(source, n_with), *test.without_concept(source, n_without)]
+        reports.append(edit_report(made, source, target, held, words=test.categories))
         if progress is not None:
             progress(f"{source} > {target}", number + 1, len(pairs))
     return EditStudy(tuple(reports), tuple(alphas))
@@ -416,11 +452,11 @@ def edit_study(
 def hallucination_study(
     model: Any,
     concept: Any,
-    learn: Sequence[Any],
-    absent: Sequence[Any],
-    present: Sequence[Any],
+    scenes: Sequence[Any],
+    with_concept: Sequence[Any],
+    without_concept: Sequence[Any],
     *,
-    sizes: Sequence[int] = (5, 10, 20, 40),
+    top: Sequence[int] = (5, 10, 20, 40),
     goal: Goal | None = None,
     words: Sequence[str] | None = None,
     seed: int = 0,
@@ -435,12 +471,12 @@ def hallucination_study(
         The model.
     concept : str or Concept
         The word that is said although its object is not there.
-    learn : sequence of Scene
+    scenes : sequence of Scene
         For choosing neurons and learning: some where it is said wrongly, some with the object,
         some others; with reference captions.
-    absent, present : sequence of Scene
-        For the figures: without the object (of the kind where it is said), and with it.
-    sizes : sequence of int
+    with_concept, without_concept : sequence of Scene
+        For the figures: with the object, and without it (of the kind where it is said).
+    top : sequence of int
         Numbers of neurons, one point of each curve for each.
     goal, seed
         As in `edit`.
@@ -453,28 +489,39 @@ def hallucination_study(
     -------
     list of TradeOffPoint
         ``none``, then ``zero N`` and ``edit N`` for every size.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> sea = mmkn.datasets.pocket_world("val", 8, subset="hallucination").without_concept("bird")
+    >>> birds, goal = val.with_concept("bird", 4), Goal(steps=2)  # too few for a cure
+    >>> points = hallucination_study(
+    ...     model, "bird", [*sea[:4], *birds[:2]], birds[2:], sea[4:], top=(5,), goal=goal
+    ... )
+    >>> [point.name for point in points]
+    ['none', 'zero 5', 'edit 5']
     """
-    if not sizes or min(sizes) < 1:
-        raise bad_argument("sizes", sizes, "numbers of neurons from 1")
+    if not top or min(top) < 1:
+        raise bad_argument("top", top, "numbers of neurons from 1")
     wanted = as_concept(concept)
     with model.interventions.suspended():
-        wrong, instead, _ = corrections(model, wanted, learn)
+        wrong, instead, _ = corrections(model, wanted, scenes)
         if not wrong:
             raise bad_argument(
-                "learn",
-                f"{len(learn)} scenes",
+                "scenes",
+                f"{len(scenes)} scenes",
                 f"some without {wanted.word!r} whose caption names it",
             )
-        neurons = blame(model, wrong, instead, top=max(sizes))
+        neurons = blame(model, wrong, instead, top=max(top))
     cures: list[Any] = []
-    for number, size in enumerate(sizes):
+    for number, size in enumerate(top):
         chosen = neurons.top(size)
         cures.append(ablate(model, chosen, name=f"zero {size}"))
         cures.append(
             reduce_hallucination(
                 model,
                 wanted,
-                learn,
+                scenes,
                 neurons=chosen,
                 goal=goal,
                 seed=seed,
@@ -483,5 +530,5 @@ def hallucination_study(
             )
         )
         if progress is not None:
-            progress(f"curing {wanted.word}", number + 1, len(sizes))
-    return trade_off(model, cures, wanted, absent, present, words=words)
+            progress(f"curing {wanted.word}", number + 1, len(top))
+    return trade_off(model, cures, wanted, with_concept, without_concept, words=words)

@@ -206,6 +206,14 @@ class Effect:
     captions_before, captions_after : tuple of str
         Of the scenes with the concept, then of those without.
     provenance : dict
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> cars = val.with_concept("car", 2)
+    >>> effect = measure_effect(model, [], cars, concept="car", metrics=())
+    >>> effect.suppression, effect.identical, effect.retention["other"]  # no neuron, no effect
+    (0.0, 1.0, None)
     """
 
     suppression: float | None
@@ -249,8 +257,8 @@ class Effect:
 def measure_effect(
     model: Any,
     neurons: Any,
-    with_scenes: Any,
-    without_scenes: Any = (),
+    with_concept: Any,
+    without_concept: Any = (),
     concept: Any = None,
     *,
     vocabulary: Any = None,
@@ -276,7 +284,7 @@ def measure_effect(
     model : MultimodalModel
     neurons : NeuronSet
         May be empty.
-    with_scenes, without_scenes : sequence of Scene, or what stands for them
+    with_concept, without_concept : sequence of Scene, or what stands for them
         Scenes that show the concept, and scenes that do not; pictures, whose other objects are
         then not known; or a data set's name, of which the first 100 such scenes are taken. See
         `mmkn_widgets.datasets.as_scenes`. Masks are not needed.
@@ -313,20 +321,29 @@ def measure_effect(
         If there is no scene with the concept, no concept, or an unknown metric.
     Cancelled
         If `cancel` was called; nothing stays changed.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> with_car, without_car = val.with_concept("car", 4), val.without_concept("car", 2)
+    >>> neurons = mmkn.study(model, "car", with_car[:2]).neurons()
+    >>> effect = measure_effect(model, neurons, with_car[2:], without_car, "car", n_random=2)
+    >>> effect.suppression, effect.random_control["mean"]
+    (1.0, 0.0)
     """
     if concept is None:
         raise bad_argument("concept", None, "a word or a Concept")
     wanted = as_concept(concept) if isinstance(concept, str | list | tuple) else concept
-    with_scenes, without_scenes = (
+    with_concept, without_concept = (
         as_scenes(given, wanted, name=name, masks=False, shows=shows, n=_MEASURING)
         for name, given, shows in (
-            ("with_scenes", with_scenes, True),
-            ("without_scenes", without_scenes, False),
+            ("with_concept", with_concept, True),
+            ("without_concept", without_concept, False),
         )
     )
-    present, absent = list(with_scenes), list(without_scenes)
+    present, absent = list(with_concept), list(without_concept)
     if not present:
-        raise bad_argument("with_scenes", [], "at least one scene that shows the concept")
+        raise bad_argument("with_concept", [], "at least one scene that shows the concept")
     for metric in metrics:
         if metric not in METRICS:
             raise bad_argument("metrics", metric, "one of " + ", ".join(METRICS))
@@ -336,7 +353,7 @@ def measure_effect(
         concept = as_concept(concept)
     scenes, split = present + absent, len(present)
     if vocabulary is None:
-        named_by_data = [c for part in (with_scenes, without_scenes) for c in _categories(part)]
+        named_by_data = [c for part in (with_concept, without_concept) for c in _categories(part)]
         vocabulary = list(dict.fromkeys(named_by_data))
         if all(scene.source.startswith("coco:") for scene in scenes):
             vocabulary = coco_vocabulary(vocabulary)
@@ -378,8 +395,8 @@ def measure_effect(
             metrics=wanted,
             bertscore=bertscore,
             prompt=prompt,
-            with_scenes=[f"{s.source}/{s.id}" for s in present],
-            without_scenes=[f"{s.source}/{s.id}" for s in absent],
+            with_concept=[f"{s.source}/{s.id}" for s in present],
+            without_concept=[f"{s.source}/{s.id}" for s in absent],
         ),
     )
 
@@ -426,5 +443,5 @@ def _draws(kind: str, neurons: Any, model: Any, count: int, seed: int) -> list[A
     from ..attribution import random_like, random_uniform
 
     if kind == "like":
-        return [random_like(neurons, model, seed + number) for number in range(count)]
-    return [random_uniform(len(neurons), model, seed + number) for number in range(count)]
+        return [random_like(model, neurons, seed + number) for number in range(count)]
+    return [random_uniform(model, len(neurons), seed + number) for number in range(count)]

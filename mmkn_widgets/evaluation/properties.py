@@ -77,6 +77,13 @@ def region_invariance(
 def cross_image_invariance(per_image: Sequence[Any], k: int | None = None) -> float:
     """Return the mean overlap@k between the neurons of every two pictures of one concept.
 
+    Parameters
+    ----------
+    per_image : sequence of NeuronSet (or of ordered ids, or of score arrays)
+        One entry for each picture.
+    k : int, optional
+        See `overlap_at_k`.
+
     Examples
     --------
     >>> cross_image_invariance([["a", "b"], ["a", "b"], ["a", "c"]])
@@ -85,14 +92,14 @@ def cross_image_invariance(per_image: Sequence[Any], k: int | None = None) -> fl
     return _mean(overlap_at_k(a, b, k) for a, b in combinations(per_image, 2))
 
 
-def specificity(neurons: Mapping[str, Iterable[Any]], k: int | None = None) -> dict[str, float]:
+def specificity(neurons: Mapping[str, Iterable[Any]], top: int | None = None) -> dict[str, float]:
     """Return for each concept the share of its neurons that no other concept has.
 
     Parameters
     ----------
     neurons : mapping of str to NeuronSet (or ordered ids)
-    k : int, optional
-        Only the best `k` of each.
+    top : int, optional
+        Only the best `top` of each.
 
     Returns
     -------
@@ -104,7 +111,7 @@ def specificity(neurons: Mapping[str, Iterable[Any]], k: int | None = None) -> d
     >>> specificity({"car": ["a", "b"], "bus": ["b", "c"], "cup": []})
     {'car': 0.5, 'bus': 0.5, 'cup': nan}
     """
-    sets = {word: {_key(n) for n in list(found)[:k]} for word, found in neurons.items()}
+    sets = {word: {_key(n) for n in list(found)[:top]} for word, found in neurons.items()}
     shares = {}
     for word, own in sets.items():
         others = set().union(*(found for other, found in sets.items() if other != word))

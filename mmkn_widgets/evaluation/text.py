@@ -157,6 +157,11 @@ class BertScore:
         The name of the model that embedded the words.
     layer : int
         Which layer's embeddings.
+
+    Examples
+    --------
+    >>> float(BertScore(precision=0.9, recall=0.8, f1=0.85, encoder="all-MiniLM-L6-v2", layer=4))
+    0.85
     """
 
     precision: float
@@ -204,6 +209,12 @@ def bertscore(
         If bert-score or the packaged encoder is not installed, or the encoder cannot be loaded.
     BadArgument
         If the encoder has no such layer.
+
+    Examples
+    --------
+    >>> found = bertscore(["a red car", ""], [["a red car by a tree"], ["a cup"]])
+    >>> found.encoder, found.layer, 0.4 < float(found) < 0.5
+    ('all-MiniLM-L6-v2', 4, True)
     """
     pairs = _pairs(candidates, references)
     shown, place = _find_encoder(encoder)

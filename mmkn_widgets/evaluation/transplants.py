@@ -31,6 +31,15 @@ class TransplantReport:
         Success and number for each object put in.
     results : tuple of TransplantResult
         Each of them.
+
+    Examples
+    --------
+    >>> from mmkn_widgets.evaluation import transplant_report
+    >>> model = mmkn.load_model("pocket")
+    >>> scenes = mmkn.datasets.pocket_world("val", 2)
+    >>> report = transplant_report(model, scenes, layers=[4, 5])
+    >>> report.n == len(report.results) == sum(n for _, n in report.per_object.values())
+    True
     """
 
     success: float
@@ -82,6 +91,13 @@ def transplant_report(
     Returns
     -------
     TransplantReport
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> scenes = mmkn.datasets.pocket_world("val", 4)
+    >>> transplant_report(model, scenes, layers=[4, 5]).success
+    1.0
     """
     if donors not in ("other", "same"):
         raise bad_argument("donors", donors, "'other' or 'same'")

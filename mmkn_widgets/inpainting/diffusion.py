@@ -60,6 +60,12 @@ class DiffusersInpainter:
     ------
     NotSupported
         If diffusers finds no inpainting pipeline there.
+
+    Examples
+    --------
+    >>> inpainter = DiffusersInpainter("stable-diffusion-inpainting", steps=20, cache=False)
+    >>> inpainter.name, inpainter.parameters["steps"]  # nothing is read before the first picture
+    ('diffusers:stable-diffusion-inpainting', 20)
     """
 
     def __init__(

@@ -143,6 +143,17 @@ class FunctionInpainter(OneByOne):
     function : callable
         ``function(image, mask)`` or ``function(image, mask, scene)`` with an RGB Pillow image and
         a boolean array of shape (height, width); returns a picture of the same size.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> def grey(image, mask):
+    ...     return np.where(mask[..., None], 128, np.asarray(image)).astype(np.uint8)
+    >>> mask = np.zeros((8, 8), bool)
+    >>> mask[2:4, 1:5] = True
+    >>> FunctionInpainter(grey)(Image.new("RGB", (8, 8)), mask).getpixel((1, 2))
+    (128, 128, 128)
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

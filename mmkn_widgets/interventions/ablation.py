@@ -23,6 +23,26 @@ class Ablation(ActivationIntervention):
     """Neurons whose activation is zeroed, set to a mean or another picture's, or multiplied.
 
     Made by `ablate`.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    rows : mapping of int to numpy.ndarray
+        Site row to the neurons there.
+    selection : Selection
+        The positions and steps.
+    mode, scale : str, float
+        As in `ablate`.
+    values : Reference or numpy.ndarray or None
+        What mode "from_inpainted" or "mean" puts there.
+    name, provenance
+        As in `Intervention`.
+
+    Examples
+    --------
+    >>> made = ablate(mmkn.load_model("pocket"), {4: [1, 2]}, "scale", scale=2)
+    >>> made.kind, made.mode, made.n_neurons, made.layers
+    ('ablation', 'scale', 2, (4,))
     """
 
     kind: ClassVar[str] = "ablation"

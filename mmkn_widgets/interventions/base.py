@@ -38,6 +38,16 @@ class Intervention:
         Site row to the neurons touched there.
     provenance : dict
         What it was made with.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> silent = mmkn.interventions.ablate(model, {4: [1, 2]}, name="two")
+    >>> with silent:
+    ...     [one.name for one in model.interventions]
+    ['two']
+    >>> len(model.interventions)
+    0
     """
 
     kind: ClassVar[str] = "intervention"

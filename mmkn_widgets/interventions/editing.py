@@ -79,6 +79,15 @@ class EditReport:
         Columns changed.
     changed : tuple of (str, str)
         Pairs of captions, before and after, that changed.
+
+    Examples
+    --------
+    >>> rates = dict.fromkeys(("gone", "locality", "kept_scene", "kept_other"), 1.0)
+    >>> none = dict.fromkeys(("leaked", "shortened", "repeated"), 0.0)
+    >>> counts = {"n_with": 8, "n_without": 8, "n_neurons": 10}
+    >>> report = EditReport("car", "boat", 0.875, **rates, **none, **counts)
+    >>> EditReport.from_dict(report.to_dict()) == report
+    True
     """
 
     source: str
@@ -150,6 +159,14 @@ def save_edit(edit: Edit, path: str | Path) -> Path:
         The file: tensors ``layer``, ``expert``, ``neuron`` (int64) and ``delta`` (neuron, hidden;
         float32); metadata with format, version, the model's name and weights hash, the hash of
         the original columns, provenance and report.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> model = mmkn.load_model("pocket")
+    >>> made = edit(model, {5: [3]}, "car", "boat", activation=np.ones((6, 512)))
+    >>> save_edit(made, tempfile.mkdtemp() + "/car-boat").name
+    'car-boat.safetensors'
     """
     from safetensors.torch import save_file
 
@@ -291,12 +308,29 @@ ENOUGH = 0.95
 class Edit(WeightIntervention):
     """Columns of W_out with deltas added; made by `edit` or read by `load_edit`.
 
+    Parameters
+    ----------
+    model : MultimodalModel
+    rows : mapping of int to numpy.ndarray
+        Site row to the neurons there.
+    deltas : mapping of int to Tensor
+        See below.
+    name, provenance
+        As in `Intervention`.
+
     Attributes
     ----------
     deltas : dict of int to Tensor, shape (hidden, neuron)
         Site row to float32 deltas, in the order of ``rows``.
     report : EditReport or None
         What `edit_report` measured last.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> made = edit(model, {5: [3]}, "car", "boat", activation=np.ones((6, 512)))
+    >>> made, made.deltas[5].shape
+    (<edit 'car > boat': 1 neuron in layer 5>, torch.Size([128, 1]))
     """
 
     kind: ClassVar[str] = "edit"

@@ -204,6 +204,16 @@ def reduce_hallucination(
     Notes
     -----
     The third use of editing in Pan et al. 2024 (arXiv 2311.07470).
+
+    Examples
+    --------
+    >>> from mmkn_widgets.interventions import Goal
+    >>> model = mmkn.load_model("pocket")
+    >>> sea = mmkn.datasets.pocket_world("val", 3, subset="hallucination")
+    >>> birds = mmkn.datasets.pocket_world("val").with_concept("bird", 2)
+    >>> goal = Goal(steps=2)  # too few for a cure
+    >>> reduce_hallucination(model, "bird", [*sea, *birds], top=5, goal=goal).n_neurons
+    5
     """
     wanted, goal = as_concept(concept), goal or Goal()
     with model.interventions.suspended():

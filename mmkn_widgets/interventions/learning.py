@@ -241,6 +241,11 @@ class Goal:
         Stop when the answers' mean probability reaches this.
     batch_size : int
         Scenes of each kind in a step.
+
+    Examples
+    --------
+    >>> Goal(steps=50, kl=40.0)  # sooner, and more careful with everything else
+    Goal(nll=1.0, kl=40.0, ..., steps=50, ...)
     """
 
     nll: float = 1.0

@@ -18,7 +18,24 @@ __all__ = ["Perturbation", "perturb"]
 
 
 class Perturbation(WeightIntervention):
-    """Columns of W_out with noise added; made by `perturb`."""
+    """Columns of W_out with noise added; made by `perturb`.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    rows : mapping of int to numpy.ndarray
+        Site row to the neurons there.
+    sigma, seed : float, int
+        As in `perturb`.
+    name, provenance
+        As in `Intervention`.
+
+    Examples
+    --------
+    >>> made = perturb(mmkn.load_model("pocket"), {4: [1, 2]}, sigma=2, seed=3)
+    >>> made
+    <perturbation 'noise 2': 2 neurons in layer 4, sigma 2, seed 3>
+    """
 
     kind: ClassVar[str] = "perturbation"
 

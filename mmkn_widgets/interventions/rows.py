@@ -222,6 +222,14 @@ def caption_rows(
     -------
     list of str
         One caption for each neuron set; what else is active stays active.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> picture = mmkn.datasets.pocket_world("val")[0].image
+    >>> as_it_is, changed = caption_rows(model, picture, [None, {4: range(512), 5: range(512)}])
+    >>> as_it_is == model.caption(picture), changed == as_it_is
+    (True, False)
     """
     rows = ablate_rows(model, neurons, scale=scale)
     batch = repeat(model.prepare(image, prompt), rows.n_rows)

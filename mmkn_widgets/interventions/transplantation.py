@@ -122,6 +122,13 @@ def patch_mean(
         If no patch is covered enough; the message says how much the best one is.
     NotSupported
         If the image tokens have no place on the picture; the message says why.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> scene = mmkn.datasets.pocket_world("val").with_concept("car", 1)[0]
+    >>> patch_mean(model, scene.image, scene.mask("car")).shape
+    (6, 512)
     """
     several = isinstance(image, list | tuple)
     masks = list(mask) if several else [mask]
@@ -177,7 +184,29 @@ def first_words(model: Any, token_ids: Sequence[int], start: int, concept: Any) 
 
 
 class Transplant(ActivationIntervention):
-    """Activations replaced by given ones at chosen positions; made by `transplant`."""
+    """Activations replaced by given ones at chosen positions; made by `transplant`.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    rows : mapping of int to numpy.ndarray
+        Site row to the neurons there.
+    selection : Selection
+        The positions and steps.
+    values : numpy.ndarray, shape (picture or 1, sites, neurons)
+        What is put there.
+    places : tuple of int or None
+        One position for each picture of the batch, instead of those of `selection`.
+    name, provenance
+        As in `Intervention`.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> made = transplant(model, np.ones((6, 512)), {5: [3]}, positions="predicting")
+    >>> made.kind, made.n_neurons, made.layers
+    ('transplant', 1, (5,))
+    """
 
     kind: ClassVar[str] = "transplant"
 
@@ -319,6 +348,14 @@ class TransplantResult:
         The word's place in the caption before, counted from 0 between spaces.
     layers : tuple of int
         Whose activations were replaced.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> scene = mmkn.datasets.pocket_world("val").with_concept("car", 1)[0]
+    >>> made = transplant_object(model, scene, "ball", "car")
+    >>> made.word, made.object, made.success
+    ('ball', 'car', True)
     """
 
     before: str
@@ -338,7 +375,7 @@ def transplant_object(
     word: Any,
     object: Any,
     *,
-    source: Any = None,
+    donor: Any = None,
     neurons: Any = None,
     layers: Sequence[int] | None = None,
     threshold: float = 0.4,
@@ -356,8 +393,8 @@ def transplant_object(
     word : str or Concept
         A concept that the caption of the picture names.
     object : str or Concept
-        A category that `source` shows.
-    source : Scene, optional
+        A category that `donor` shows.
+    donor : Scene, optional
         Where the object's patches are taken; `scene` itself by default.
     neurons, layers
         As in `transplant`.
@@ -373,7 +410,7 @@ def transplant_object(
     Raises
     ------
     BadArgument
-        If the caption does not name the word, or `source` does not show the object.
+        If the caption does not name the word, or `donor` does not show the object.
 
     Examples
     --------
@@ -381,11 +418,11 @@ def transplant_object(
     >>> scene = mmkn.datasets.pocket_world("val")[7]
     >>> word = next(c for c in scene.categories if c in model.caption(scene.image))
     >>> other = mmkn.datasets.pocket_world("val").with_concept("clock", 1)[0]
-    >>> result = transplant_object(model, scene, word, "clock", source=other)
+    >>> result = transplant_object(model, scene, word, "clock", donor=other)
     >>> result.word == word
     True
     """
-    donor = scene if source is None else source
+    donor = scene if donor is None else donor
     concept, other = as_concept(word), as_concept(object)
     with model.interventions.suspended():
         prepared = model.prepare(scene.image, prompt)
@@ -483,6 +520,16 @@ def transplant_patches(
         If the caption has no such word, or the mask covers no patch.
     NotSupported
         If the image tokens have no place on the picture.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> scene = mmkn.datasets.pocket_world("val").with_concept("car", 1)[0]
+    >>> model.caption(scene.image)
+    'a picture of a purple ball, a red cup and a red car at night'
+    >>> made = transplant_patches(model, scene.image, scene.mask("car"), 5, object="car")
+    >>> made.word, made.said, made.success
+    ('ball,', 'car,', True)
     """
     chosen = last_third(model) if layers is None else tuple(int(layer) for layer in layers)
     values = patch_mean(model, image, mask, prompt)

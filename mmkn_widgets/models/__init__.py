@@ -5,7 +5,7 @@ from __future__ import annotations
 from .decode import decode as decode
 from .decode import decode_rows as decode_rows
 from .decode import logit_lens as logit_lens
-from .generate import Generation
+from .generate import Generation as Generation
 from .geometry.geometry import Geometry as Geometry
 from .geometry.geometry import one_picture as one_picture
 from .geometry.geometry import several as several
@@ -18,20 +18,16 @@ from .memory import needed_bytes as needed_bytes
 from .memory import readable as readable
 from .minigpt4 import load_minigpt4
 from .model import MultimodalModel
-from .prepared import Prepared
-from .sites import Refusal, Site, find_sites
+from .prepared import Prepared as Prepared
+from .sites import Refusal as Refusal
+from .sites import Site as Site
+from .sites import find_sites as find_sites
 from .tokens import TokenMap
-from .worker import Worker
+from .worker import Worker as Worker
 
 __all__ = [
-    "Generation",
     "MultimodalModel",
-    "Prepared",
-    "Refusal",
-    "Site",
     "TokenMap",
-    "Worker",
-    "find_sites",
     "inspect_model",
     "load_minigpt4",
     "load_model",

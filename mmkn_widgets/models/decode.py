@@ -141,6 +141,13 @@ def logit_lens(model: ModelParts, hidden: torch.Tensor, k: int = 1) -> list[list
     -------
     list of list of str
         The `k` likeliest words of each, over the whole vocabulary.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> token = model.tokenizer.convert_tokens_to_ids("car")
+    >>> logit_lens(model, model.unembedding[[token]])
+    [['car']]
     """
     if k < 1:
         raise bad_argument("k", k, "a whole number from 1")

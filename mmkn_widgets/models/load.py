@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import torch
 
@@ -23,6 +23,30 @@ if TYPE_CHECKING:
 __all__ = ["load_model", "quiet_when_small"]
 
 _SMALL = 64 * 2**20
+
+
+class LoadOptions(TypedDict, total=False):
+    """What transformers' ``from_pretrained`` takes besides the arguments of `load_model`."""
+
+    attn_implementation: str
+    cache_dir: str | PathLike[str]
+    experts_implementation: str
+    force_download: bool
+    gguf_file: str
+    ignore_mismatched_sizes: bool
+    key_mapping: dict[str, str]
+    local_files_only: bool
+    max_memory: dict[int | str, int | str]
+    offload_buffers: bool
+    offload_folder: str | PathLike[str]
+    proxies: dict[str, str]
+    quantization_config: Any
+    subfolder: str
+    token: str | bool
+    tp_plan: str | dict[str, str]
+    use_kernels: bool
+    use_safetensors: bool
+    variant: str
 
 
 @contextmanager
@@ -48,7 +72,7 @@ _INSIDE = {"shieldgemma2": "ShieldGemma2ForImageClassification"}
 
 
 def load_model(
-    model: str | PathLike[str] | Any,
+    model: str | PathLike[str] | torch.nn.Module,
     processor: Any = None,
     *,
     device: str | torch.device | None = None,
@@ -59,7 +83,7 @@ def load_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
     check: bool = True,
-    **options: Any,
+    **options: Unpack[LoadOptions],
 ) -> MultimodalModel:
     """Load a multimodal language model and find its FFN neurons.
 
@@ -89,7 +113,8 @@ def load_model(
     check : bool
         Run one small forward that proves each site; off, the first problem shows in use.
     **options
-        Passed to ``AutoModelForImageTextToText.from_pretrained``.
+        Passed to ``AutoModelForImageTextToText.from_pretrained``: those of `LoadOptions`, such as
+        ``attn_implementation``, ``max_memory``, ``quantization_config``, ``token``.
 
     Returns
     -------
@@ -99,7 +124,8 @@ def load_model(
     Raises
     ------
     BadArgument
-        If there is no such model, it is no multimodal model, or its files are damaged.
+        If there is no such model, it is no multimodal model, its files are damaged, or an option
+        is unknown (or stands beside a model object, which is loaded already).
     NotSupported
         If its neurons cannot be found or the check fails; the message says why.
 
@@ -113,6 +139,12 @@ def load_model(
         raise bad_argument("stack", stack, "'auto', 'decoder' or 'encoder'")
     if str(device).startswith("cuda") and not torch.cuda.is_available():
         raise bad_argument("device", str(device), f"'{best_device()}': torch finds no CUDA here")
+    for option, given in options.items():
+        if option not in LoadOptions.__annotations__:
+            known = ", ".join(LoadOptions.__annotations__)
+            raise bad_argument(option, given, f"no such argument; besides its own {known}")
+        if isinstance(model, torch.nn.Module):
+            raise bad_argument(option, given, "none beside a model object, which is loaded already")
     if isinstance(model, torch.nn.Module):
         hf, name, found_revision = model, _name_of(model), revision or ""
         if device is not None or dtype is not None:

@@ -123,6 +123,16 @@ def load_minigpt4(
     ------
     BadArgument
         If a part cannot be read, or the checkpoint is not this version's; the keys are named.
+
+    Examples
+    --------
+    >>> load_minigpt4(  # with the published parts in place: a model like any other
+    ...     blip2="Salesforce/blip2-flan-t5-xxl", llm="vicuna-7b-v0",
+    ...     checkpoint="pretrained_minigpt4_7b.pth", version="vicuna0",
+    ... )
+    Traceback (most recent call last):
+    ...
+    mmkn_widgets.core.errors.BadArgument: checkpoint: there is no file '...pth'; ...
     """
     if version not in TEMPLATES:
         raise bad_argument("version", version, "'vicuna0' or 'llama2'")

@@ -65,6 +65,16 @@ class MultimodalModel(ModelParts):
         Held for one forward or one generation.
     worker : Worker
         The model's one thread for long work.
+
+    Examples
+    --------
+    >>> model = mmkn.load_model("pocket")
+    >>> picture = mmkn.datasets.pocket_world("val")[0].image
+    >>> before = model.caption(picture)
+    >>> with model.ablate({4: range(512), 5: range(512)}):
+    ...     changed = model.caption(picture)
+    >>> changed == before, model.caption(picture) == before
+    (False, True)
     """
 
     def __init__(

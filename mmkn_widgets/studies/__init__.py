@@ -1,10 +1,11 @@
 """The whole experiment: one concept or many, thresholds, effects, tables, save and resume."""
 
-from .atlas import open_atlas
+from .atlas import open_atlas as open_atlas
 from .elsewhere import shares_of as shares_of
 from .find import Found, find
 from .jobs import run_jobs as run_jobs
-from .judged import judge, truths
+from .judged import judge as judge
+from .judged import truths as truths
 from .run import METHODS as METHODS
 from .run import concepts_of as concepts_of
 from .run import run_study
@@ -19,11 +20,8 @@ __all__ = [
     "ThresholdSearch",
     "blank_study",
     "find",
-    "judge",
-    "open_atlas",
     "open_study",
     "run_study",
     "search_thresholds",
     "study",
-    "truths",
 ]

@@ -78,6 +78,13 @@ class Found:
     held_out : bool
         Whether the measurement used other scenes than the choice.
     provenance : dict
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val", 60)
+    >>> found = find(model, "car", val.with_concept("car", 2), n_random=1)
+    >>> found.n_scenes, found.held_out, sorted(found.thresholds)[:2]
+    (2, False, ['chosen_by', 'quantile_d'])
     """
 
     study: Study
@@ -191,6 +198,14 @@ def find(
     ------
     BadArgument
         If no scene shows the concept, or the thresholds keep nothing or everything.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val", 60)
+    >>> cars = val.with_concept("car", 2)
+    >>> found = find(model, "car", cars, test=val[40:], top=30, n_random=1)
+    >>> len(found.neurons), found.effect.suppression, found.held_out
+    (30, 1.0, True)
     """
     choosing, measuring, absent, held_out = scenes_of(concept, scenes, test)
     made = study(model, concept, choosing, progress=progress, cancel=cancel, **study_options)

@@ -104,7 +104,7 @@ def split(data: SceneDataset, choosing: SceneDataset, word: str, n_scenes: int) 
     wanted = n_scenes + _CHOOSING
     shown, rest = data.with_concept(word, wanted), data.without_concept(word, wanted)
     if len(shown) < 2:
-        raise bad_argument("concepts", word, "a category of at least 2 scenes, or choose= beside")
+        raise bad_argument("concepts", word, "a category of at least 2 scenes, or scenes= beside")
     n_choose = max(1, min(_CHOOSING, len(shown) // 3))
     n_absent = min(_CHOOSING, len(rest) // 3)
     present, absent = len(shown) - n_choose, len(rest) - n_absent
@@ -135,9 +135,9 @@ METHODS = (
 
 
 def select_neurons(
-    method: str,
     made: Study,
-    n_neurons: int = 60,
+    method: str,
+    top: int = 60,
     *,
     without_concept: Sequence[Scene] = (),
     seed: int = 0,
@@ -146,10 +146,10 @@ def select_neurons(
 
     Parameters
     ----------
+    made : Study
     method : str
         From `METHODS`.
-    made : Study
-    n_neurons : int
+    top : int
         How many (``two_stage_auto`` chooses its own number).
     without_concept : sequence of Scene
         For ``two_stage_auto``: scenes on which nothing should change; not those of a measurement.
@@ -164,7 +164,7 @@ def select_neurons(
     from ..attribution import NeuronSet, random_like, random_uniform, top_neurons
 
     if method == "two_stage":
-        return made.neurons(quantile_d=0.95, top=n_neurons)
+        return made.neurons(quantile_d=0.95, top=top)
     if method == "two_stage_image_signed":
         other = study(
             made.model,
@@ -177,7 +177,7 @@ def select_neurons(
         mixed = made.evidence.assign(difference=other.evidence["difference"])
         return Study(
             made.model, made.concept, made.scored, mixed, pairs=made._pairs, options=made.options
-        ).neurons(quantile_d=0.95, top=n_neurons)
+        ).neurons(quantile_d=0.95, top=top)
     if method == "two_stage_auto":
         try:
             found = made.propose_thresholds(without_concept=without_concept, n_random=0)
@@ -185,28 +185,28 @@ def select_neurons(
             return NeuronSet([], [])
         return made.neurons(found.threshold_d, found.threshold_g)
     if method == "random":
-        return random_uniform(n_neurons, made.model, seed)
+        return random_uniform(made.model, top, seed)
     if method == "random_like":
-        return random_like(made.neurons(quantile_d=0.95, top=n_neurons), made.model, seed)
-    return top_neurons(method_scores(method, made, seed=seed), n_neurons)
+        return random_like(made.model, made.neurons(quantile_d=0.95, top=top), seed)
+    return top_neurons(method_scores(made, method, seed=seed), top)
 
 
-def method_scores(method: str, made: Study, *, seed: int = 0) -> xr.DataArray:
+def method_scores(made: Study, method: str, *, seed: int = 0) -> xr.DataArray:
     """Return a method's score of every neuron, on one study's scenes.
 
     Parameters
     ----------
+    made : Study
     method : str
         One of the nine of `attribution.score`.
-    made : Study
     seed : int
         Of the random methods.
     """
     from ..attribution import score
 
     return score(
-        method,
         made.model,
+        method,
         made.concept,
         made.scored,
         evidence=made.evidence,
@@ -224,13 +224,13 @@ _MEASURING = 100
 
 def run_study(
     model: MultimodalModel,
-    dataset: str = "pocket:test",
+    test: str = "pocket:test",
     *,
-    choose: str | None = None,
+    scenes: str | None = None,
     concepts: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     n_scenes: int = _MEASURING,
-    n_neurons: int = 60,
+    top: int = 60,
     n_random: int = 20,
     bertscore: str | None = None,
     seed: int = 0,
@@ -243,18 +243,18 @@ def run_study(
     Parameters
     ----------
     model : MultimodalModel
-    dataset : str
-        The scenes that are measured.
-    choose : str, optional
-        The scenes that choose neurons (48 a concept); by default the ``val`` split of the pocket
-        world, for other data sets the scenes of `dataset` behind those that are measured.
+    test : str
+        The data set whose scenes are measured.
+    scenes : str, optional
+        The data set whose scenes choose neurons (48 a concept); by default the ``val`` split of
+        the pocket world, for other data sets the scenes of `test` behind those that are measured.
     concepts : sequence of str, optional
         By default every category of at least 20 scenes.
     methods : sequence of str, optional
         From `METHODS`; by default all.
     n_scenes : int
         Scenes with each concept that are measured, and as many without it.
-    n_neurons : int
+    top : int
         Neurons a method may choose (``two_stage_auto`` chooses its own number).
     n_random : int
         Draws of the random control.
@@ -296,22 +296,22 @@ def run_study(
         if name not in METHODS:
             raise bad_argument("methods", name, "one of " + ", ".join(METHODS))
     total = sum(site.width for site in model.sites)
-    if not 1 <= n_neurons <= total:
-        raise bad_argument("n_neurons", n_neurons, f"1 to {total}, the model's neurons")
+    if not 1 <= top <= total:
+        raise bad_argument("top", top, f"1 to {total}, the model's neurons")
     if n_scenes < 1 or n_random < 0:
         raise bad_argument("n_scenes, n_random", (n_scenes, n_random), "from 1, and from 0")
-    data = open_dataset(dataset)
-    source = choose or default_choice(dataset)
-    choosing = data if source == dataset else open_dataset(source)
+    data = open_dataset(test)
+    source = scenes or default_choice(test)
+    choosing = data if source == test else open_dataset(source)
     words = concepts_of(data, concepts)
     described = provenance(
         "study",
         model=model.name,
         weights=model.weights_hash,
-        dataset=dataset,
-        choose=source,
+        test=test,
+        scenes=source,
         n_scenes=n_scenes,
-        n_neurons=n_neurons,
+        top=top,
         n_random=n_random,
         bertscore=bertscore,
         seed=seed,
@@ -328,7 +328,7 @@ def run_study(
     before: dict[Any, str] = {}
     skipped: dict[str, str] = {}
     for word, elsewhere in turns(open_words, folders):
-        scenes = split(data, choosing, word, n_scenes)
+        parted = split(data, choosing, word, n_scenes)
         made: Study | None = None
         drawn: dict[Any, bool] = {}
         # What another process has begun is done from its end: the two meet.
@@ -342,17 +342,17 @@ def run_study(
                 progress("study", done, len(missing))
             if made is None:
                 try:
-                    made = study(model, word, scenes.choosing, cancel=cancel)
+                    made = study(model, word, parted.choosing, cancel=cancel)
                 except BadArgument as error:  # such as a word that no caption names
                     skipped[word] = str(error)
                     break
             neurons = select_neurons(
-                name, made, n_neurons, without_concept=scenes.choosing_absent, seed=seed
+                made, name, top, without_concept=parted.choosing_absent, seed=seed
             )
             effect = made.evaluate(
                 neurons,
-                scenes.present,
-                scenes.absent,
+                parted.present,
+                parted.absent,
                 n_random=n_random,
                 seed=seed,
                 metrics=metrics,

@@ -75,7 +75,7 @@ def random_suppression(
     named = [pair for pair in zip(scenes, captions, strict=True) if study.concept.named_in(pair[1])]
     if not named or not n_random:
         return np.full(len(sets), np.nan)
-    drawn = [random_like(one, study.model, seed + k) for one in sets for k in range(n_random)]
+    drawn = [random_like(study.model, one, seed + k) for one in sets for k in range(n_random)]
     writer = Captioner(study.model, study.options["prompt"], cancel=cancel)
     shown, said = zip(*named, strict=True)
     still = writer.named_under(shown, said, drawn, study.concept, progress, "random control")
@@ -108,6 +108,14 @@ class ThresholdSearch:
     n_scenes : int
         Scenes with the concept, each captioned once per setting.
     provenance : dict
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 2))
+    >>> found = study.propose_thresholds(quantiles_d=(0.95,), kept=(10, 20), n_random=1)
+    >>> found.met, found.points["neurons"].values.tolist()
+    (True, [10, 20])
     """
 
     points: xr.Dataset
@@ -194,9 +202,9 @@ def plane(
 
 def search_thresholds(
     study: Searched,
+    with_concept: Any = None,
     without_concept: Any = (),
     *,
-    with_concept: Any = None,
     minimum_retention: float = 0.97,
     quantiles_d: Sequence[float] = _QUANTILES_D,
     kept: Sequence[int] = _KEPT,
@@ -210,12 +218,12 @@ def search_thresholds(
     Parameters
     ----------
     study : Study
+    with_concept : sequence of Scene, or what stands for them, optional
+        By default the study's own scenes. Figures found here chose the thresholds: report those of
+        `Study.evaluate` on held-out scenes.
     without_concept : sequence of Scene, or what stands for them
         Scenes without the concept, for ``retention_other``; without any it is not part of the
         choice.
-    with_concept : sequence of Scene, or what stands for them, optional
-        By default the study's own scenes. Figures found here chose the thresholds: report those of
-        `ThresholdSearch.confirm` on held-out scenes.
     minimum_retention : float
         Of the smaller of the two retention fields.
     quantiles_d, kept : sequence
@@ -235,6 +243,17 @@ def search_thresholds(
     ------
     BadArgument
         If no pair keeps a neuron.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 2))
+    >>> other = val.without_concept("car", 2)
+    >>> found = search_thresholds(
+    ...     study, None, other, quantiles_d=(0.95,), kept=(10, 20), n_random=1
+    ... )
+    >>> len(study.neurons(found.threshold_d, found.threshold_g)) in (10, 20)
+    True
     """
     import xarray as xr
 

@@ -216,6 +216,17 @@ class Study:
 
     Made by `study`, read back by `mmkn_widgets.open_study`.
 
+    Parameters
+    ----------
+    model, concept, scenes, evidence, options
+        See below.
+    pairs : PairCache
+        The inpainter, with what it painted.
+    captions : dict of int to str, optional
+        Captions that are known already, by scene.
+    n_scored : int, optional
+        The evidence was made of the first so many scenes; by default of all.
+
     Attributes
     ----------
     model : MultimodalModel
@@ -227,6 +238,15 @@ class Study:
         ``gradient_sum``, ``contribution``, ``activation``.
     options : dict
         The arguments that shaped the evidence.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 2))
+    >>> study
+    <Study 'car' in pocket: 2 scenes, 6 x 512 neurons, positions='predicting'>
+    >>> len(study.neurons()), study.caption(0)
+    (60, 'a picture of a purple ball, a red cup and a red car at night')
     """
 
     def __init__(
@@ -634,24 +654,24 @@ class Study:
         return transplant_patches(self.model, image, mask, index, prompt=prompt, **options)
 
     def word_shares(
-        self, others: Sequence[Scene] = (), words: Sequence[str] = (), **options: Any
+        self, scenes: Sequence[Scene] = (), words: Sequence[str] = (), **options: Any
     ) -> xr.Dataset:
         """Measure what each neuron adds to each word of the captions; see `word_shares`.
 
         Parameters
         ----------
-        others : sequence of Scene
+        scenes : sequence of Scene
             Beside the study's own.
         words : sequence of str
             By default the categories of these scenes.
         """
         from .elsewhere import word_shares
 
-        scenes = [*self.scenes, *others]
+        read = [*self.scenes, *scenes]
         known = dict.fromkeys([self.concept.word, *words])
         if not words:
-            known |= dict.fromkeys(name for scene in scenes for name in scene.categories)
-        return word_shares(self.model, scenes, known, prompt=self.options["prompt"], **options)
+            known |= dict.fromkeys(name for scene in read for name in scene.categories)
+        return word_shares(self.model, read, known, prompt=self.options["prompt"], **options)
 
     # -- keep ---------------------------------------------------------------------------------
 
@@ -797,6 +817,15 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
     ------
     BadArgument
         If the folder holds no study, one of a later format, or the model's weights are others.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 2))
+    >>> again = open_study(study.save(tempfile.mkdtemp() + "/car"), model)
+    >>> again.neurons() == study.neurons()
+    True
     """
     folder = Path(path)
     try:

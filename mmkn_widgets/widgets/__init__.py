@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors: what __getattr__ below gives
+    from .ablation_panel import AblationPanel as AblationPanel
+    from .caption_diff import CaptionDiff as CaptionDiff
+    from .charts import FrontierChart as FrontierChart
+    from .charts import LayerChart as LayerChart
+    from .charts import MethodChart as MethodChart
+    from .charts import ScoreHistogram as ScoreHistogram
+    from .concept_pair import ConceptPair as ConceptPair
+    from .concept_pair import compare as compare
+    from .controls import threshold_controls as threshold_controls
+    from .explorer import Explorer as Explorer
+    from .mask_painter import MaskPainter as MaskPainter
+    from .neuron_table import NeuronTable as NeuronTable
+    from .patch_heatmap import PatchHeatmap as PatchHeatmap
+    from .store_explorer import StoreExplorer as StoreExplorer
+    from .threshold_plane import ThresholdPlane as ThresholdPlane
+    from .token_strip import TokenStrip as TokenStrip
 
 _MODULE_OF = {
     "AblationPanel": "ablation_panel",
@@ -27,10 +45,12 @@ _MODULE_OF = {
 __all__ = sorted(_MODULE_OF)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker that saw this would take every name for there
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULE_OF:
+            return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

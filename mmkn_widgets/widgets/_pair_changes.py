@@ -110,7 +110,7 @@ class PairChanges(PairParts, Widget):
         from ..attribution import random_like
 
         neurons = self._as_set(np.asarray(now.ids, np.int64))
-        drawn = random_like(neurons, model, self._seed)
+        drawn = random_like(model, neurons, self._seed)
         with model.interventions.suspended(), model.ablate(drawn):
             return {f"{side}_caption_random": self._caption(side, scene)}
 

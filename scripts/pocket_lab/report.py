@@ -131,7 +131,7 @@ def concept_figures(
     )
     as_paper = made.evaluate(paper, shown, absent, n_random=0, metrics=())
     pointers = neurons.top(_POINTERS)
-    others = random_like(pointers, model, seed=0)
+    others = random_like(model, pointers, seed=0)
     where = list(shown[:_POINTING])
     return {
         "suppression": effect.suppression,

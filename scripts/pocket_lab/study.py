@@ -85,7 +85,7 @@ def judge_methods(
         made = study(model, word, list(val.with_concept(word, _CHOOSING)))
         for name in METHODS:
             chosen = NeuronSet.load(part_path(folder, word, name).with_suffix(".mmkn.json"))
-            scores = method_scores(name, made) if name in _SCORING else None
+            scores = method_scores(made, name) if name in _SCORING else None
             judged[name][word] = judge(atlas, word, chosen, scores)
     return {
         "methods": {name: mean_judgement(by_word, words) for name, by_word in judged.items()},

@@ -14,7 +14,7 @@ SETTINGS = 32
 def measure() -> list[Row]:
     model = pocket_model()
     image = scene_images(1)[0]
-    sets = [random_uniform(10 + 5 * seed, model, seed) for seed in range(SETTINGS)]
+    sets = [random_uniform(model, 10 + 5 * seed, seed) for seed in range(SETTINGS)]
 
     def batched() -> list[str]:
         return caption_rows(model, image, sets, max_new_tokens=24)

@@ -36,7 +36,7 @@ def test_every_method_gives_scores_of_neurons(
     pocket: Any, cars: Any, evidence: Any, method: str
 ) -> None:
     options = {"steps": 2} if method == "integrated_gradients" else {}
-    found = score(method, pocket, "car", cars[:2], evidence=evidence, **options)
+    found = score(pocket, method, "car", cars[:2], evidence=evidence, **options)
     assert found.dims == ("layer", "neuron")
     assert found.shape == (6, 512)
     assert found.dtype == np.float32
@@ -48,18 +48,18 @@ def test_every_method_gives_scores_of_neurons(
 
 
 def test_scores_come_from_evidence_alone(evidence: Any) -> None:
-    assert np.array_equal(score("gradcam", evidence), evidence["gradcam"])
-    assert np.array_equal(score("activation", evidence), np.abs(evidence["activation"]))
-    assert np.array_equal(score("activation_difference", evidence), evidence["difference"])
+    assert np.array_equal(score(evidence, "gradcam"), evidence["gradcam"])
+    assert np.array_equal(score(evidence, "activation"), np.abs(evidence["activation"]))
+    assert np.array_equal(score(evidence, "activation_difference"), evidence["difference"])
     for method in ("random", "gradient", "integrated_gradients", "random_like"):
         with pytest.raises(BadArgument, match="the model too"):
-            score(method, evidence)
+            score(evidence, method)
     with pytest.raises(BadArgument, match="method: got 'saliency'"):
-        score("saliency", evidence)
+        score(evidence, "saliency")
 
 
 def test_two_stage_scores_and_two_stage_sets_agree(evidence: Any) -> None:
-    scores = score("two_stage", evidence, candidates=0.1)
+    scores = score(evidence, "two_stage", candidates=0.1)
     assert top_neurons(scores, 40).places == two_stage(evidence, candidates=0.1, top=40).places
     assert int(scores.notnull().sum()) == np.ceil(0.1 * 6 * 512)
 
@@ -83,22 +83,22 @@ def test_the_default_is_that_of_the_command_line(evidence: Any) -> None:
 
 def test_gradient_is_stage_2_at_image_tokens(pocket: Any, cars: Any) -> None:
     image = collect(pocket, "car", cars[:2], positions="image")
-    found = score("gradient", pocket, "car", cars[:2])
+    found = score(pocket, "gradient", "car", cars[:2])
     assert np.array_equal(found, image["gradcam"])
 
 
 def test_random_sets_are_seeded_and_keep_the_layers(pocket: Any, evidence: Any) -> None:
     chosen = two_stage(evidence)
-    drawn = random_like(chosen, pocket, 5)
+    drawn = random_like(pocket, chosen, 5)
     assert drawn.layer_histogram() == chosen.layer_histogram()
     assert not len(drawn & chosen)
-    assert drawn == random_like(chosen, pocket, 5)
-    assert drawn != random_like(chosen, pocket, 6)
-    assert len(random_uniform(60, pocket, 1)) == 60
-    assert random_uniform(60, pocket, 1) == random_uniform(60, pocket, 1)
-    with pytest.raises(BadArgument, match="n: got"):
-        random_uniform(10**6, pocket)
-    scores = score("random_like", pocket, evidence=evidence, concept="car", scenes=[], top=30)
+    assert drawn == random_like(pocket, chosen, 5)
+    assert drawn != random_like(pocket, chosen, 6)
+    assert len(random_uniform(pocket, 60, 1)) == 60
+    assert random_uniform(pocket, 60, 1) == random_uniform(pocket, 60, 1)
+    with pytest.raises(BadArgument, match="top: got"):
+        random_uniform(pocket, 10**6)
+    scores = score(pocket, "random_like", evidence=evidence, concept="car", scenes=[], top=30)
     assert top_neurons(scores, 30).layer_histogram() == chosen.top(30).layer_histogram()
 
 

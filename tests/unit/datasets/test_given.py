@@ -219,7 +219,7 @@ def test_figures_are_measured_on_names_pictures_and_data_sets(model, shown):
         model.caption(shown.image),
     )
     assert made.with_scene(shown.image).scenes[1].categories == ()
-    with pytest.raises(BadArgument, match="with_scenes: got 7"):
+    with pytest.raises(BadArgument, match="with_concept: got 7"):
         made.evaluate(neurons, 7)
     search = made.propose_thresholds(without_concept=[shown.image], n_random=0, kept=(5,))
     assert np.isfinite(search.points["suppression"]).all()

@@ -206,12 +206,12 @@ def test_cancel_and_bad_arguments(scripted):
         measure_effect(model, NEURONS, WITH, WITHOUT, ["dog"], vocabulary=FORMS, cancel=token)
     assert (model.off, model.clean) == ((), 0)
     for arguments, message in (
-        ({"with_scenes": []}, "with_scenes"),
+        ({"with_concept": []}, "with_concept"),
         ({"concept": None}, "concept: got None"),
         ({"metrics": ["meteor"]}, "metrics: got 'meteor', expected one of bleu"),
         ({"n_random": -1}, "n_random"),
     ):
-        given = {"with_scenes": WITH, "concept": ["dog"], "vocabulary": FORMS, **arguments}
+        given = {"with_concept": WITH, "concept": ["dog"], "vocabulary": FORMS, **arguments}
         with pytest.raises(BadArgument, match=message):
             measure_effect(model, NEURONS, **given)
 
@@ -267,7 +267,7 @@ def test_random_draws_are_real_ablations_with_the_same_layers():
     model = mmkn.load_model("pocket")
     scenes = pocket_world("val", 3)
     word = model.caption(scenes[0].image).split()[0]
-    neurons = random_uniform(400, model, 3)
+    neurons = random_uniform(model, 400, 3)
     draws = effect_module._draws("like", neurons, model, 3, 5)
     assert all(d.layer_histogram() == neurons.layer_histogram() for d in draws)
     assert len({tuple((n.layer, n.index) for n in d) for d in draws}) == 3

@@ -26,7 +26,7 @@ def scenes():
 def test_the_answers_are_those_of_written_captions(model, scenes) -> None:
     evidence = mmkn.study(model, "cup", scenes).evidence
     strong = two_stage(evidence, quantile_d=0.95, top=60)
-    sets = [strong, strong.top(4), random_uniform(60, model, 1), random_uniform(1500, model, 2)]
+    sets = [strong, strong.top(4), random_uniform(model, 60, 1), random_uniform(model, 1500, 2)]
     writer = Captioner(model)
     captions = writer.before(scenes)
     written = [[names(text, "cup") for text in texts] for texts in writer.under(scenes, sets)]
@@ -42,9 +42,9 @@ def test_the_answers_are_those_of_written_captions(model, scenes) -> None:
 def test_what_is_held_is_certain_and_nothing_is_held_without_the_word(model, scenes) -> None:
     captions = Captioner(model).before(scenes)
     drafts = FirstNaming(model, scenes, captions, "cup", start=2)
-    assert all(drafts.hold(random_uniform(0, model)))
+    assert all(drafts.hold(random_uniform(model, 0)))
     other = FirstNaming(model, scenes, captions, "zeppelin")
-    assert not any(other.hold(random_uniform(0, model)))
+    assert not any(other.hold(random_uniform(model, 0)))
 
 
 def test_a_replay_gives_the_models_own_logits_under_an_ablation(model, scenes) -> None:

@@ -124,7 +124,7 @@ def test_sensitivity_and_specificity():
     assert math.isnan(sensitivity([], ["car"]))
     sets = {"car": [Neuron(0, 1), Neuron(0, 2)], "bus": [Neuron(0, 2)], "cup": [Neuron(3, 3)]}
     assert specificity(sets) == {"car": 0.5, "bus": 0.0, "cup": 1.0}
-    assert specificity(sets, k=1)["car"] == 1
+    assert specificity(sets, top=1)["car"] == 1
 
 
 def test_invariances_are_mean_overlaps():

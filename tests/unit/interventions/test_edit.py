@@ -91,7 +91,7 @@ def test_a_swap_on_scenes_it_was_not_made_from(
     assert made.report is report
     assert "success" in repr(made)
     assert same_bits(pocket, before)
-    random = mmkn.attribution.random_uniform(10, pocket, seed=1)
+    random = mmkn.attribution.random_uniform(pocket, 10, seed=1)
     size = made.provenance["arguments"]["alpha"]
     other = edit(pocket, random, "dog", "cat", alpha=size, activation=evidence)
     assert edit_report(other, "dog", "cat", scenes).success <= 0.1

@@ -78,16 +78,16 @@ def test_the_curve_of_a_cure(pocket: Any) -> None:
         pocket,
         "bird",
         learn,
-        absent,
         list(test.with_concept("bird", 16)),
-        sizes=(2, 20),
+        absent,
+        top=(2, 20),
         goal=Goal(steps=20),
     )
     assert [point.name for point in points] == ["none", "zero 2", "edit 2", "zero 20", "edit 20"]
     assert [point.n_neurons for point in points] == [0, 2, 2, 20, 20]
     assert min(p.hallucinated for p in points[1:]) <= points[0].hallucinated / 2
     assert np.isfinite([p.kept for p in points]).all()
-    with pytest.raises(BadArgument, match="sizes"):
-        hallucination_study(pocket, "bird", learn, absent, [], sizes=())
+    with pytest.raises(BadArgument, match="top"):
+        hallucination_study(pocket, "bird", learn, [], absent, top=())
     with pytest.raises(BadArgument, match="whose caption names it"):
         hallucination_study(pocket, "cup", absent[:2], [], [])

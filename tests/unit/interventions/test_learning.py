@@ -124,7 +124,7 @@ def test_a_hallucination_is_halved_and_the_object_still_seen(pocket: Any, scenes
     noisy = mmkn.datasets.pocket_world("test", 80, subset="hallucination")
     absent = [s for s in noisy if by_the_sea(s) and "bird" not in s.categories]
     present = list(test.with_concept("bird", 30))
-    plain, cured = trade_off(pocket, [made], "bird", absent, present)
+    plain, cured = trade_off(pocket, [made], "bird", present, absent)
     assert plain.hallucinated > 0.1
     assert cured.hallucinated <= plain.hallucinated / 2
     assert cured.chair <= plain.chair / 2

@@ -157,7 +157,7 @@ def test_the_trade_off_counts_namings(pocket: Any, scenes: Any) -> None:
     word = scenes[0].categories[0]
     absent, present = list(scenes.without_concept(word, 6)), list(scenes.with_concept(word, 4))
     everything = ablate(pocket, {n: range(512) for n in range(6)}, name="all")
-    points = trade_off(pocket, [everything], word, absent, present)
+    points = trade_off(pocket, [everything], word, present, absent)
     captions = [pocket.caption(s.image) for s in [*absent, *present]]
     named = [word in caption.split() for caption in captions]
     assert points[0].name == "none"
@@ -167,7 +167,9 @@ def test_the_trade_off_counts_namings(pocket: Any, scenes: Any) -> None:
     assert 0 <= points[0].hallucinated <= points[0].chair
     assert points[1].n_neurons == 3072
     assert points[1].identical < 0.5
-    assert trade_off(pocket, [], word, [], present)[0].hallucinated != 0
+    assert trade_off(pocket, [], word, present, [])[0].hallucinated != 0
+    with pytest.raises(BadArgument, match="without_concept"):  # the lists the wrong way round
+        trade_off(pocket, [], word, absent, present)
 
 
 def test_pairs_to_edit_are_drawn_by_seed() -> None:

@@ -118,7 +118,7 @@ def test_a_point_of_the_curve_measured_again(held, model) -> None:
     wrong, instead, _ = corrections(model, "bird", scenes["learn"])
     chosen = blame(model, wrong, instead, top=10)
     before, after = trade_off(
-        model, [ablate(model, chosen, name="zero")], "bird", scenes["absent"], scenes["present"]
+        model, [ablate(model, chosen, name="zero")], "bird", scenes["present"], scenes["absent"]
     )
     rows = [row for row in held["hallucination"]["points"] if row["word"] == "bird"]
     assert before.chair == pytest.approx(rows[0]["chair"], abs=0.01)

@@ -146,7 +146,7 @@ def test_without_thresholds_nothing_is_chosen(model) -> None:
     scenes = mmkn.datasets.pocket_world("val", 160).with_concept("star", 3)
     made = mmkn.study(model, "star", scenes)
     made.evidence["gradcam"][:] = -1.0
-    assert len(select_neurons("two_stage_auto", made)) == 0
+    assert len(select_neurons(made, "two_stage_auto")) == 0
 
 
 def test_unknown_methods_and_concepts(model, tmp_path) -> None:
@@ -154,7 +154,7 @@ def test_unknown_methods_and_concepts(model, tmp_path) -> None:
         run_study(model, methods=["magic"], out=tmp_path / "a")
     with pytest.raises(BadArgument, match="concepts: got 'zeppelin'"):
         run_study(model, concepts=["zeppelin"], out=tmp_path / "b")
-    for name, value in (("n_neurons", 0), ("n_neurons", 3073), ("n_scenes", 0), ("n_random", -1)):
+    for name, value in (("top", 0), ("top", 3073), ("n_scenes", 0), ("n_random", -1)):
         with pytest.raises(BadArgument, match=name):
             run_study(model, concepts=["cup"], out=tmp_path / "b", **{name: value})
     assert not (tmp_path / "b").exists()

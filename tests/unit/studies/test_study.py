@@ -86,7 +86,7 @@ def test_provenance_names_the_inpainter_that_painted(study) -> None:
 
 def test_the_search_proposes_a_measured_pair(study, val) -> None:
     found = search_thresholds(
-        study, val.without_concept("car", 6), quantiles_d=(0.9, 0.95), kept=(20, 60)
+        study, None, val.without_concept("car", 6), quantiles_d=(0.9, 0.95), kept=(20, 60)
     )
     assert 1 <= found.points.sizes["setting"] <= 4
     kept = study.neurons(found.threshold_d, found.threshold_g)
@@ -104,7 +104,7 @@ def test_random_neurons_are_drawn_like_the_set_and_measured_by_captions(study) -
     fast = random_suppression(study, sets, study.scenes, before, 2, 7, None, None)
     slow = []
     for draw in (7, 8):
-        with study.model.ablate(mmkn.attribution.random_like(sets[0], study.model, draw)):
+        with study.model.ablate(mmkn.attribution.random_like(study.model, sets[0], draw)):
             after = study.model.caption([scene.image for scene in study.scenes])
         slow.append(suppression(before, after, study.concept))
     assert fast.tolist() == [np.mean(slow)]
