@@ -64,7 +64,7 @@ _SEMITIC = re.compile("[\u0590-\u06ff]")
 #: What may stand between the units of one name.
 _JOINS = re.compile(r"\s*|\s*_+\s*|[-'\u30fb]|-\s*\n\s*")
 _HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"), "-")
-_APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u00b4\u0060\uff07"), "'")
+_APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u00b4\uff07"), "'")
 #: Signs that are not seen (soft hyphen, joiners, direction, variation) or need not be written
 #: (Arabic and Hebrew vowels, the Arabic stretch).
 _IGNORED = dict.fromkeys(
@@ -120,7 +120,7 @@ def plain(text: str) -> str:
     "the dog's caf\u00e9"
     """
     if text.isascii():
-        return text.replace("`", "'")
+        return text
     return unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
 
 

@@ -6,7 +6,6 @@ from .ablation import Ablation, ablate
 from .base import ActivationIntervention, Intervention, WeightIntervention
 from .editing import Edit, EditReport, edit, load_edit, save_edit
 from .editing import as_targets as as_targets
-from .editing import without_nan as without_nan
 from .hallucination import blame, corrections, reduce_hallucination
 from .learning import Goal
 from .perturbation import Perturbation, perturb
