@@ -21,7 +21,7 @@ def _pairs(text: str) -> dict[str, tuple[str, ...]]:
 #: Nouns that have one form: uncountable, alike in both numbers, or only plural.
 _ONE_FORM = _words(
     """
-    sheep fish deer moose elk bison swine shrimp squid salmon trout cod offspring series species
+    sheep deer moose elk bison swine shrimp squid salmon trout cod offspring series species
     aircraft spacecraft hovercraft watercraft headquarters barracks crossroads gallows means
     broccoli spaghetti graffiti luggage furniture cattle police poultry wildlife
     scissors skis pants trousers jeans shorts glasses sunglasses eyeglasses goggles binoculars
@@ -34,7 +34,7 @@ _WORN = _words("sun eye reading safety swimming")
 #: Plurals that no rule gives; the first is the usual one.
 _IRREGULAR = _pairs(
     """
-    person:people/persons ox:oxen die:dice penny:pennies louse:lice quiz:quizzes fez:fezzes
+    person:people/persons fish:fishes ox:oxen die:dice penny:pennies louse:lice quiz:quizzes fez:fezzes
     passerby:passersby passer-by:passers-by looker-on:lookers-on hanger-on:hangers-on
     runner-up:runners-up
     life:lives elf:elves self:selves half:halves calf:calves thief:thieves sheaf:sheaves

@@ -7,7 +7,8 @@ is not looked at again:
 
 - Case, accents composed or not, full and half width, and curly apostrophes make no difference.
 - A space, a line break, a hyphen, an underscore and nothing at all (between letters of a script
-  without spaces) all join the units of a name; a comma does not. "dog's" and "dogs'" name a dog.
+  without spaces) all join the units of a name; a comma and a dash do not. "dog's" and "dogs'" name
+  a dog.
 - A compound hides its parts. Besides the names looked for, the compounds of `COMPOUNDS` are known:
   "hot dog" names no dog, "bus stop" no bus, "dog house" a house but no dog. A compound that is
   itself looked for counts as such, also if it is written as one word, and the other way round
@@ -61,9 +62,9 @@ _FIRST_UNSPACED = re.compile(f"[{_UNSPACED}{_KATAKANA}]")
 _LAST_HANGUL = re.compile(f"[{_HANGUL}]")
 _SEMITIC = re.compile("[\u0590-\u06ff]")
 
-#: What may stand between the units of one name.
-_JOINS = re.compile(r"\s*|\s*_+\s*|[-'\u30fb]|-\s*\n\s*")
-_HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"), "-")
+#: What may stand between the units of one name; WordPiece models write "hot - dog", "o ' clock".
+_JOINS = re.compile(r"\s*(?:|_+|[-'\u30fb])\s*|\u2013")
+_HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2212\ufe63\uff0d"), "-")
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u00b4\uff07"), "'")
 #: Signs that are not seen (soft hyphen, joiners, direction, variation) or need not be written
 #: (Arabic and Hebrew vowels, the Arabic stretch).
@@ -402,8 +403,8 @@ def _taken_back(text: str, cut: Sequence[Unit], end: int) -> bool:
     if end >= len(cut):
         return False
     gap, key = text[cut[end - 1].end : cut[end].start], cut[end].key
-    return (key in _LIKE and gap == "-") or (
-        key in _SHAPED and _JOINS.fullmatch(gap) is not None and gap != "'"
+    return (key in _LIKE and gap.strip() == "-") or (
+        key in _SHAPED and _JOINS.fullmatch(gap) is not None and "'" not in gap
     )
 
 
