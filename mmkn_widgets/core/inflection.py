@@ -34,9 +34,9 @@ _WORN = _words("sun eye reading safety swimming")
 #: Plurals that no rule gives; the first is the usual one.
 _IRREGULAR = _pairs(
     """
-    person:people/persons fish:fishes ox:oxen die:dice penny:pennies louse:lice quiz:quizzes fez:fezzes
-    passerby:passersby passer-by:passers-by looker-on:lookers-on hanger-on:hangers-on
-    runner-up:runners-up
+    person:people/persons fish:fishes ox:oxen die:dice penny:pennies louse:lice quiz:quizzes
+    fez:fezzes passerby:passersby passer-by:passers-by looker-on:lookers-on
+    hanger-on:hangers-on runner-up:runners-up
     life:lives elf:elves self:selves half:halves calf:calves thief:thieves sheaf:sheaves
     hoof:hooves/hoofs scarf:scarves/scarfs wharf:wharves/wharfs dwarf:dwarves/dwarfs
     mongoose:mongooses

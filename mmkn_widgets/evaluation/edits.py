@@ -1,4 +1,4 @@
-"""What edits do on scenes they were not made from: success, locality, side effects, whole experiments."""
+"""What edits do on scenes they were not made from: success, locality, whole experiments."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ..datasets import Scene
 
 __all__ = [
-    "Effect",
     "METRICS",
+    "Effect",
     "describe_effect",
     "intervals",
     "measure_effect",

@@ -116,6 +116,26 @@ def test_chair_by_hand():
     assert set(chair([], [], FORMS).values()) == {None}
 
 
+def test_chair_knows_double_words():
+    from mmkn_widgets.evaluation import coco_vocabulary
+
+    captions = [
+        "a hot-dog on a plate", "a teddy-bear on a bed", "a red traffic-light", "a stop-sign",
+        "a baseball player at a bus stop", "a motor bike helmet in a car park",
+        "a baby elephant next to a train track", "a passenger train at the train station",
+    ]  # fmt: skip
+    present = [
+        ["hot dog"], ["teddy bear", "bed"], ["traffic light"], ["stop sign"],
+        ["person"], ["motorcycle"], ["elephant"], ["train"],
+    ]  # fmt: skip
+    found = chair(captions, present, coco_vocabulary())
+    assert found == {"chair_s": 0, "chair_i": 0, "recall": 1}
+    assert suppression(["a bus"], ["a bus stop"], "bus") == 1
+    assert suppression(["a bus stop"], ["a tree"], "bus") is None
+    kept = retention(["a dog, a cat"], ["a cat house"], [], [], "dog", ["dog", "cat", "house"])
+    assert kept == {"scene": 0, "other": None, "headline": 0}
+
+
 @pytest.mark.parametrize(
     "call",
     [
