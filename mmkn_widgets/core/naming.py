@@ -131,11 +131,22 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", text.casefold().replace("i\u0307", "i"))
 
 
+def _ranges(codes: Iterable[int]) -> str:
+    """Write rising code points as the inside of a character class."""
+    runs: list[list[int]] = []
+    for code in codes:
+        if runs and code == runs[-1][1] + 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in runs)
+
+
 @lru_cache(maxsize=1)
 def _unit_pattern() -> re.Pattern[str]:
     """Return what a unit is: no class of `re` has the marks, which belong to words."""
-    signs = [chr(code) for code in range(0x300, 0x1F000) if not 0xAC00 <= code < 0xFB00]
-    marks = "".join(one for one in signs if unicodedata.category(one)[0] == "M")
+    codes = [*range(0x300, 0xAC00), *range(0xFB00, 0x1F000)]  # no marks in Hangul and surrogates
+    marks = _ranges(code for code in codes if unicodedata.category(chr(code))[0] == "M")
     symbols = "\u2190-\u2bff\ufffd\U0001f000-\U0001faff"
     word = rf"[^\W_{_UNSPACED}{_KATAKANA}{_HANGUL}]"
     return re.compile(
