@@ -1,4 +1,4 @@
-"""What edits do on scenes they were not made from: success, locality, whole experiments."""
+"""What edits do on scenes they were not made from, one by one and in whole experiments."""
 
 from __future__ import annotations
 
