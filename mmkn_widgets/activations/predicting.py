@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..core import BadArgument, Concept, bad_argument
+from ..core import BadArgument, Concept, bad_argument, plain, spans, unit_texts, units
 
 if TYPE_CHECKING:
     from ..core import CancelToken
@@ -43,11 +42,14 @@ class Prediction:
     tokens: tuple[int, ...] = ()
 
 
-def find_span(model: Any, token_ids: Sequence[int], concept: Concept) -> tuple[int, int] | None:
-    """Return where a concept's first occurrence starts and ends in a list of tokens, or None.
+def find_span(model: Any, token_ids: Sequence[int], concept: Any) -> tuple[int, int] | None:
+    """Return where a concept's first mention starts and ends in a list of tokens, or None.
 
-    Token and word are aligned by decoding: the first prefix of the caption that names the concept
-    ends at its last token, the shortest tail of that prefix that names it starts at its first.
+    The mention is that of the whole text, by the rule of `mmkn_widgets.core.names`. Tokens are
+    aligned with it by decoding: the shortest beginning of the caption that has all its words, up
+    to the mention's last, ends at the mention's last token; the longest one that has all words
+    before the mention, and nothing of it, ends before its first. A token that is only a space
+    before it is not part of it.
 
     Parameters
     ----------
@@ -55,22 +57,43 @@ def find_span(model: Any, token_ids: Sequence[int], concept: Concept) -> tuple[i
         Decodes the ids.
     token_ids : sequence of int
         What was generated.
-    concept : Concept
+    concept : str, Concept or list of str
+        A word, or exactly the given forms.
+
+    Returns
+    -------
+    (int, int) or None
+        Its tokens are ``token_ids[start:end]``.
     """
     ids = list(token_ids)
-    named = [concept.named_in(model.decode(ids[:n])) for n in range(len(ids) + 1)]
-    # a word is there once its next token has not made another one of it ("cat", "catfish")
-    end = next((n for n in range(len(ids)) if named[n] and named[n + 1]), None)
-    if end is None:
-        if not named[-1]:
-            return None
-        end = len(ids)
-    start = next(n for n in range(end - 1, -1, -1) if concept.named_in(model.decode(ids[n:end])))
-    return start, end
+    whole = model.decode(ids)
+    found = spans(whole, concept)
+    if not found:
+        return None
+    mention, words = found[0], _words(whole)
+    first, last = words[mention.start], words[mention.end - 1]
+    until = [*words[: mention.end - 1], last[: len(last) - mention.behind]]
+    ahead = words[: mention.start]
+    ends = [ahead[:n] for n in range(len(ahead))] + [ahead]
+    if mention.before:
+        ends.append([*ahead, first[: mention.before]])
+    start, end = 0, len(ids)
+    for n in range(len(ids) + 1):
+        known = _words(model.decode(ids[:n]))
+        if known in ends:
+            start = n
+        if known == until or known[: mention.end] == words[: mention.end]:
+            end = n
+            break
+    return min(start, max(end - 1, 0)), end
 
 
-def find_word(model: Any, token_ids: Sequence[int], concept: Concept) -> int | None:
-    """Return the place of the first token of a concept's first occurrence, or None."""
+def _words(text: str) -> list[str]:
+    return [unit.key for unit in units(plain(text))]
+
+
+def find_word(model: Any, token_ids: Sequence[int], concept: Any) -> int | None:
+    """Return the place of the first token of a concept's first mention, or None."""
     span = find_span(model, token_ids, concept)
     return None if span is None else span[0]
 
@@ -168,5 +191,5 @@ def _captions(
 
 
 def _nearest(word: str, texts: Iterable[str], n: int = 3) -> list[str]:
-    known = {w for text in texts for w in re.findall(r"[^\W\d_]{3,}", text.lower())}
+    known = {w for text in texts for w in unit_texts(text) if len(w) > 2 and not w[0].isdigit()}
     return difflib.get_close_matches(word, sorted(known), n=n, cutoff=0.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..activations import find_span
-from ..core import Concept, inflect
+from ..core import Concept, Vocabulary, inflect, opaque_compounds, plain, units
 
 __all__ = ["Mention", "mentions", "nouns"]
 
@@ -70,7 +70,8 @@ def nouns(caption: str, known: Iterable[str] = ()) -> tuple[str, ...]:
 
     Phrases end at words of closed classes (articles, prepositions, pronouns, auxiliaries), at
     participles and at punctuation; of what is left the last word is the head. "a picture of" and
-    its like are left out.
+    its like are left out. Compounds that are no kind of their last word ("hot dog", "teddy bear")
+    are one noun, found by the same rule as every name (`mmkn_widgets.core.names`).
 
     Parameters
     ----------
@@ -85,11 +86,14 @@ def nouns(caption: str, known: Iterable[str] = ()) -> tuple[str, ...]:
     >>> nouns("A man riding a wave on top of a surfboard.")
     ('man', 'wave', 'surfboard')
     """
-    text = " ".join(caption.lower().split())
+    text = " ".join(plain(caption).lower().replace("_", " ").split())
     forms = {form for name in known for form in inflect(name.lower())}
-    for form in sorted((f for f in forms if " " in f), key=len, reverse=True):
-        pattern = rf"(?<![^\W_]){re.escape(form)}(?![^\W_])"
-        text = re.sub(pattern, form.replace(" ", "_"), text)
+    cut = units(text)
+    for mention in reversed(_known({*forms, *opaque_compounds()}).spans(text)):
+        start, end = cut[mention.start].start, cut[mention.end - 1].end
+        if mention.end - mention.start > 1:
+            joined = "_".join(unit.key for unit in cut[mention.start : mention.end])
+            text = text[:start] + joined + text[end:]
     found: list[str] = []
     phrase: list[str] = []
     for word in [*_WORD.findall(text), "."]:
@@ -102,6 +106,10 @@ def nouns(caption: str, known: Iterable[str] = ()) -> tuple[str, ...]:
                 found.append(head)
         phrase = []
     return tuple(dict.fromkeys(found))
+
+
+def _known(forms: Iterable[str]) -> Vocabulary:
+    return Vocabulary({form: [form] for form in sorted(forms)})
 
 
 def _ends(word: str) -> bool:
@@ -168,17 +176,7 @@ def mentions(model: Any, token_ids: Sequence[int], known: Iterable[str] = ()) ->
     ids = [int(i) for i in token_ids]
     found = []
     for word in nouns(model.decode(ids), known):
-        span = find_span(model, ids, _Exactly(word))  # type: ignore[arg-type]
+        span = find_span(model, ids, [word])
         if span is not None:
             found.append(Mention(word, *span, tuple(ids[span[0] : span[1]])))
     return sorted(found, key=lambda one: one.start)
-
-
-class _Exactly:
-    """Names one form and no other, where `Concept` would take the plural too."""
-
-    def __init__(self, form: str) -> None:
-        self._pattern = re.compile(rf"(?<![^\W_]){re.escape(form)}(?![^\W_])")
-
-    def named_in(self, text: str) -> bool:
-        return self._pattern.search(text.lower()) is not None

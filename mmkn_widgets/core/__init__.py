@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from .concept import Concept, as_concept
-from .concept import inflect as inflect
 from .errors import BadArgument, Cancelled, MmknError, NotSupported
 from .errors import bad_argument as bad_argument
 from .files import commit_group as commit_group
 from .files import flush as flush
 from .files import sync as sync
 from .files import write_group as write_group
+from .inflection import inflect as inflect
 from .jobs import CancelToken, Progress
 from .naming import Vocabulary
 from .naming import as_vocabulary as as_vocabulary
 from .naming import names as names
+from .naming import opaque_compounds as opaque_compounds
+from .naming import plain as plain
+from .naming import settled as settled
+from .naming import spans as spans
+from .naming import unit_texts as unit_texts
+from .naming import units as units
 from .neurons import Neuron, NeuronIndex, NeuronSet
 from .neurons import NeuronModel as NeuronModel
 from .neurons import array_over_neurons as array_over_neurons

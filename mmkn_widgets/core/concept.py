@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import BadArgument, bad_argument
+from .inflection import inflect
+from .naming import spans, tidy, units, unspaced
 
-__all__ = ["Concept", "as_concept", "inflect"]
+__all__ = ["Concept", "as_concept", "nearest"]
 
-#: plurals that no rule gives, for the words that picture data sets use
-_IRREGULAR = {
-    "person": "people",
-    "man": "men",
-    "woman": "women",
-    "child": "children",
-    "mouse": "mice",
-    "goose": "geese",
-    "foot": "feet",
-    "tooth": "teeth",
-    "knife": "knives",
-    "leaf": "leaves",
-    "shelf": "shelves",
-    "wolf": "wolves",
-    "loaf": "loaves",
-    "calf": "calves",
-    "scarf": "scarves",
-    "hoof": "hooves",
-    "tomato": "tomatoes",
-    "potato": "potatoes",
-    "ox": "oxen",
-    "moose": "moose",
-    "aircraft": "aircraft",
-    "broccoli": "broccoli",
-    "skis": "skis",
-    "sheep": "sheep",
-    "fish": "fish",
-    "deer": "deer",
-    "scissors": "scissors",
-}
-
-_SINGULAR = {plural: word for word, plural in _IRREGULAR.items() if plural != word}
-
-
-def inflect(word: str) -> tuple[str, ...]:
-    """Return a noun's singular and plural.
-
-    Examples
-    --------
-    >>> inflect("bus"), inflect("cherry"), inflect("dining table")
-    (('bus', 'buses'), ('cherry', 'cherries'), ('dining table', 'dining tables'))
-    """
-    head, _, last = word.rpartition(" ")
-    lead = head + " " if head else ""
-    if last in _IRREGULAR:
-        plural = _IRREGULAR[last]
-    elif last in _SINGULAR:  # given in the plural
-        plural = _SINGULAR[last]
-    elif re.search(r"[^aeiou]y$", last):
-        plural = last[:-1] + "ies"
-    elif re.search(r"(s|x|z|ch|sh)$", last):
-        plural = last + "es"
-    else:
-        plural = last + "s"
-    return tuple(dict.fromkeys((word, lead + plural)))
+#: what stands before a word when its tokens are looked up, with and without spaces between words
+_BEFORE, _BEFORE_UNSPACED = ("a ", "the ", ": "), (",", ":", "\u3002")
+_BLANK = "\u2581\u0120\u010a\u00a0 \t\n"
 
 
 @dataclass(frozen=True)
@@ -76,27 +25,38 @@ class Concept:
     Parameters
     ----------
     word : str
-        Its name, in the singular.
+        Its name; a plural becomes its singular.
     synonyms : tuple of str
         Further words that name it; inflected too.
+
+    Notes
+    -----
+    What counts as naming it is the rule of `names`: whole words, the longest name first, so that a
+    "hot dog" is no dog.
 
     Examples
     --------
     >>> car = Concept("car", synonyms=("automobile",))
     >>> car.forms
     ('car', 'cars', 'automobile', 'automobiles')
-    >>> car.named_in("Two red cars."), car.named_in("a carpet")
-    (True, False)
+    >>> car.named_in("Two red cars."), car.named_in("a carpet"), car.named_in("a car park")
+    (True, False, False)
+    >>> Concept("dogs") == Concept("dog")
+    True
     """
 
     word: str
     synonyms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.word, str) or not self.word.strip():
+        if not isinstance(self.word, str) or not units(tidy(self.word)):
             raise bad_argument("concept", self.word, "a word, such as 'car'")
-        object.__setattr__(self, "word", " ".join(self.word.split()).lower())
-        object.__setattr__(self, "synonyms", tuple(s.lower() for s in self.synonyms))
+        if isinstance(self.synonyms, str) or not all(
+            isinstance(one, str) and units(tidy(one)) for one in self.synonyms
+        ):
+            raise bad_argument("synonyms", self.synonyms, "a list of words")
+        object.__setattr__(self, "word", inflect(tidy(self.word))[0])
+        object.__setattr__(self, "synonyms", tuple(map(tidy, self.synonyms)))
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -105,15 +65,26 @@ class Concept:
         return tuple(dict.fromkeys(found))
 
     def named_in(self, text: str) -> bool:
-        """Return whether a text names the concept in any form, as a whole word."""
-        longest = sorted(self.forms, key=len, reverse=True)
-        choices = "|".join(re.escape(form) for form in longest)
-        return re.search(rf"(?<![^\W_])(?:{choices})(?![^\W_])", text.lower()) is not None
+        """Return whether a text names the concept in any form, by the rule of `names`."""
+        return self.count_in(text) > 0
+
+    def count_in(self, text: str) -> int:
+        """Return how often a text names the concept.
+
+        Examples
+        --------
+        >>> Concept("boat").count_in("a boat, a boat house and two boats")
+        2
+        """
+        return len(spans(text, self.forms))
 
     def token_ids(self, tokenizer: Any) -> dict[str, tuple[int, ...]]:
-        """Return each form's tokens as they stand inside a sentence (after a space).
+        """Return each form's tokens as they stand inside a sentence.
 
-        Forms that the tokenizer can only write as unknown are left out.
+        This is the one tokenisation of a concept, for scores and for edits: behind another word
+        and a space (in a script without spaces, behind a comma). A token that is only a space is
+        left out: it stands before many words, and predicting it is not naming the concept. Forms
+        that the tokenizer can only write as unknown are left out too.
 
         Raises
         ------
@@ -162,14 +133,25 @@ class Concept:
 
 
 def _in_sentence(tokenizer: Any, form: str) -> tuple[int, ...]:
-    """Return a form's tokens behind another word: with the leading space where that matters."""
+    """Return a form's tokens behind other text, without those that are only a space."""
 
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    lead = ids("a")
-    whole = ids("a " + form)
-    return tuple(whole[len(lead) :] if whole[: len(lead)] == lead else ids(form))
+    found = ids(form)
+    for before in _BEFORE_UNSPACED if unspaced(form) else _BEFORE:
+        lead, whole = ids(before.rstrip()), ids(before + form)
+        if lead and whole[: len(lead)] == lead and len(whole) > len(lead):
+            found = whole[len(lead) :]
+            break
+    while found and _is_blank(tokenizer, found[0]):
+        found = found[1:]
+    return tuple(found)
+
+
+def _is_blank(tokenizer: Any, token: int) -> bool:
+    text = str(tokenizer.convert_ids_to_tokens([token])[0])
+    return not text.strip(_BLANK) or text == "<0x20>"
 
 
 def nearest(word: str, tokenizer: Any, n: int = 3) -> list[str]:

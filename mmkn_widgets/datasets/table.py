@@ -54,12 +54,12 @@ def kind_of(given: Any) -> str:
     return TABLE if hasattr(given, "__getitem__") and hasattr(given, "__len__") else STREAM
 
 
-def hugging_face(dataset: Any, concept: str = "object") -> SceneDataset:
+def hugging_face(table: Any, concept: str = "object") -> SceneDataset:
     """Return a Hugging Face data set as scenes.
 
     Parameters
     ----------
-    dataset : datasets.Dataset
+    table : datasets.Dataset
         With a column of pictures (``image``), and masks (``mask``: white on `concept`), or objects
         (``objects`` with a ``category`` and, where known, ``bbox`` and ``segmentation``; or
         ``bbox`` and ``category`` as columns of their own), or neither; ``captions`` and ``id``
@@ -83,11 +83,11 @@ def hugging_face(dataset: Any, concept: str = "object") -> SceneDataset:
     >>> hugging_face([])
     Traceback (most recent call last):
     ...
-    mmkn_widgets.core.errors.BadArgument: dataset: got [], expected a datasets.Dataset with an image ...
+    mmkn_widgets.core.errors.BadArgument: table: got [], expected a datasets.Dataset ...
     """
-    if kind_of(dataset) != TABLE:
-        raise bad_argument("dataset", dataset, "a datasets.Dataset with an image column")
-    rows = _Rows(dataset, concept)
+    if kind_of(table) != TABLE:
+        raise bad_argument("table", table, "a datasets.Dataset with an image column")
+    rows = _Rows(table, concept)
     return SceneDataset(rows, rows.source, rows.categories())
 
 

@@ -80,6 +80,13 @@ class Captioner:
                     progress("captions before", start + len(part), len(todo))
         return [store[key] for key in keys]
 
+    def now(self, scenes: Sequence[Scene]) -> list[str]:
+        """Return the captions under whatever is active."""
+        made: list[str] = []
+        for start in range(0, len(scenes), self.batch_size):
+            made += self._generate(self._prepare(scenes[start : start + self.batch_size]))
+        return made
+
     def after(
         self, scenes: Sequence[Scene], neurons: Any, progress: Progress | None = None
     ) -> list[str]:

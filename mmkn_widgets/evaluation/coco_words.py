@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..core import Concept
+
 __all__ = ["COCO_SYNONYMS", "coco_vocabulary"]
 
 #: Further words for a category, in the singular; words that mean many other things are left out.
@@ -15,7 +17,7 @@ COCO_SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "bicycle": ("bike",),
     "car": ("automobile", "sedan", "taxi", "cab", "suv", "minivan"),
-    "motorcycle": ("motorbike", "scooter", "moped"),
+    "motorcycle": ("motorbike", "scooter", "moped", "dirt bike"),
     "airplane": ("plane", "aeroplane", "jet", "jetliner", "airliner", "aircraft"),
     "bus": ("minibus", "double decker"),
     "train": ("locomotive", "tram"),
@@ -77,13 +79,13 @@ COCO_SYNONYMS: dict[str, tuple[str, ...]] = {
     "bed": (),
     "dining table": ("table",),
     "toilet": ("urinal", "commode"),
-    "tv": ("television", "televisions", "tv screen"),
+    "tv": ("television", "tv screen"),
     "laptop": ("notebook computer",),
     "mouse": ("computer mouse",),
     "remote": ("remote control",),
     "keyboard": (),
     "cell phone": ("cellphone", "phone", "smartphone", "mobile phone", "telephone"),
-    "microwave": (),
+    "microwave": ("microwave oven",),
     "oven": ("stove", "stovetop"),
     "toaster": (),
     "sink": ("washbasin",),
@@ -116,7 +118,5 @@ def coco_vocabulary(categories: Iterable[str] | None = None) -> dict[str, tuple[
     >>> coco_vocabulary(["donut"])
     {'donut': ('donut', 'donuts', 'doughnut', 'doughnuts')}
     """
-    from ..attribution import Concept
-
     chosen = COCO_SYNONYMS if categories is None else categories
     return {name: Concept(name, COCO_SYNONYMS.get(name, ())).forms for name in chosen}

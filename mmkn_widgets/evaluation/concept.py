@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -20,11 +19,11 @@ def _same_length(**lists: Sequence[Any]) -> None:
             )
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
-def suppression(before: Sequence[str], after: Sequence[str], concept: Any) -> float:
+def suppression(before: Sequence[str], after: Sequence[str], concept: Any) -> float | None:
     """Return the share of captions that named the concept and no longer do.
 
     ``1 - (captions after that name any form) / (captions before that name it)``, over the captions
@@ -38,8 +37,8 @@ def suppression(before: Sequence[str], after: Sequence[str], concept: Any) -> fl
 
     Returns
     -------
-    float
-        Between 0 and 1; NaN when no caption named it before.
+    float or None
+        Between 0 and 1; None when no caption named it before.
 
     Examples
     --------
@@ -49,7 +48,7 @@ def suppression(before: Sequence[str], after: Sequence[str], concept: Any) -> fl
     _same_length(before=before, after=after)
     named = [b for a, b in zip(before, after, strict=True) if names(a, concept)]
     if not named:
-        return math.nan
+        return None
     return 1 - sum(names(text, concept) for text in named) / len(named)
 
 
@@ -84,7 +83,7 @@ def retention(
     after_without: Sequence[str],
     concept: Any,
     vocabulary: Any,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Return how many of the other objects named before are still named.
 
     Parameters
@@ -101,7 +100,7 @@ def retention(
     -------
     dict
         ``scene``: other categories on pictures with the concept; ``other``: all categories on
-        pictures without it; ``headline``: the smaller of the two. NaN where nothing was named
+        pictures without it; ``headline``: the smaller of the two. None where nothing was named
         before.
 
     Examples
@@ -117,12 +116,12 @@ def retention(
         "scene": _share(sum(k for k, _ in scene), sum(n for _, n in scene)),
         "other": _share(sum(k for k, _ in other), sum(n for _, n in other)),
     }
-    defined = [value for value in found.values() if not math.isnan(value)]
-    return {**found, "headline": min(defined, default=math.nan)}
+    defined = [value for value in found.values() if value is not None]
+    return {**found, "headline": min(defined, default=None)}
 
 
-def identical(before: Sequence[str], after: Sequence[str]) -> float:
-    """Return the share of captions that have not changed; NaN when there are none.
+def identical(before: Sequence[str], after: Sequence[str]) -> float | None:
+    """Return the share of captions that have not changed; None when there are none.
 
     Parameters
     ----------
@@ -143,7 +142,7 @@ def substitution(
     present: Sequence[Collection[str]],
     vocabulary: Any,
     before: Sequence[str] | None = None,
-) -> float:
+) -> float | None:
     """Return the share of captions that name an object that is not there.
 
     Parameters
@@ -159,8 +158,8 @@ def substitution(
 
     Returns
     -------
-    float
-        NaN when there are no captions.
+    float or None
+        None when there are no captions.
 
     Examples
     --------
@@ -181,7 +180,7 @@ def substitution(
 
 def chair(
     captions: Sequence[str], present: Sequence[Collection[str]], vocabulary: Any
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Return CHAIR, the share of hallucinated objects (Rohrbach et al. 2018).
 
     Parameters
@@ -197,7 +196,7 @@ def chair(
     dict
         ``chair_s``: captions with a hallucinated object / captions; ``chair_i``: mentions of
         objects that are not there / mentions of objects; ``recall``: categories on the pictures
-        that are named / categories on the pictures. NaN where there is nothing to divide by.
+        that are named / categories on the pictures. None where there is nothing to divide by.
 
     Examples
     --------

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ..attribution import collect, two_stage
-from ..core import CancelToken, Concept, Progress, as_concept, bad_argument
+from ..core import (
+    CancelToken,
+    Concept,
+    Progress,
+    Vocabulary,
+    as_concept,
+    as_vocabulary,
+    bad_argument,
+)
 from ..interventions import (
     EditReport,
     Goal,
@@ -19,13 +27,14 @@ from ..interventions import (
     corrections,
     edit,
     reduce_hallucination,
-    without_nan,
 )
+from .captioning import Captioner
+from .concept import kept_counts
+from .text import words as words_of
 
 __all__ = [
     "EditStudy",
     "TradeOffPoint",
-    "caption_all",
     "edit_report",
     "edit_study",
     "hallucination_study",
@@ -83,29 +92,21 @@ def edit_report(
     if not scenes:
         raise bad_argument("scenes", scenes, "scenes to measure on")
     old, new = as_concept(source), as_targets(target)
-    with model.interventions.suspended():
-        if before is None:
-            before = caption_all(model, scenes, prompt, batch_size)
-        with edit:
-            after = caption_all(model, scenes, prompt, batch_size)
+    writer = Captioner(model, prompt, batch_size=batch_size)
+    if before is None:
+        before = writer.before(scenes)
+    with model.interventions.suspended(), edit:
+        after = writer.now(scenes)
     known = words or sorted({category for scene in scenes for category in scene.categories})
-    others = [as_concept(word) for word in known if not old.named_in(word)]
+    others = as_vocabulary(known).without(old)
     report = _count(list(before), after, old, new, others, edit.n_neurons)
     if hasattr(edit, "report"):
         edit.report = report
     return report
 
 
-def caption_all(model: Any, scenes: Sequence[Any], prompt: str | None, size: int) -> list[str]:
-    """Caption scenes in batches, with whatever is active."""
-    made: list[str] = []
-    for start in range(0, len(scenes), size):
-        made += model.caption([s.image for s in scenes[start : start + size]], prompt)
-    return made
-
-
-def _share(hits: int, of: int) -> float:
-    return hits / of if of else float("nan")
+def _share(hits: int, of: int) -> float | None:
+    return hits / of if of else None
 
 
 def _count(
@@ -113,7 +114,7 @@ def _count(
     after: list[str],
     source: Concept,
     targets: list[Concept],
-    words: list[Concept],
+    words: Vocabulary,
     n_neurons: int,
 ) -> EditReport:
     pairs = list(zip(before, after, strict=True))
@@ -127,10 +128,7 @@ def _count(
     good = [pair for pair in gone if not targets or says(pair[1])]
     new_to_it = [pair for pair in without if not says(pair[0])]
     fresh = [pair for pair in good if not says(pair[0])]
-    twice = sum(
-        any(sum(after.lower().split().count(form) for form in t.forms) > 1 for t in targets)
-        for before, after in fresh
-    )
+    twice = sum(any(target.count_in(text) > 1 for target in targets) for _, text in fresh)
     return EditReport(
         source=source.word,
         target=" | ".join(target.word for target in targets),
@@ -140,7 +138,7 @@ def _count(
         kept_scene=_kept(with_source, words),
         kept_other=_kept(without, words),
         leaked=_share(sum(says(b) for _, b in new_to_it), len(new_to_it) if targets else 0),
-        shortened=_share(sum(len(b.split()) < len(a.split()) for a, b in pairs), len(pairs)),
+        shortened=_share(sum(len(words_of(b)) < len(words_of(a)) for a, b in pairs), len(pairs)),
         repeated=_share(twice, len(fresh)),
         n_with=len(with_source),
         n_without=len(without),
@@ -149,9 +147,9 @@ def _count(
     )
 
 
-def _kept(pairs: list[tuple[str, str]], words: list[Concept]) -> float:
-    named = [(word, b) for a, b in pairs for word in words if word.named_in(a)]
-    return _share(sum(word.named_in(b) for word, b in named), len(named))
+def _kept(pairs: list[tuple[str, str]], words: Vocabulary) -> float | None:
+    counts = kept_counts([a for a, _ in pairs], [b for _, b in pairs], words)
+    return _share(sum(kept for kept, _ in counts), sum(named for _, named in counts))
 
 
 @dataclass(frozen=True)
@@ -164,30 +162,32 @@ class TradeOffPoint:
         The intervention's; "none" for the model as it is.
     n_neurons : int
         Neurons that it touches.
-    hallucinated : float
+    hallucinated : float or None
         Share of pictures without the object whose caption names it.
-    chair : float
+    chair : float or None
         Share of pictures without the object whose caption names any category that is not there
         (CHAIR_s): a cure that only says another wrong word does not lower it.
-    recall : float
+    recall : float or None
         Share of pictures with the object whose caption names it.
-    kept : float
+    kept : float or None
         Of the categories that captions named rightly before, this one apart: those still named.
-    identical : float
+    identical : float or None
         Share of all captions unchanged.
+
+    A share of nothing is None.
     """
 
     name: str
     n_neurons: int
-    hallucinated: float
-    chair: float
-    recall: float
-    kept: float
-    identical: float
+    hallucinated: float | None
+    chair: float | None
+    recall: float | None
+    kept: float | None
+    identical: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return without_nan(asdict(self))
+        return asdict(self)
 
 
 def trade_off(
@@ -241,11 +241,12 @@ def trade_off(
     scenes = [*without_concept, *with_concept]
     known = words or sorted({wanted.word, *(c for s in scenes for c in s.categories)})
     concepts = {word: as_concept(word) for word in known}
+    vocabulary = as_vocabulary(known)
 
-    def said(captions: Sequence[str]) -> list[set[str]]:
-        return [{w for w, c in concepts.items() if c.named_in(caption)} for caption in captions]
+    def said(captions: Sequence[str]) -> list[frozenset[str]]:
+        return [vocabulary.named(caption) for caption in captions]
 
-    def false(scene: Any, named: set[str]) -> bool:
+    def false(scene: Any, named: Collection[str]) -> bool:
         return any(not any(concepts[w].named_in(c) for c in scene.categories) for w in named)
 
     def point(name: str, n_neurons: int, captions: list[str]) -> TradeOffPoint:
@@ -266,22 +267,32 @@ def trade_off(
             _mean([a == b for a, b in zip(before, captions, strict=True)]),
         )
 
+    writer = Captioner(model, prompt, batch_size=batch_size)
     with model.interventions.suspended():
-        before = caption_all(model, scenes, prompt, batch_size)
+        before = writer.now(scenes)
         points = [point("none", 0, before)]
         for intervention in interventions:
             with intervention:
-                captions = caption_all(model, scenes, prompt, batch_size)
+                captions = writer.now(scenes)
             points.append(point(intervention.name, intervention.n_neurons, captions))
     return points
 
 
-def _mean(values: Sequence[bool]) -> float:
-    return sum(values) / len(values) if values else float("nan")
+def _mean(values: Sequence[bool]) -> float | None:
+    return _share(sum(values), len(values))
 
 
 def pairs_to_edit(words: Sequence[str], n: int = 16, *, seed: int = 0) -> list[tuple[str, str]]:
     """Draw pairs (source, target) of different words, every word once as source first.
+
+    Parameters
+    ----------
+    words : sequence of str
+        At least two.
+    n : int
+        How many pairs.
+    seed : int
+        Of the draw.
 
     Examples
     --------
@@ -334,10 +345,10 @@ class EditStudy:
         draw = np.random.default_rng(seed)
         made: dict[str, dict[str, float | None]] = {}
         for field in fields(EditReport):
-            values = np.array([getattr(one, field.name) for one in self.reports], dtype=object)
-            if not len(values) or not all(isinstance(value, float) for value in values):
+            if field.type != "float | None":
                 continue
-            known = np.array([v for v in values if v == v], dtype=np.float64)
+            values = [getattr(one, field.name) for one in self.reports]
+            known = np.array([value for value in values if value is not None], dtype=np.float64)
             if not known.size:
                 continue
             means = known[draw.integers(known.size, size=(n_boot, known.size))].mean(axis=1)

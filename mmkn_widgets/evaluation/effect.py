@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..attribution import as_concept
-from ..core import CancelToken, Progress, as_vocabulary, bad_argument, names, provenance
+from ..core import (
+    CancelToken,
+    Progress,
+    as_concept,
+    as_vocabulary,
+    bad_argument,
+    names,
+    provenance,
+)
 from ..datasets import as_scenes
 from .captioning import Captioner
 from .coco_words import coco_vocabulary
 from .concept import identical, kept_counts, retention, substitution, suppression
 from .statistics import bootstrap_ci, random_control
-from .text import bertscore, bleu, rouge_l
+from .text import BertScore, bertscore, bleu, rouge_l
 
 if TYPE_CHECKING:
     from ..datasets import Scene
@@ -25,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS",
     "Effect",
-    "defined",
     "describe_effect",
     "intervals",
     "measure_effect",
@@ -33,11 +38,6 @@ __all__ = [
 ]
 
 METRICS = ("bleu", "rougeL", "bertscore")
-
-
-def defined(value: float) -> float | None:
-    """Return a figure, or None where it is NaN: JSON knows no NaN."""
-    return None if math.isnan(value) else float(value)
 
 
 def text_metrics(
@@ -77,7 +77,10 @@ def text_metrics(
                 "after": measure(then[part], references),
                 "between": measure(then[part], [[text] for text in first[part]]),
             }
-            found[metric][side] = {when: defined(float(s)) for when, s in scores.items()}
+            found[metric][side] = {
+                when: score.f1 if isinstance(score, BertScore) else score
+                for when, score in scores.items()
+            }
         if metric == "bertscore":
             found[metric].update(encoder=scores["after"].encoder, layer=scores["after"].layer)
     return found
@@ -108,8 +111,7 @@ def intervals(
         "retention_other": np.asarray(kept_counts(first[split:], then[split:], known)),
         "identical": np.asarray(unchanged),
     }
-    found = {name: bootstrap_ci(values, seed=seed) for name, values in rows.items()}
-    return {name: (defined(low), defined(high)) for name, (low, high) in found.items()}
+    return {name: bootstrap_ci(values, seed=seed) for name, values in rows.items()}
 
 
 def describe_effect(effect: Effect) -> str:
@@ -369,13 +371,11 @@ def measure_effect(
     wanted = tuple(dict.fromkeys([*metrics, *(["bertscore"] if bertscore is not None else [])]))
     scored = text_metrics(wanted, scenes, first, then, split, bertscore)
     return Effect(
-        suppression=defined(suppression(first[:split], then[:split], concept)),
-        retention={name: defined(value) for name, value in kept.items()},
-        identical=defined(identical(first[same], then[same])),
-        substitution=defined(
-            substitution(
-                then[:split], [s.categories for s in present], known.without(concept), first[:split]
-            )
+        suppression=suppression(first[:split], then[:split], concept),
+        retention=kept,
+        identical=identical(first[same], then[same]),
+        substitution=substitution(
+            then[:split], [s.categories for s in present], known.without(concept), first[:split]
         ),
         random_control=_control(writer, neurons, named, concept, n_random, seed, progress, drawn),
         n_scenes={"with": split, "without": len(absent), "named": len(named)},
@@ -431,10 +431,10 @@ def _control(
         drawn.append([1 - sum(part) / len(part) for part in still])
     like, even = random_control(drawn[0]), random_control(drawn[1])
     return {
-        "mean": defined(like["mean"]),
-        "max": defined(like["max"]),
+        "mean": like["mean"],
+        "max": like["max"],
         "n": like["n"],
-        "uniform_mean": defined(even["mean"]),
+        "uniform_mean": even["mean"],
         "n_uniform": even["n"],
     }
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..core import names
+from ..activations import find_span
+from ..core import settled
 
 if TYPE_CHECKING:
     from ..datasets import Scene
@@ -105,9 +106,10 @@ _AT_ONCE = 32
 class FirstNaming:
     """Captions up to where they name a concept, to be checked under ablations.
 
-    A caption of the unchanged model is teacher-forced up to one token behind the concept. If under
-    an ablation every one of these tokens is still the most probable one, greedy decoding would
-    write them, and the caption names the concept: one forward instead of a generation (as
+    A caption of the unchanged model is teacher-forced up to where it names the concept whatever
+    follows: one token behind it, or more where that may become a compound ("a bus s", a bus stop?).
+    If under an ablation every one of these tokens is still the most probable one, greedy decoding
+    would write them, and the caption names the concept: one forward instead of a generation (as
     speculative decoding verifies its draft, Leviathan et al. 2023), and of that forward only the
     layers from the first ablated one on. If not, nothing is known, and the caption has to be
     written.
@@ -157,21 +159,22 @@ class FirstNaming:
     def _until_named(
         self, scenes: Sequence[Scene], captions: Sequence[str], concept: Any, prompt: str | None
     ) -> list[tuple[int, ...]]:
-        """Return each caption's ids up to one behind the concept: that one ends the word."""
+        """Return each caption's ids up to where it names the concept whatever follows."""
         if not scenes:
             return []
         made = self._model.prepare(
             [scene.image for scene in scenes], prompt, continuation=list(captions)
         )
         found: list[tuple[int, ...]] = []
-        for caption, ids in zip(captions, made.continuation, strict=True):
-            stops = range(1, len(ids)) if names(caption, concept) else ()
-            ahead = (ids[: stop + 1] for stop in stops if self._names(ids[:stop], concept))
-            found.append(next((one for one in ahead if self._names(one, concept)), ()))
+        for ids in made.continuation:
+            span = find_span(self._model, ids, concept)
+            stops = range(span[1], len(ids) + 1) if span is not None else ()
+            ahead = (ids[:stop] for stop in stops)
+            found.append(next((tuple(one) for one in ahead if self._names(one, concept)), ()))
         return found
 
     def _names(self, ids: Sequence[int], concept: Any) -> bool:
-        return names(self._model.decode(list(ids)), concept)
+        return settled(self._model.decode(list(ids)), concept)
 
     def hold(self, neurons: Any) -> list[bool]:
         """Return which captions certainly still name the concept without some neurons.

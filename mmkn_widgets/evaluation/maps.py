@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -98,7 +97,9 @@ def upsample(values: Any, size: tuple[int, int]) -> np.ndarray:
     return grid
 
 
-def heatmap_iou(values: Any, mask: Any, boxes: Any = None, *, percentile: float = 95.0) -> float:
+def heatmap_iou(
+    values: Any, mask: Any, boxes: Any = None, *, percentile: float = 95.0
+) -> float | None:
     """Return the intersection over union of a mask and the hottest part of a heatmap.
 
     Parameters
@@ -114,8 +115,8 @@ def heatmap_iou(values: Any, mask: Any, boxes: Any = None, *, percentile: float 
 
     Returns
     -------
-    float
-        Between 0 and 1; NaN when neither has a pixel.
+    float or None
+        Between 0 and 1; None when neither has a pixel.
 
     Examples
     --------
@@ -138,4 +139,4 @@ def heatmap_iou(values: Any, mask: Any, boxes: Any = None, *, percentile: float 
         with np.errstate(invalid="ignore"):
             hot = painted > np.percentile(known, percentile)
     union = int((hot | covered).sum())
-    return int((hot & covered).sum()) / union if union else math.nan
+    return int((hot & covered).sum()) / union if union else None

@@ -23,12 +23,12 @@ __all__ = [
 ]
 
 
-def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return sum(known) / len(known) if known else None
 
 
-def sensitivity(decoded: Sequence[Sequence[str]], concept: Any) -> float:
+def sensitivity(decoded: Sequence[Sequence[str]], concept: Any) -> float | None:
     """Return the share of neurons whose decoded words name the concept.
 
     Parameters
@@ -39,8 +39,8 @@ def sensitivity(decoded: Sequence[Sequence[str]], concept: Any) -> float:
 
     Returns
     -------
-    float
-        NaN when there are no neurons.
+    float or None
+        None when there are no neurons.
 
     Examples
     --------
@@ -48,12 +48,12 @@ def sensitivity(decoded: Sequence[Sequence[str]], concept: Any) -> float:
     0.5
     """
     hits = [any(names(word, concept) for word in words) for words in decoded]
-    return sum(hits) / len(hits) if hits else math.nan
+    return sum(hits) / len(hits) if hits else None
 
 
 def region_invariance(
     original: Sequence[Any], shuffled: Sequence[Any], k: int | None = None
-) -> float:
+) -> float | None:
     """Return the mean overlap@k between each picture's neurons and those of its shuffled patches.
 
     Parameters
@@ -74,7 +74,7 @@ def region_invariance(
     return _mean(overlap_at_k(a, b, k) for a, b in zip(original, shuffled, strict=True))
 
 
-def cross_image_invariance(per_image: Sequence[Any], k: int | None = None) -> float:
+def cross_image_invariance(per_image: Sequence[Any], k: int | None = None) -> float | None:
     """Return the mean overlap@k between the neurons of every two pictures of one concept.
 
     Parameters
@@ -92,7 +92,9 @@ def cross_image_invariance(per_image: Sequence[Any], k: int | None = None) -> fl
     return _mean(overlap_at_k(a, b, k) for a, b in combinations(per_image, 2))
 
 
-def specificity(neurons: Mapping[str, Iterable[Any]], top: int | None = None) -> dict[str, float]:
+def specificity(
+    neurons: Mapping[str, Iterable[Any]], top: int | None = None
+) -> dict[str, float | None]:
     """Return for each concept the share of its neurons that no other concept has.
 
     Parameters
@@ -104,18 +106,18 @@ def specificity(neurons: Mapping[str, Iterable[Any]], top: int | None = None) ->
     Returns
     -------
     dict
-        Concept -> share; NaN for an empty set.
+        Concept -> share; None for an empty set.
 
     Examples
     --------
     >>> specificity({"car": ["a", "b"], "bus": ["b", "c"], "cup": []})
-    {'car': 0.5, 'bus': 0.5, 'cup': nan}
+    {'car': 0.5, 'bus': 0.5, 'cup': None}
     """
     sets = {word: {_key(n) for n in list(found)[:top]} for word, found in neurons.items()}
     shares = {}
     for word, own in sets.items():
         others = set().union(*(found for other, found in sets.items() if other != word))
-        shares[word] = len(own - others) / len(own) if own else math.nan
+        shares[word] = len(own - others) / len(own) if own else None
     return shares
 
 
@@ -126,7 +128,7 @@ def causal_effect(
     sigmas: Sequence[float] = (0.0, 1.0, 2.0, 4.0),
     *,
     seed: int = 0,
-) -> dict[str, list[float]]:
+) -> dict[str, list[float | None]]:
     """Return how a figure changes as the neurons' columns are perturbed, beside random neurons.
 
     The perturbation itself is the model's: each neuron's W_out column plus
@@ -147,8 +149,8 @@ def causal_effect(
     Returns
     -------
     dict
-        ``sigma``; ``neurons`` and ``random`` (mean over the controls): the figure minus the figure
-        at sigma 0.
+        ``sigma``; ``neurons`` and ``random`` (mean over the controls, None without any): the
+        figure minus the figure at sigma 0.
 
     Examples
     --------
@@ -156,7 +158,7 @@ def causal_effect(
     {'sigma': [0.0, 0.5], 'neurons': [0.0, -0.5], 'random': [0.0, 0.0]}
     """
 
-    def changes(chosen: Any) -> list[float]:
+    def changes(chosen: Any) -> list[float | None]:
         start = measure(chosen, 0.0, seed)
         return [measure(chosen, float(sigma), seed) - start if sigma else 0.0 for sigma in sigmas]
 
@@ -166,7 +168,7 @@ def causal_effect(
         "neurons": changes(neurons),
         "random": [_mean(column) for column in zip(*beside, strict=True)]
         if beside
-        else [math.nan] * len(sigmas),
+        else [None] * len(sigmas),
     }
 
 

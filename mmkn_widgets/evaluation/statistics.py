@@ -16,20 +16,20 @@ _AT_ONCE = 4_000_000
 
 
 def bootstrap_ci(
-    values: Sequence[float] | np.ndarray,
+    values: Sequence[float | None] | np.ndarray,
     statistic: Callable[[np.ndarray], float] | None = None,
     *,
     n_resamples: int = 5000,
     level: float = 0.95,
     seed: int = 0,
-) -> tuple[float, float]:
+) -> tuple[float, float] | tuple[None, None]:
     """Return the percentile bootstrap interval (Efron 1979) of a statistic.
 
     Parameters
     ----------
     values : array, shape (n,) or (n, 2)
         One value for each independent unit (scene, concept); or a numerator and a denominator
-        for each, for the ratio of their sums. Rows with NaN are left out.
+        for each, for the ratio of their sums. Rows with None or NaN are left out.
     statistic : callable, optional
         From an array of resampled rows to a number; by default the mean, or the ratio of sums.
     n_resamples : int
@@ -39,8 +39,8 @@ def bootstrap_ci(
 
     Returns
     -------
-    (float, float)
-        Low and high; NaN when there are no values.
+    (float, float) or (None, None)
+        Low and high; None when there are no values.
 
     Examples
     --------
@@ -53,12 +53,12 @@ def bootstrap_ci(
         raise bad_argument("n_resamples", n_resamples, "at least 1")
     rows = np.asarray(values, dtype=float)
     if rows.size == 0:
-        return math.nan, math.nan
+        return None, None
     if rows.ndim > 2 or (rows.ndim == 2 and rows.shape[1] != 2 and statistic is None):
         raise bad_argument("values", f"shape {rows.shape}", "(n,) or (n, 2)")
     rows = rows[np.isfinite(rows).reshape(len(rows), -1).all(axis=1)]
     if not len(rows):
-        return math.nan, math.nan
+        return None, None
     generator = np.random.default_rng(seed)
     found: list[np.ndarray] = []
     chunk = max(1, _AT_ONCE // len(rows))
@@ -76,22 +76,22 @@ def bootstrap_ci(
     statistics = np.concatenate(found)
     statistics = statistics[np.isfinite(statistics)]
     if not len(statistics):
-        return math.nan, math.nan
+        return None, None
     low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def random_control(draws: Iterable[float]) -> dict[str, float]:
-    """Return the mean and the maximum of a figure over random draws; NaN when there are none.
+def random_control(draws: Iterable[float | None]) -> dict[str, Any]:
+    """Return mean, maximum and number of a figure over random draws; None when there are none.
 
     Examples
     --------
     >>> random_control([0.0, 0.1, 0.02])
     {'mean': 0.04, 'max': 0.1, 'n': 3}
     """
-    known = [float(value) for value in draws if not math.isnan(value)]
+    known = [float(v) for v in draws if v is not None and not math.isnan(v)]
     if not known:
-        return {"mean": math.nan, "max": math.nan, "n": 0}
+        return {"mean": None, "max": None, "n": 0}
     return {"mean": sum(known) / len(known), "max": max(known), "n": len(known)}
 
 
@@ -114,7 +114,7 @@ def _ranking(thing: Any, k: int) -> list[Any]:
     return [_key(neuron) for neuron in thing][:k]
 
 
-def overlap_at_k(first: Any, second: Any, k: int | None = None) -> float:
+def overlap_at_k(first: Any, second: Any, k: int | None = None) -> float | None:
     """Return the share of the best `k` neurons that two rankings have in common.
 
     Parameters
@@ -127,8 +127,8 @@ def overlap_at_k(first: Any, second: Any, k: int | None = None) -> float:
 
     Returns
     -------
-    float
-        Between 0 and 1; NaN when both are empty.
+    float or None
+        Between 0 and 1; None when both are empty.
 
     Examples
     --------
@@ -144,10 +144,10 @@ def overlap_at_k(first: Any, second: Any, k: int | None = None) -> float:
         k = max(1, min(sizes))
     one, two = _ranking(first, k), _ranking(second, k)
     size = min(k, max(len(one), len(two)))
-    return len(set(one) & set(two)) / size if size else math.nan
+    return len(set(one) & set(two)) / size if size else None
 
 
-def rank_correlation(first: Any, second: Any) -> float:
+def rank_correlation(first: Any, second: Any) -> float | None:
     """Return Spearman's rank correlation of two arrays of scores.
 
     Parameters
@@ -157,8 +157,8 @@ def rank_correlation(first: Any, second: Any) -> float:
 
     Returns
     -------
-    float
-        NaN when fewer than two neurons are left, or one side is constant.
+    float or None
+        None when fewer than two neurons are left, or one side is constant.
 
     Examples
     --------
@@ -170,11 +170,11 @@ def rank_correlation(first: Any, second: Any) -> float:
         raise bad_argument("second", f"{two.size} scores", f"as many as first: {one.size}")
     known = np.isfinite(one) & np.isfinite(two)
     if known.sum() < 2:
-        return math.nan
+        return None
     ranks = [_average_ranks(scores[known]) for scores in (one, two)]
     centred = [rank - rank.mean() for rank in ranks]
     scale = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
-    return float((centred[0] * centred[1]).sum()) / scale if scale else math.nan
+    return float((centred[0] * centred[1]).sum()) / scale if scale else None
 
 
 def _average_ranks(scores: np.ndarray) -> np.ndarray:

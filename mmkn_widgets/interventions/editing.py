@@ -38,7 +38,6 @@ __all__ = [
     "edit",
     "load_edit",
     "save_edit",
-    "without_nan",
 ]
 
 FORMAT = "mmkn-edit"
@@ -49,7 +48,7 @@ _LARGEST = 512 * 1024 * 1024
 
 @dataclass(frozen=True)
 class EditReport:
-    """Figures of an edit; rates are 0 to 1, NaN where there was nothing to count.
+    """Figures of an edit; rates are 0 to 1, None where there was nothing to count.
 
     Attributes
     ----------
@@ -57,21 +56,21 @@ class EditReport:
         The word that was to be replaced.
     target : str
         What was to be said instead; "" for muting.
-    success : float
+    success : float or None
         Of captions that named the source: those that no longer do, and name the target (if any).
-    gone : float
+    gone : float or None
         Of the same: those that no longer name the source.
-    locality : float
+    locality : float or None
         Of captions that did not name the source: those unchanged, letter for letter.
-    kept_scene : float
+    kept_scene : float or None
         Of other words that captions with the source named: those still named.
-    kept_other : float
+    kept_other : float or None
         Of words that captions without the source named: those still named.
-    leaked : float
+    leaked : float or None
         Of captions without source and target: those that now name the target.
-    shortened : float
+    shortened : float or None
         Of all captions: those with fewer words than before.
-    repeated : float
+    repeated : float or None
         Of successes whose caption did not name the target before: those that name it twice.
     n_with, n_without : int
         Captions that named the source, and that did not.
@@ -92,14 +91,14 @@ class EditReport:
 
     source: str
     target: str
-    success: float
-    gone: float
-    locality: float
-    kept_scene: float
-    kept_other: float
-    leaked: float
-    shortened: float
-    repeated: float
+    success: float | None
+    gone: float | None
+    locality: float | None
+    kept_scene: float | None
+    kept_other: float | None
+    leaked: float | None
+    shortened: float | None
+    repeated: float | None
     n_with: int
     n_without: int
     n_neurons: int
@@ -107,19 +106,13 @@ class EditReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; what could not be counted is None."""
-        return without_nan(asdict(self))
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, described: dict[str, Any]) -> EditReport:
         """Read what `to_dict` wrote."""
-        values: dict[str, Any] = {k: float("nan") if v is None else v for k, v in described.items()}
-        values["changed"] = tuple((str(a), str(b)) for a, b in described["changed"])
-        return cls(**values)
-
-
-def without_nan(described: dict[str, Any]) -> dict[str, Any]:
-    """Return a dict with None for NaN, which JSON does not know."""
-    return {k: None if isinstance(v, float) and v != v else v for k, v in described.items()}
+        changed = tuple((str(a), str(b)) for a, b in described["changed"])
+        return cls(**{**described, "changed": changed})
 
 
 def as_targets(target: Any) -> list[Concept]:
@@ -359,7 +352,8 @@ class Edit(WeightIntervention):
     def _more(self) -> str:
         if self.report is None:
             return ""
-        return f", success {self.report.success:.2f}, locality {self.report.locality:.2f}"
+        rates = {"success": self.report.success, "locality": self.report.locality}
+        return "".join(f", {k} {'-' if v is None else f'{v:.2f}'}" for k, v in rates.items())
 
 
 def edit(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..activations import find_word
+from ..activations import find_span
 from ..core import CancelToken, Concept, Progress, bad_argument
 
 __all__ = ["Goal", "Lesson", "Text", "lessons", "optimise", "swaps", "write"]
@@ -116,13 +116,11 @@ def swaps(
     with_source: list[Text] = []
     without: list[Text] = []
     for scene, ids in write(model, scenes, prompt, batch_size):
-        at = find_word(model, ids, source)
-        if at is None:
+        span = find_span(model, ids, source)
+        if span is None:
             without.append(Text(scene, tuple(ids)))
             continue
-        end = next(
-            n for n in range(at + 1, len(ids) + 1) if source.named_in(model.decode(ids[at:n]))
-        )
+        at, end = span
         said = answer or [_next_best(model, source, scene, ids[:at], prompt)]
         with_source.append(Text(scene, (*ids[:at], *said, *ids[end:]), at, len(said)))
     if not with_source:

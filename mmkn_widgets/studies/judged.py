@@ -5,7 +5,6 @@ Two truths (see `atlas`): the neurons that matter one at a time, and those that 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -123,10 +122,10 @@ def judge(
         hits = len(set(places) & set(known[name]))
         found[f"precision_{name}"] = hits / len(places) if places else None
         found[f"recall_{name}"] = hits / len(known[name]) if known[name] else None
-    found["overlap_single"] = _known(overlap_at_k(places, best, k))
-    found["overlap_joint"] = _known(overlap_at_k(places, known["order"], k))
+    found["overlap_single"] = overlap_at_k(places, best, k)
+    found["overlap_joint"] = overlap_at_k(places, known["order"], k)
     if scores is not None:
-        found["rank_correlation"] = _known(rank_correlation(scores.values, effect))
+        found["rank_correlation"] = rank_correlation(scores.values, effect)
     return {name: found.get(name) for name in JUDGEMENTS}
 
 
@@ -139,7 +138,3 @@ def mean_judgement(
     return {
         name: mean_interval([judged[word][name] for word in words], seed) for name in JUDGEMENTS
     }
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

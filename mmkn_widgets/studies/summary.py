@@ -116,4 +116,6 @@ def mean_interval(values: Sequence[float | None], seed: int = 0) -> dict[str, fl
         return None
     mean = sum(known) / len(known)
     low, high = bootstrap_ci(known, seed=seed)
-    return {"mean": mean, "low": float(low), "high": float(high)}
+    assert low is not None
+    assert high is not None
+    return {"mean": mean, "low": low, "high": high}

@@ -155,8 +155,7 @@ def cure_subset(
     from contextlib import ExitStack
 
     from mmkn_widgets.datasets import pocket_world
-    from mmkn_widgets.evaluation import chair, names
-    from mmkn_widgets.evaluation.edits import caption_all
+    from mmkn_widgets.evaluation import Captioner, chair, names
     from mmkn_widgets.interventions import ablate, blame, corrections, reduce_hallucination
 
     subset = pocket_world("test", _SUBSET, subset="hallucination")
@@ -171,15 +170,16 @@ def cure_subset(
             reduce_hallucination(model, word, scenes["learn"], neurons=chosen, seed=seed)
         )
     rows = []
+    writer = Captioner(model, batch_size=32)
     for name, active in cures.items():
         with model.interventions.suspended(), ExitStack() as stack:
             for cure in active:
                 stack.enter_context(cure)
-            texts = caption_all(model, list(subset), None, 32)
+            texts = writer.now(subset)
             found = chair(texts, [scene.categories for scene in subset], subset.categories)
             recall = {}
             for word, scenes in held.items():
-                captions = caption_all(model, scenes["present"], None, 32)
+                captions = writer.now(scenes["present"])
                 recall[word] = sum(names(text, word) for text in captions) / len(captions)
         rows.append(
             {

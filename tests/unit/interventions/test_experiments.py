@@ -38,10 +38,10 @@ def test_swaps_of_seeded_pairs(pocket: Any) -> None:
 
 
 def test_the_summary_is_over_pairs() -> None:
-    def report(success: float, leaked: float) -> EditReport:
+    def report(success: float, leaked: float | None) -> EditReport:
         return EditReport("a", "b", success, 1.0, 1.0, 1.0, 1.0, leaked, 0.0, 0.0, 5, 5, 10)
 
-    study = EditStudy((report(0.5, 0.1), report(1.0, 0.3), report(0.9, float("nan"))))
+    study = EditStudy((report(0.5, 0.1), report(1.0, 0.3), report(0.9, None)))
     summary = study.summary()
     assert summary["success"]["mean"] == pytest.approx(0.8)
     assert summary["success"]["worst"] == 0.5
