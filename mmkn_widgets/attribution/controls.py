@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import NeuronSet, bad_argument, provenance
+from ..core import NeuronSet, provenance, whole_number
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -23,6 +23,14 @@ def exists(model: MultimodalModel) -> np.ndarray:
 def random_uniform(n: int, model: MultimodalModel, seed: int = 0) -> NeuronSet:
     """Draw `n` distinct neurons, all equally likely.
 
+    Parameters
+    ----------
+    n : int
+        From 0 to the number of all neurons.
+    model : MultimodalModel
+    seed : int
+        From 0.
+
     Examples
     --------
     >>> import mmkn_widgets as mmkn
@@ -30,8 +38,8 @@ def random_uniform(n: int, model: MultimodalModel, seed: int = 0) -> NeuronSet:
     5
     """
     rows, index = np.nonzero(exists(model))
-    if not 0 <= n <= len(rows):
-        raise bad_argument("n", n, f"a number from 0 to {len(rows)}")
+    n = whole_number("n", n, lowest=0, highest=len(rows))
+    seed = whole_number("seed", seed, lowest=0)
     chosen = np.random.default_rng(seed).choice(len(rows), n, replace=False)
     return _from_rows(
         model, rows[chosen], index[chosen], provenance("random_uniform", n=n, seed=seed)
@@ -47,7 +55,9 @@ def random_like(neurons: NeuronSet, model: MultimodalModel, seed: int = 0) -> Ne
         Gives the layer histogram; its own neurons are not drawn where enough others are there.
     model : MultimodalModel
     seed : int
+        From 0.
     """
+    seed = whole_number("seed", seed, lowest=0)
     rng = np.random.default_rng(seed)
     inside = neurons.mask(model)
     rows: list[int] = []

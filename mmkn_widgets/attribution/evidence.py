@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from ..models import MultimodalModel
 
-__all__ = ["collect", "scene_mask", "predicted_from_sum"]
+__all__ = ["collect", "predicted_from_sum", "scene_mask"]
 
 
 def scene_mask(scene: Scene, concept: Concept) -> np.ndarray:

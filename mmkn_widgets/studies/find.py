@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import BadArgument, bad_argument, provenance
+from ..core import BadArgument, bad_argument, provenance, real_number
 from ..datasets import Scene, SceneDataset, open_dataset
 from .study import Study, study
 
@@ -22,6 +22,8 @@ __all__ = ["Found", "find", "scenes_of"]
 
 #: scenes that choose neurons, and scenes with and without the concept that measure them
 _CHOOSING, _MEASURING = 48, 100
+
+_QUANTILES = ("quantile_d", "quantile_g")
 
 
 def scenes_of(
@@ -215,8 +217,11 @@ def find(
         If no scene shows the concept, or the thresholds keep nothing or everything.
     """
     choosing, measuring, absent, held_out = scenes_of(concept, scenes, test)
-    made = study(model, concept, choosing, progress=progress, cancel=cancel, **study_options)
     given = (threshold_d, threshold_g, quantile_d, quantile_g)
+    for name, value in zip(("threshold_d", "threshold_g", *_QUANTILES), given, strict=True):
+        if value is not None:  # before an hour of work, not behind it
+            real_number(name, value, finite=name in _QUANTILES)
+    made = study(model, concept, choosing, progress=progress, cancel=cancel, **study_options)
     by_threshold = any(value is not None for value in given)
     kept = made.neurons(
         threshold_d,
