@@ -566,7 +566,7 @@ def _explorable(store: xr.Dataset) -> xr.Dataset:
         return store  # the Explorer says what it wants
     whole = "activation" in store
     store = with_dims(store, "layer", "neuron", *(["token"] if whole else []))
-    numbers_of(store, "layer")
+    store = store.assign_coords(layer=numbers_of(store, "layer"))
     neurons = numbers_of(store, "neuron")
     order = np.argsort(neurons)
     if (neurons[order] != np.arange(len(neurons))).any():
