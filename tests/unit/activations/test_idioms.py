@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.activations import decode, open_store, save
+from mmkn_widgets.activations.places import geometry_to_text
 from mmkn_widgets.core import BadArgument, NotSupported
+from mmkn_widgets.models import Geometry
 
 LAYERS = (1, 4, 5)
 NEURON, LAYER, IMAGE = 33, 4, "b"
@@ -593,3 +595,50 @@ def test_any_selection_names_its_own_neurons(store: xr.Dataset, data: st.DataObj
     assert found.score == pytest.approx(float(mean.max()), rel=1e-6)
     if np.sum(mean == mean.max()) == 1:
         assert (found.layer, found.index) == (LAYERS[chosen[1][row]], int(chosen[3][column]))
+
+
+def tiles(values: np.ndarray) -> tuple[Geometry, xr.DataArray]:
+    """Return an overview of 1 x 2 tokens in front of a mosaic of 2 x 2: cells that both have."""
+    boxes = np.array([[0, 0, 4, 8], [4, 0, 8, 8],
+                      [0, 0, 4, 4], [4, 0, 8, 4], [0, 4, 4, 8], [4, 4, 8, 8]], float)  # fmt: skip
+    panels = (np.array([[2, 3], [4, 5]]), np.array([[0, 1]]))
+    geometry = Geometry("tiles", (2, 2), boxes, (8, 8), panels)
+    coords = {
+        "token": np.arange(6),
+        "role": ("token", ["image"] * 6),
+        "patch_row": ("token", geometry.rows),
+        "patch_col": ("token", geometry.cols),
+        "geometry": geometry_to_text(geometry),
+    }
+    return geometry, xr.DataArray(values, coords, ("token",))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(6)))
+def test_tokens_of_several_panels_keep_theirs(order: list[int]) -> None:
+    values = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    geometry, array = tiles(values)
+    wanted = geometry.paint(values)
+    np.testing.assert_array_equal(array.isel(token=order).mmkn.patch_map().values, wanted)
+    with pytest.raises(BadArgument, match="token: the coordinate was dropped"):
+        array.isel(token=order).drop_vars("token").mmkn.patch_map()
+
+
+def test_tokens_of_several_pictures_keep_theirs() -> None:
+    one, two = (Geometry.grid(1, 2, (4, 8)), Geometry.grid(2, 2, (4, 4)))
+    coords = {
+        "token": np.arange(6),
+        "role": ("token", ["image"] * 6),
+        "picture": ("token", [0, 0, 1, 1, 1, 1]),
+        "patch_row": ("token", [0, 0, 0, 0, 1, 1]),
+        "patch_col": ("token", [0, 1, 0, 1, 0, 1]),
+        "geometry": geometry_to_text([one, two]),
+    }
+    values = np.arange(6.0)
+    array = xr.DataArray(values, coords, ("token",)).isel(token=[5, 0, 3, 1, 4, 2])
+    for made in (array, array.drop_vars("token")):
+        for picture, geometry, own in ((0, one, values[:2]), (1, two, values[2:])):
+            found = made.mmkn.patch_map(picture=picture)
+            np.testing.assert_array_equal(found.values, geometry.paint(own))
+    with pytest.raises(BadArgument, match="picture"):
+        array.mmkn.patch_map()
