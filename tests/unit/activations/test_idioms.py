@@ -642,3 +642,31 @@ def test_tokens_of_several_pictures_keep_theirs() -> None:
             np.testing.assert_array_equal(found.values, geometry.paint(own))
     with pytest.raises(BadArgument, match="picture"):
         array.mmkn.patch_map()
+
+
+def test_experts_of_one_layer_are_kept_apart() -> None:
+    values = np.arange(12.0).reshape(3, 4)
+    coords = {"layer": [2, 2, 3], "expert": ("layer", [0, 1, -1]), "neuron": [9, 8, 7, 6]}
+    array = xr.DataArray(values, coords, ("layer", "neuron"))
+    assert array.mmkn.top(12).places == [
+        (layer, expert, neuron)
+        for layer, expert in ((3, -1), (2, 1), (2, 0))
+        for neuron in (6, 7, 8, 9)
+    ]
+    for made in (array.isel(layer=1), array.sel(layer=2).isel(layer=1), array.isel(layer=[1])):
+        assert made.mmkn.top(1).places == [(2, 1, 6)]
+    assert float(array.mmkn.one(2, 8, 1)) == 5
+    assert float(array.mmkn.one(3, 8)) == 9
+    for options, named in (
+        ({"layer": 2}, "expert= too"),
+        ({"layer": 2, "expert": 5}, "expert: got 5, expected one of .0, 1."),
+        ({"layer": 3, "expert": 1}, "expert: got 1, expected one of .-1."),
+        ({"layer": 4}, "layer: got 4, expected one of .2, 3."),
+        ({"expert": 1.5}, "expert: got 1.5"),
+    ):
+        with pytest.raises(BadArgument, match=named):
+            array.mmkn.one(**options)
+    with pytest.raises(BadArgument, match="expert: got None, expected one of .0, 1. in layer 2"):
+        array.mmkn.words(1, 2)
+    with pytest.raises(BadArgument, match="same row twice"):
+        array.drop_vars("expert").mmkn.top(2)
