@@ -52,7 +52,7 @@ def test_find_says_what_is_wrong(model, val, monkeypatch) -> None:
     with pytest.raises(BadArgument, match="keep no neuron"):
         find(model, "car", car, threshold_d=1e9)
     with monkeypatch.context() as patch:
-        patch.setattr("mmkn_widgets.studies.find.study", pytest.fail)  # said before any work
+        patch.setitem(find.__globals__, "study", pytest.fail)  # said before any work
         for name in ("threshold_d", "threshold_g", "quantile_d", "quantile_g"):
             for wrong in (float("nan"), "0.5", True):
                 with pytest.raises(BadArgument, match=f"{name}: got"):
