@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..core import bad_argument
+from ..core import NotSupported, bad_argument
+from .labels import FILLS, numbers_of, text_of, valid_of, with_dims, words_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,18 +35,6 @@ STORE_VERSION = 1
 ROLES = ("text", "image", "special", "generated")
 
 _BLOCK = 32
-
-#: Coordinates over tokens, and what they hold on padding.
-FILLS: dict[str, Any] = {
-    "token_id": -1,
-    "token_text": "",
-    "role": "special",
-    "step": -1,
-    "patch_row": -1,
-    "patch_col": -1,
-    "picture": -1,
-    "valid": False,
-}
 
 
 @dataclass
@@ -125,7 +114,7 @@ def reductions(values: np.ndarray, roles: np.ndarray) -> dict[str, np.ndarray]:
     """
     shape = (len(ROLES), values.shape[0], values.shape[2])
     found = {how: np.full(shape, np.nan, np.float32) for how in ("max", "mean")}
-    tensor = torch.from_numpy(values)
+    tensor = torch.from_numpy(_native(values))
     for place, role in enumerate(ROLES):
         at = np.flatnonzero(roles == role)
         if not len(at):
@@ -143,6 +132,13 @@ def reductions(values: np.ndarray, roles: np.ndarray) -> dict[str, np.ndarray]:
             found["max"][place, row] = largest.numpy()
             found["mean"][place, row] = (total / len(at)).numpy()
     return found
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    """Return an array that torch can take: of this machine's byte order, read forwards."""
+    if not values.dtype.isnative or values.dtype.kind != "f" or values.dtype.itemsize > 8:
+        values = values.astype(np.float32)
+    return np.ascontiguousarray(values) if any(s < 0 for s in values.strides) else values
 
 
 class Pile:
@@ -254,33 +250,62 @@ def pictures_of(store: xr.Dataset) -> list[tuple[str, Picture]]:
     """Take a store apart: (image id, picture) with padding cut off.
 
     What a store made by hand does not say about its tokens is filled in as padding would be.
+
+    Raises
+    ------
+    BadArgument
+        If the dims are not those of a store.
+    NotSupported
+        If only some of the neurons are left: the format numbers them from 0.
     """
     if "image" not in store.dims:
-        store = store.expand_dims(image=["0"])
-    found = []
+        named = "image" in store.coords and not store["image"].ndim
+        store = store.expand_dims("image") if named else store.expand_dims(image=["0"])
+    store = with_dims(store, "layer", "token", "neuron")
+    if "token" in store.coords and (np.diff(store["token"].values) < 0).any():
+        store = store.sortby("token")
     names = [n for n in ("activation", "gradient") if n in store]
     n_layers = store.sizes["layer"]
-    layers = store["layer"].values.tolist() if "layer" in store.coords else list(range(n_layers))
+    layers = numbers_of(store, "layer") if "layer" in store.coords else np.arange(n_layers)
+    if "neuron" in store.coords:
+        neurons = numbers_of(store, "neuron")
+        store = store.isel(neuron=np.argsort(neurons)) if (np.diff(neurons) < 0).any() else store
+        if (np.sort(neurons) != np.arange(len(neurons))).any():
+            raise NotSupported(
+                f"store: only {len(neurons)} of the neurons are left, up to {neurons.max()}, and "
+                "this format numbers them from 0; keep them all, or write it with xarray: "
+                "store.to_zarr(path), and read it with xarray.open_zarr(path)"
+            )
+    left = [dim for name in names for dim in store[name].dims if dim not in _DIMS]
+    if left:
+        raise bad_argument("store", f"dims {tuple(store.sizes)}", f"no dim but {_DIMS}")
+    found = []
     for place, name in enumerate(store["image"].values.tolist()):
         one = store.isel(image=place)
         n = one.sizes["token"]
-        valid = one["valid"].values.astype(bool) if "valid" in one.coords else np.ones(n, bool)
+        valid = valid_of(one["activation"] if "activation" in one else one[names[0]]).values
+        valid = np.broadcast_to(valid, (n,))
         tokens = {"valid": valid[valid]}
         for key, fill in FILLS.items():
             if key != "valid":
                 held = one[key].values if key in one.coords else np.full(n, fill)
-                tokens[key] = np.asarray(held)[valid]
+                held = words_of(held) if isinstance(fill, str) else np.asarray(held)
+                tokens[key] = np.broadcast_to(held, (n,))[valid]
         cut = slice(None) if valid.all() else np.flatnonzero(valid)
+        expert = one["expert"].values if "expert" in one.coords else -1
         found.append(
             (
-                str(name),
+                text_of(name),
                 Picture(
                     {v: one[v].transpose("layer", "token", "neuron").values[:, cut] for v in names},
                     tokens,
-                    layers,
-                    one["expert"].values.tolist() if "expert" in one.coords else [-1] * n_layers,
-                    str(one["geometry"].item()) if "geometry" in one.coords else "",
+                    layers.tolist(),
+                    np.broadcast_to(expert, (n_layers,)).tolist(),
+                    text_of(one["geometry"].values) if "geometry" in one.coords else "",
                 ),
             )
         )
     return found
+
+
+_DIMS = ("image", "layer", "token", "neuron")

@@ -13,6 +13,8 @@ from ..models import Geometry, several
 
 __all__ = ["geometries_from_text", "geometry_from_text", "geometry_to_text"]
 
+_WANTED = "the geometry of a captured picture"
+
 
 def geometry_to_text(geometry: Geometry | Sequence[Geometry]) -> str:
     """Return a geometry, or those of a prompt's pictures, as JSON.
@@ -59,8 +61,8 @@ def geometries_from_text(text: str) -> tuple[Geometry, ...]:
         held = json.loads(text)
         if "pictures" in held:
             return tuple(geometry_from_text(json.dumps(one)) for one in held["pictures"])
-    except (ValueError, TypeError) as error:
-        raise bad_argument("geometry", text[:60], "the geometry of a captured picture") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise bad_argument("geometry", str(text)[:60], _WANTED) from error
     return (geometry_from_text(text),)
 
 
@@ -84,18 +86,22 @@ def geometry_from_text(text: str) -> Geometry:
             def attention() -> tuple[np.ndarray, tuple[float, ...]]:
                 return weights, box
 
+        boxes = _array(held["boxes"]).reshape(-1, 4)
+        panels = tuple(np.asarray(panel, np.int64) for panel in held["panels"])
+        if any(panel.ndim != 2 or panel.max(initial=-1) >= len(boxes) for panel in panels):
+            raise ValueError("a panel with tokens that have no box")
         return Geometry(
             held["kind"],
             (int(held["shape"][0]), int(held["shape"][1])),
-            _array(held["boxes"]).reshape(-1, 4),
+            boxes,
             (int(held["picture_size"][0]), int(held["picture_size"][1])),
-            tuple(np.asarray(panel, np.int64) for panel in held["panels"]),
+            panels,
             bool(held["approximate"]),
             str(held["reason"]),
             attention,
         )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise bad_argument("geometry", text[:60], "the geometry of a captured picture") from error
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+        raise bad_argument("geometry", str(text)[:60], _WANTED) from error
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core import MmknError, bad_argument
+from ..core import MmknError, bad_argument, whole_numbers
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -204,7 +204,7 @@ def site_rows(model: MultimodalModel, layers: Sequence[int] | None) -> list[int]
     """
     if layers is None:
         return list(range(len(model.sites)))
-    wanted = {int(layer) for layer in layers}
+    wanted = set(whole_numbers("layers", layers).tolist())
     rows = [site.row for site in model.sites if site.layer in wanted]
     missing = wanted - {site.layer for site in model.sites}
     if missing or not rows:
@@ -273,7 +273,10 @@ def record(
         raise bad_argument("rows", rows, "either rows or layers")
     if gradients and pack is not None:
         raise bad_argument("pack", pack, "None with gradients=True: a copy has no gradient")
-    chosen = site_rows(model, layers) if rows is None else list(rows)
+    if rows is None:
+        chosen = site_rows(model, layers)
+    else:
+        chosen = whole_numbers("rows", rows, lowest=0, highest=len(model.sites) - 1).tolist()
     seen = Recording(chosen, batch, pack)
     handles: list[Any] = []
     try:

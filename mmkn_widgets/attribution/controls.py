@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import NeuronSet, bad_argument, provenance
+from ..core import NeuronSet, provenance, whole_number
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -27,9 +27,9 @@ def random_uniform(model: MultimodalModel, top: int, seed: int = 0) -> NeuronSet
     ----------
     model : MultimodalModel
     top : int
-        How many.
+        How many, from 0 to the number of all neurons.
     seed : int
-        Of the draw.
+        Of the draw, from 0.
 
     Raises
     ------
@@ -43,8 +43,8 @@ def random_uniform(model: MultimodalModel, top: int, seed: int = 0) -> NeuronSet
     5
     """
     rows, index = np.nonzero(exists(model))
-    if not 0 <= top <= len(rows):
-        raise bad_argument("top", top, f"a number from 0 to {len(rows)}")
+    top = whole_number("top", top, lowest=0, highest=len(rows))
+    seed = whole_number("seed", seed, lowest=0)
     chosen = np.random.default_rng(seed).choice(len(rows), top, replace=False)
     return _from_rows(
         model, rows[chosen], index[chosen], provenance("random_uniform", top=top, seed=seed)
@@ -60,7 +60,7 @@ def random_like(model: MultimodalModel, neurons: NeuronSet, seed: int = 0) -> Ne
     neurons : NeuronSet
         Gives the layer histogram; its own neurons are not drawn where enough others are there.
     seed : int
-        Of the draw.
+        Of the draw, from 0.
 
     Examples
     --------
@@ -70,6 +70,7 @@ def random_like(model: MultimodalModel, neurons: NeuronSet, seed: int = 0) -> Ne
     >>> drawn.layer_histogram() == chosen.layer_histogram(), len(drawn & chosen)
     (True, 0)
     """
+    seed = whole_number("seed", seed, lowest=0)
     rng = np.random.default_rng(seed)
     inside = neurons.mask(model)
     rows: list[int] = []

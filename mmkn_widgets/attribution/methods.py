@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import BadArgument, Concept, bad_argument, provenance
+from ..core import (
+    BadArgument,
+    Concept,
+    NeuronIndex,
+    NeuronSet,
+    bad_argument,
+    over_neurons,
+    provenance,
+    whole_number,
+)
 from .controls import exists, random_like
 from .evidence import collect
 from .integrated import integrated_gradients
@@ -98,6 +107,8 @@ def score(
     found: Any = model
     if hasattr(model, "data_vars"):
         evidence, found = found, None
+    seed = whole_number("seed", seed, lowest=0)
+    top = whole_number("top", top, lowest=1)
     filtering = {name: options.pop(name) for name in _FILTER if name in options}
     if method in ("integrated_gradients", "gradient", "random", "random_like") and found is None:
         raise bad_argument("model", "evidence alone", f"the model too, for method {method!r}")
@@ -128,19 +139,18 @@ def _named(values: xr.DataArray, method: str, made: str) -> xr.DataArray:
 
 def _two_stage(evidence: xr.Dataset, filtering: dict[str, Any]) -> xr.DataArray:
     passed = two_stage(evidence, **(filtering or {"candidates": 0.05}))
-    values = np.full(evidence["gradcam"].shape, np.nan, np.float32)
-    rows = _rows(evidence, passed)
-    values[rows, passed.index] = passed.score
-    made = json.dumps(passed.provenance)
-    return _named(evidence["gradcam"].copy(data=values), "two_stage", made)
+    return _only(evidence, passed, passed.score, "two_stage")
 
 
-def _rows(labels: xr.Dataset, neurons: Any) -> np.ndarray:
-    """Return each neuron's row in arrays (layer, neuron)."""
-    layers = labels["layer"].values.tolist()
-    experts = labels["expert"].values.tolist() if "expert" in labels.coords else [-1] * len(layers)
-    row_of = {place: row for row, place in enumerate(zip(layers, experts, strict=True))}
-    return np.asarray([row_of[(n.layer, n.expert)] for n in neurons], np.int64)
+def _only(
+    evidence: xr.Dataset, neurons: NeuronSet, values: np.ndarray, method: str
+) -> xr.DataArray:
+    """Return scores of some neurons, by their labels, and NaN elsewhere."""
+    labelled = over_neurons(evidence["gradcam"], "evidence")
+    scores = np.full(labelled.size, np.nan, np.float32)
+    scores[NeuronIndex.of_labelled(labelled).ids(neurons)] = values
+    made = json.dumps(neurons.provenance)
+    return _named(labelled.copy(data=scores.reshape(labelled.shape)), method, made)
 
 
 def _random(model: Any, seed: int) -> xr.DataArray:
@@ -162,8 +172,5 @@ def _random_like(
 ) -> xr.DataArray:
     chosen = two_stage(evidence, **{"top": top, **(filtering or {"candidates": 0.05})})
     drawn = random_like(model, chosen, seed)
-    values = np.full(evidence["gradcam"].shape, np.nan, np.float32)
     order = np.random.default_rng(seed).random(len(drawn), np.float32)
-    values[drawn.rows(model), drawn.index] = order
-    made = json.dumps(drawn.provenance)
-    return _named(evidence["gradcam"].copy(data=values), "random_like", made)
+    return _only(evidence, drawn, order, "random_like")

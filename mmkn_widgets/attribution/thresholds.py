@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import bad_argument
+from ..core import bad_argument, real_number, whole_number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,23 +21,30 @@ def quantile_threshold(scores: np.ndarray, quantile: float) -> float:
     Parameters
     ----------
     scores : numpy.ndarray
-        NaN is left out.
+        What is no finite number is left out.
     quantile : float
         From 0 to 1.
 
     Raises
     ------
     BadArgument
-        If `quantile` is no such number.
+        If no score is a number, or the quantile is none from 0 to 1.
 
     Examples
     --------
     >>> quantile_threshold(np.arange(11.0), 0.9)
     9.0
     """
-    if not 0 <= quantile <= 1:
-        raise bad_argument("quantile", quantile, "a number from 0 to 1")
-    return float(np.quantile(scores[np.isfinite(scores)], quantile))
+    share = real_number("quantile", quantile, lowest=0, highest=1)
+    return float(np.quantile(_known(scores), share))
+
+
+def _known(scores: np.ndarray) -> np.ndarray:
+    values = np.asarray(scores, float)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        raise bad_argument("scores", "no number", "at least one finite score")
+    return values
 
 
 def otsu(scores: np.ndarray, bins: int = 512) -> float:
@@ -48,6 +55,7 @@ def otsu(scores: np.ndarray, bins: int = 512) -> float:
     scores : numpy.ndarray
         NaN is left out.
     bins : int
+        From 2.
 
     Returns
     -------
@@ -62,10 +70,8 @@ def otsu(scores: np.ndarray, bins: int = 512) -> float:
     >>> 1.0 < otsu(np.r_[np.zeros(50), np.full(50, 10.0), np.ones(50)]) < 10
     True
     """
-    values = np.asarray(scores, float)
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        raise bad_argument("scores", "no number", "at least one finite score")
+    bins = whole_number("bins", bins, lowest=2)
+    values = _known(scores)
     counts, edges = np.histogram(values, bins=bins)
     middle = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
@@ -111,7 +117,7 @@ def permutation_threshold(
         The smallest score among the discoveries (absolute for stage 1); infinity when there is
         none.
     numpy.ndarray of float64, shape (layer, neuron)
-        p-values; NaN where there is no neuron.
+        p-values; NaN where there is no neuron, or a pair has no number.
 
     Raises
     ------
@@ -134,8 +140,9 @@ def permutation_threshold(
     """
     if stage not in ("difference", "gradcam"):
         raise bad_argument("stage", stage, "'difference' or 'gradcam'")
-    if not 0 < rate < 1 or n < 1:
-        raise bad_argument("rate, n", (rate, n), "a rate between 0 and 1, and n from 1")
+    if not 0 < real_number("rate", rate) < 1:
+        raise bad_argument("rate", rate, "between 0 and 1")
+    n, seed = whole_number("n", n, lowest=1), whole_number("seed", seed, lowest=0)
     if f"pair_{stage}" not in evidence:
         raise bad_argument("evidence", list(evidence), "collect(..., keep_pairs=True)")
     pairs = evidence[f"pair_{stage}"].values.astype(np.float32)
@@ -236,4 +243,6 @@ def automatic_thresholds(
 
 def _just_below(value: float) -> float:
     """Return the next smaller float32, so that "greater than" keeps the discovery itself."""
+    if np.isinf(value):  # nothing was discovered
+        return value
     return float(np.nextafter(np.float32(value), np.float32(-np.inf)))

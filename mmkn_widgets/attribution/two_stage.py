@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import NeuronSet, bad_argument, neuron_set, provenance
+from ..core import (
+    NeuronSet,
+    bad_argument,
+    neuron_set,
+    over_neurons,
+    provenance,
+    real_number,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,20 +31,31 @@ def passes(
     ----------
     difference, cam : numpy.ndarray of float32
     threshold_d, threshold_g : float
+        Minus infinity keeps every neuron that has a score, infinity none.
 
     Returns
     -------
     numpy.ndarray of bool
         False where a score is NaN.
 
+    Raises
+    ------
+    BadArgument
+        If a threshold is NaN: neither "all" nor "none" is meant by it.
+
     Examples
     --------
     >>> passes(np.float32([0.1, 0.3]), np.float32([1, 1]), 0.1, 0.5).tolist()
     [False, True]
     """
-    return (np.asarray(difference, np.float32) > np.float32(threshold_d)) & (
-        np.asarray(cam, np.float32) > np.float32(threshold_g)
-    )
+    limit_d = _as_float32(real_number("threshold_d", threshold_d, finite=False))
+    limit_g = _as_float32(real_number("threshold_g", threshold_g, finite=False))
+    return (np.asarray(difference, np.float32) > limit_d) & (np.asarray(cam, np.float32) > limit_g)
+
+
+def _as_float32(value: float) -> np.float32:
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinity
+        return np.float32(value)
 
 
 def two_stage(
@@ -56,9 +75,10 @@ def two_stage(
     evidence : xarray.Dataset
         From `collect`.
     threshold_d, threshold_g : float, optional
-        Absolute thresholds of stage 1 and stage 2; a stage without a threshold keeps all.
+        Absolute thresholds of stage 1 and stage 2; a stage without a threshold keeps all, as minus
+        infinity does; infinity keeps none.
     quantile_d, quantile_g : float, optional
-        Thresholds as quantiles over all neurons, between 0 and 1.
+        Thresholds as quantiles over all neurons (those that have both scores), between 0 and 1.
     candidates : float, optional
         Instead of a threshold of stage 1: the share of all neurons that it keeps.
     top : int, optional
@@ -72,7 +92,8 @@ def two_stage(
     Raises
     ------
     BadArgument
-        If a threshold is given in two ways, or a quantile or share is outside 0 to 1.
+        If a threshold is NaN or given in two ways, a quantile or share is outside 0 to 1, or there
+        is no score to take a quantile of.
 
     Notes
     -----
@@ -98,27 +119,32 @@ def two_stage(
     if candidates is not None:
         if threshold_d is not None or quantile_d is not None:
             raise bad_argument("candidates", candidates, "None beside a threshold of stage 1")
-        if not 0 < candidates <= 1:
+        if not 0 < real_number("candidates", candidates) <= 1:
             raise bad_argument("candidates", candidates, "a share above 0, at most 1")
-        quantile_d = 1 - candidates
-    difference = evidence["difference"].values
-    cam = evidence["gradcam"].values
-    limit_d = _limit("d", difference, threshold_d, quantile_d)
-    limit_g = _limit("g", cam, threshold_g, quantile_g)
-    if top is not None and top < 1:
-        raise bad_argument("top", top, "a whole number from 1")
+        quantile_d = 1 - candidates if candidates < 1 else None
+    labelled = over_neurons(evidence["gradcam"], "evidence")
+    difference = over_neurons(evidence["difference"], "evidence").values
+    cam = labelled.values
+    known = np.isfinite(difference) & np.isfinite(cam)
+    limit_d = _limit("d", difference[known], threshold_d, quantile_d)
+    limit_g = _limit("g", cam[known], threshold_g, quantile_g)
+    if top is not None:
+        top = whole_number("top", top, lowest=1)
     inside = passes(difference, cam, limit_d, limit_g)
     made = provenance(
         "two_stage",
         evidence=evidence.attrs.get("provenance", ""),
-        threshold_d=_finite(limit_d),
-        threshold_g=_finite(limit_g),
+        threshold_d=_recorded(limit_d),
+        threshold_g=_recorded(limit_g),
         quantile_d=quantile_d,
         quantile_g=quantile_g,
         candidates=candidates,
         top=top,
     )
-    return neuron_set(evidence, np.where(inside, cam, np.nan), top, made)
+    labels = labelled.to_dataset(name="gradcam")
+    if "activation" in evidence:
+        labels["activation"] = over_neurons(evidence["activation"], "evidence")
+    return neuron_set(labels, np.where(inside, cam, np.nan), top, made)
 
 
 def _limit(name: str, scores: np.ndarray, absolute: float | None, quantile: float | None) -> float:
@@ -127,14 +153,18 @@ def _limit(name: str, scores: np.ndarray, absolute: float | None, quantile: floa
             f"threshold_{name}, quantile_{name}", (absolute, quantile), "one of the two"
         )
     if quantile is not None:
-        if not 0 <= quantile <= 1:
-            raise bad_argument(f"quantile_{name}", quantile, "a number from 0 to 1")
-        finite = scores[np.isfinite(scores)].astype(np.float64)  # as the page computes it
-        return float(np.float32(np.quantile(finite, quantile)))
-    if absolute is not None and np.isnan(absolute):
-        raise bad_argument(f"threshold_{name}", absolute, "a number")
-    return -np.inf if absolute is None else float(absolute)
+        share = real_number(f"quantile_{name}", quantile, lowest=0, highest=1)
+        if not scores.size:
+            raise bad_argument(f"quantile_{name}", quantile, "a threshold: no neuron has a score")
+        # as the page computes it
+        return float(np.float32(np.quantile(scores.astype(np.float64), share)))
+    if absolute is None:
+        return -np.inf
+    return real_number(f"threshold_{name}", absolute, finite=False)
 
 
-def _finite(value: float) -> float | None:
+def _recorded(value: float) -> float | str | None:
+    """Return a threshold as JSON can hold it; None where it is none."""
+    if value == np.inf:
+        return "inf"
     return float(value) if np.isfinite(value) else None

@@ -25,12 +25,18 @@ from .neurons import NeuronModel as NeuronModel
 from .neurons import array_over_neurons as array_over_neurons
 from .neurons import count as count
 from .neurons import describe_layers as describe_layers
+from .neurons import described_numbers as described_numbers
 from .neurons import neuron_rows as neuron_rows
 from .neurons import neuron_set as neuron_set
+from .neurons import over_neurons as over_neurons
 from .neurons import top_neurons as top_neurons
 from .provenance import provenance
 from .shield import Deferred as Deferred
 from .shield import finish as finish
+from .whole import real_number as real_number
+from .whole import real_numbers as real_numbers
+from .whole import whole_number as whole_number
+from .whole import whole_numbers as whole_numbers
 
 __all__ = [
     "BadArgument",

@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import BadArgument, bad_argument
 from .provenance import provenance
+from .whole import real_numbers, whole_number, whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,12 +118,49 @@ class Neuron:
         return (self.layer, self.expert, self.index)
 
 
-def column(name: str, values: Iterable[Any] | np.ndarray, n: int, dtype: Any) -> np.ndarray:
-    """Return one value a neuron as an array, or say what is wrong with it."""
-    array = np.array(values, dtype)
+def column(name: str, values: Any, n: int, lowest: int | None = 0) -> np.ndarray:
+    """Return one whole number a neuron, or say what is wrong with them; int64, shape (n,)."""
+    return _one_each(name, whole_numbers(name, values, lowest=lowest), n)
+
+
+def _one_each(name: str, array: np.ndarray, n: int) -> np.ndarray:
     if array.shape != (n,):
         raise bad_argument(name, f"shape {array.shape}", f"one value for each of {n} neurons")
     return array
+
+
+def _scores(values: Any, n: int) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        array = real_numbers("score", values, finite=False).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise bad_argument("score", "NaN or infinity", "finite numbers, in float32")
+    return _one_each("score", array, n)
+
+
+def _signs(values: Any, n: int) -> np.ndarray:
+    return _one_each("sign", np.sign(real_numbers("sign", values)).astype(np.int64), n)
+
+
+def _words(values: Any, n: int) -> tuple[tuple[str, ...], ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise bad_argument("words", values, f"a list of words for each of {n} neurons")
+    own: list[tuple[str, ...]] = []
+    for each in values:
+        if isinstance(each, str) or not isinstance(each, Iterable):
+            raise bad_argument("words", each, "a list of words for each neuron")
+        own.append(tuple(map(str, each)))
+    if len(own) != n:
+        raise bad_argument("words", f"{len(own)} lists", f"one for each of {n} neurons")
+    return tuple(own)
+
+
+def _made(how: Any) -> str:
+    if how is not None and not isinstance(how, Mapping):
+        raise bad_argument("provenance", how, "a mapping of text to what JSON can hold")
+    try:
+        return json.dumps(dict(how or {}), default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise bad_argument("provenance", str(error), "what JSON can hold") from error
 
 
 class NeuronSet:
@@ -131,9 +169,11 @@ class NeuronSet:
     Parameters
     ----------
     layer, index : sequence of int
+        From 0. Floats that are whole, as a column of a table holds them, are taken: 5.0 is 5.
     expert : sequence of int, optional
         -1 for dense layers (the default).
     score : sequence of float, optional
+        Finite numbers, kept as float32.
     words : sequence of sequence of str, optional
         What each neuron writes.
     provenance : mapping, optional
@@ -141,6 +181,12 @@ class NeuronSet:
     sign : sequence of int, optional
         Sign of each neuron's activation where the concept is predicted, -1, 0 or 1: a neuron that
         fires negatively writes the words at the other end of its column.
+
+    Raises
+    ------
+    BadArgument
+        If a number is none, or not whole (3.7, True, "1", NaN, 2**70), a neuron stands there
+        twice, or a column has another length.
 
     Examples
     --------
@@ -173,30 +219,24 @@ class NeuronSet:
         provenance: Mapping[str, Any] | None = None,
         sign: Sequence[int] | np.ndarray | None = None,
     ) -> None:
-        n = len(layer)
+        layers = whole_numbers("layer", layer, lowest=0)
+        n = len(layers)
         columns = {
-            "layer": column("layer", layer, n, np.int64),
-            "index": column("index", index, n, np.int64),
-            "expert": column("expert", np.full(n, -1) if expert is None else expert, n, np.int64),
-            "score": column("score", np.zeros(n) if score is None else score, n, np.float32),
-            "sign": None if sign is None else column("sign", np.sign(sign), n, np.int64),
+            "layer": layers,
+            "index": column("index", index, n),
+            "expert": column("expert", np.full(n, -1) if expert is None else expert, n, -1),
+            "score": _scores(np.zeros(n) if score is None else score, n),
+            "sign": None if sign is None else _signs(sign, n),
         }
         for name, array in columns.items():
             if array is not None:
                 array.flags.writeable = False
             object.__setattr__(self, name, array)
-        own = None if words is None else tuple(tuple(map(str, each)) for each in words)
-        if own is not None and len(own) != n:
-            raise bad_argument("words", f"{len(own)} lists", f"one for each of {n} neurons")
-        object.__setattr__(self, "words", own)
-        object.__setattr__(self, "_provenance", json.dumps(dict(provenance or {}), default=str))
+        object.__setattr__(self, "words", None if words is None else _words(words, n))
+        object.__setattr__(self, "_provenance", _made(provenance))
         object.__setattr__(self, "_place", dict(zip(self.places, range(n), strict=True)))
         if len(self._place) != n:
             raise bad_argument("index", "the same neuron twice", "each neuron once")
-        if n and (int(self.layer.min()) < 0 or int(self.index.min()) < 0):
-            raise bad_argument("layer, index", "a negative number", "numbers from 0")
-        if not np.isfinite(self.score).all():
-            raise bad_argument("score", "NaN or infinity", "numbers")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a NeuronSet is immutable; make a new one instead of setting {name}")
@@ -239,10 +279,15 @@ class NeuronSet:
         return Neuron(layer, index, expert, float(self.score[place]))
 
     def __contains__(self, neuron: object) -> bool:
-        place = getattr(neuron, "place", neuron)
+        place = neuron.place if isinstance(neuron, Neuron) else neuron
+        if isinstance(place, list | np.ndarray):
+            place = tuple(place)
         if isinstance(place, tuple) and len(place) == 2:
             place = (place[0], -1, place[1])
-        return place in self._place
+        try:
+            return place in self._place
+        except TypeError:  # nothing that has no hash is a neuron
+            return False
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NeuronSet):
@@ -257,8 +302,19 @@ class NeuronSet:
         return f"<NeuronSet of {len(self)}{' (' + layers + ')' if layers else ''}>"
 
     def take(self, which: Sequence[int] | np.ndarray) -> NeuronSet:
-        """Return the neurons at these places of the order."""
-        chosen = np.asarray(which, np.int64)
+        """Return the neurons at these places of the order.
+
+        Parameters
+        ----------
+        which : sequence of int, or of bool
+            Places, negative ones counted from the end; or yes or no for each neuron.
+
+        Raises
+        ------
+        BadArgument
+            If there is no such place.
+        """
+        chosen = self._chosen(which)
         return NeuronSet(
             self.layer[chosen],
             self.index[chosen],
@@ -269,9 +325,21 @@ class NeuronSet:
             None if self.sign is None else self.sign[chosen],
         )
 
+    def _chosen(self, which: Any) -> np.ndarray:
+        given = which if hasattr(which, "dtype") else list(which)
+        asked = np.asarray(given)
+        if asked.size and asked.dtype == np.bool_:
+            if asked.shape != (len(self),):
+                raise bad_argument(
+                    "which", f"booleans of shape {asked.shape}", f"one for each of {len(self)}"
+                )
+            return np.flatnonzero(asked)
+        n = len(self)
+        return whole_numbers("which", given, lowest=-n, highest=n - 1)
+
     def top(self, n: int) -> NeuronSet:
-        """Return the first `n`."""
-        return self.take(np.arange(min(n, len(self))))
+        """Return the first `n`; all of them where there are not so many."""
+        return self.take(np.arange(min(whole_number("n", n, lowest=0), len(self))))
 
     def filter(self, keep: Callable[[Neuron], bool]) -> NeuronSet:
         """Return the neurons for which `keep(neuron)` is true."""
@@ -404,7 +472,8 @@ class NeuronIndex:
     """The neurons of an array over (layer, neuron), by number and by name.
 
     Row r of the array is the FFN of layer ``layer[r]`` (of routed expert ``expert[r]``; -1 when
-    dense); a neuron's flat id is ``r * width + index``. Nothing else turns one into the other.
+    dense); a neuron's flat id is ``r * width + column``, and its column is its index where the
+    array has them all. Nothing else turns one into the other.
 
     Parameters
     ----------
@@ -414,10 +483,14 @@ class NeuronIndex:
         Columns of the array: neurons of the widest row.
     expert : sequence of int, optional
         The routed expert of each row; -1 for dense rows (the default).
+    neuron : sequence of int, optional
+        The index of the neuron in each column, where only some were selected or their order is
+        another; 0, 1, ... by default.
 
     Attributes
     ----------
     layer, expert : numpy.ndarray of int64, shape (row,)
+    neuron : numpy.ndarray of int64, shape (column,)
     shape : tuple of int
         (rows, columns) of the arrays that it numbers.
 
@@ -428,24 +501,37 @@ class NeuronIndex:
     ((5, -1, 7), 519)
     >>> index.neurons([519, 3])
     <NeuronSet of 2 (L4: 1, L5: 1)>
+    >>> NeuronIndex([4, 5], 2, neuron=[100, 101]).place(3)
+    (5, -1, 101)
     """
 
-    __slots__ = ("_row", "expert", "layer", "shape")
+    __slots__ = ("_column", "_row", "expert", "layer", "neuron", "shape")
 
     def __init__(
         self,
         layer: Sequence[int] | np.ndarray,
         width: int,
         expert: Sequence[int] | np.ndarray | None = None,
+        neuron: Sequence[int] | np.ndarray | None = None,
     ) -> None:
-        n = len(layer)
-        self.layer = column("layer", layer, n, np.int64)
-        self.expert = column("expert", np.full(n, -1) if expert is None else expert, n, np.int64)
-        self.shape = (n, int(width))
+        self.layer = whole_numbers("layer", layer, lowest=0)
+        n = len(self.layer)
+        self.expert = column("expert", np.full(n, -1) if expert is None else expert, n, -1)
+        columns = whole_number("width", width, lowest=0)
+        self.shape = (n, columns)
+        if neuron is None:
+            self.neuron = np.arange(columns)
+        else:
+            self.neuron = whole_numbers("neuron", neuron, lowest=0)
+            if len(self.neuron) != columns:
+                raise bad_argument("neuron", f"{len(self.neuron)} numbers", f"{columns}, the width")
         pairs = list(zip(self.layer.tolist(), self.expert.tolist(), strict=True))
         self._row = {pair: row for row, pair in enumerate(pairs)}
         if len(self._row) != n:
             raise bad_argument("layer, expert", "the same row twice", "each row once")
+        self._column = {index: place for place, index in enumerate(self.neuron.tolist())}
+        if len(self._column) != columns:
+            raise bad_argument("neuron", "the same neuron twice", "each neuron once")
 
     @classmethod
     def of(cls, model: NeuronModel) -> NeuronIndex:
@@ -456,24 +542,27 @@ class NeuronIndex:
 
     @classmethod
     def of_labelled(cls, scores: xr.Dataset | xr.DataArray) -> NeuronIndex:
-        """Return the index of labelled scores: coords ``layer`` and, with experts, ``expert``.
+        """Return the index of labelled scores: coords ``layer``, ``neuron`` and ``expert``.
+
+        A dimension without a coordinate counts from 0, as it does in xarray; without ``expert``
+        all rows are dense.
 
         Raises
         ------
         BadArgument
-            If there is no dimension ``layer`` or ``neuron``, or the layers have no numbers.
+            If there is no dimension ``layer`` or ``neuron``, or its coordinate has no whole
+            numbers.
         """
         missing = [name for name in ("layer", "neuron") if name not in scores.sizes]
         if missing:
             raise bad_argument("scores", f"dims {tuple(scores.sizes)}", "dims layer and neuron")
         n, width = int(scores.sizes["layer"]), int(scores.sizes["neuron"])
         layer = scores["layer"].values if "layer" in scores.coords else np.arange(n)
-        if not np.issubdtype(np.asarray(layer).dtype, np.integer):
-            raise bad_argument("scores", f"layers {list(layer)[:3]}", "layers by number")
+        neuron = scores["neuron"].values if "neuron" in scores.coords else None
         expert = None
-        if "expert" in scores.coords and scores["expert"].dims == ("layer",):
-            expert = scores["expert"].values
-        return cls(layer, width, expert)
+        if "expert" in scores.coords:
+            expert = np.broadcast_to(scores["expert"].values, (n,))
+        return cls(layer, width, expert, neuron)
 
     def __len__(self) -> int:
         return self.shape[0] * self.shape[1]
@@ -481,7 +570,8 @@ class NeuronIndex:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NeuronIndex):
             return NotImplemented
-        return self.shape == other.shape and self._row == other._row
+        same = self.shape == other.shape and self.rows == other.rows
+        return same and np.array_equal(self.neuron, other.neuron)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -501,7 +591,7 @@ class NeuronIndex:
         BadArgument
             If there is none; the message lists the layers.
         """
-        found = self._row.get((layer, expert))
+        found = self._row.get((whole_number("layer", layer), whole_number("expert", expert)))
         if found is None:
             given = layer if expert < 0 else (layer, expert)
             known = sorted(set(self.layer.tolist()))
@@ -517,26 +607,37 @@ class NeuronIndex:
             If there is no such neuron.
         """
         row = self.row(layer, expert)
-        if not 0 <= index < self.shape[1]:
-            raise bad_argument("neuron", (layer, index), f"an index from 0 to {self.shape[1] - 1}")
-        return row * self.shape[1] + int(index)
+        place = self._column.get(whole_number("index", index))
+        if place is None:
+            raise bad_argument("neuron", (layer, index), described_numbers("an index", self.neuron))
+        return row * self.shape[1] + place
 
     def place(self, flat: int) -> tuple[int, int, int]:
         """Return (layer, expert, index) of a flat id."""
-        row, index = divmod(int(self.checked([flat])[0]), self.shape[1])
-        return int(self.layer[row]), int(self.expert[row]), index
+        row, place = divmod(int(self.checked([flat])[0]), self.shape[1])
+        return int(self.layer[row]), int(self.expert[row]), int(self.neuron[place])
 
     def split(self, ids: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (rows, indices) of flat ids; int64 arrays of the same length."""
-        rows, indices = np.divmod(self.checked(ids), self.shape[1])
-        return rows, indices
+        """Return (rows, columns) of flat ids; int64 arrays of the same length."""
+        rows, columns = np.divmod(self.checked(ids), max(self.shape[1], 1))
+        return rows, columns
 
     def join(
-        self, rows: Sequence[int] | np.ndarray, indices: Sequence[int] | np.ndarray
+        self, rows: Sequence[int] | np.ndarray, columns: Sequence[int] | np.ndarray
     ) -> np.ndarray:
-        """Return the flat ids of rows and indices; int64."""
-        row, index = np.asarray(rows, np.int64), np.asarray(indices, np.int64)
-        return self.checked(row * self.shape[1] + index)
+        """Return the flat ids of rows and columns; int64.
+
+        Raises
+        ------
+        BadArgument
+            If there is no such row or column: a column behind the last is none of the next row.
+        """
+        n, width = self.shape
+        row = whole_numbers("rows", rows, lowest=0, highest=n - 1)
+        place = whole_numbers("columns", columns, lowest=0, highest=width - 1)
+        if row.shape != place.shape:
+            raise bad_argument("columns", f"{len(place)} of them", f"{len(row)}, one for each row")
+        return row * width + place
 
     def checked(self, ids: Any, argument: str = "ids") -> np.ndarray:
         """Return flat ids as int64.
@@ -546,10 +647,7 @@ class NeuronIndex:
         BadArgument
             If they are no whole numbers, or one lies outside.
         """
-        given = np.asarray(ids)
-        if given.size and not np.issubdtype(given.dtype, np.integer):
-            raise bad_argument(argument, given.ravel()[0], "whole numbers")
-        found = given.astype(np.int64).ravel()
+        found = whole_numbers(argument, ids)
         outside = found[(found < 0) | (found >= len(self))]
         if outside.size:
             raise bad_argument(argument, int(outside[0]), f"flat ids from 0 to {len(self) - 1}")
@@ -581,8 +679,32 @@ class NeuronIndex:
         **columns
             Further columns of `NeuronSet`: ``score``, ``words``, ``sign``, ``provenance``.
         """
-        rows, indices = self.split(ids)
-        return NeuronSet(self.layer[rows], indices, self.expert[rows], **columns)
+        rows, places = self.split(ids)
+        return NeuronSet(self.layer[rows], self.neuron[places], self.expert[rows], **columns)
+
+
+def described_numbers(what: str, known: np.ndarray) -> str:
+    """Return numbers in words: as a range where they are one, else some of them.
+
+    Examples
+    --------
+    >>> described_numbers("a neuron", np.arange(100, 200))
+    'a neuron from 100 to 199'
+    >>> described_numbers("a neuron", np.array([7, 3, 512]))
+    'a neuron among 3, 7, 512'
+    >>> described_numbers("a neuron", np.arange(0, 100, 2))
+    'a neuron among the 50 from 0 to 98: 0, 2, 4, ...'
+    """
+    numbers = np.unique(known)
+    if not numbers.size:
+        return f"{what}, of which there is none"
+    low, high, n = int(numbers[0]), int(numbers[-1]), len(numbers)
+    if high - low + 1 == n and n > 1:
+        return f"{what} from {low} to {high}"
+    if n <= 8:
+        return f"{what} among {', '.join(map(str, numbers.tolist()))}"
+    first = ", ".join(map(str, numbers[:3].tolist()))
+    return f"{what} among the {n} from {low} to {high}: {first}, ..."
 
 
 # -- from labelled scores ---------------------------------------------------------------------
@@ -591,7 +713,19 @@ class NeuronIndex:
 def neuron_set(
     labels: xr.Dataset | xr.DataArray, scores: np.ndarray, top: int | None, made: dict[str, object]
 ) -> NeuronSet:
-    """Return the neurons whose score is a number, largest first."""
+    """Return the neurons whose score is a number, largest first; named by their labels.
+
+    Parameters
+    ----------
+    labels : xarray.Dataset or xarray.DataArray
+        Has the dims layer and neuron and their coordinates; of evidence also the activation, which
+        gives the signs.
+    scores : numpy.ndarray, shape (layer, neuron)
+    top : int, optional
+        Only the largest so many.
+    made : dict
+        Provenance.
+    """
     import xarray as xr
 
     index = NeuronIndex.of_labelled(labels)
@@ -600,19 +734,38 @@ def neuron_set(
     order = np.argsort(-values, kind="stable")[:top]
     sign = None
     if isinstance(labels, xr.Dataset) and "activation" in labels:
-        sign = np.sign(np.nan_to_num(labels["activation"].values.ravel()[ids[order]]))
+        activation = over_neurons(labels["activation"], "evidence").values.ravel()
+        sign = np.sign(np.nan_to_num(activation[ids[order]]))
     return index.neurons(ids[order], score=values[order], provenance=made, sign=sign)
 
 
+def over_neurons(values: xr.DataArray, argument: str) -> xr.DataArray:
+    """Return labelled scores with the dims in the order (layer, neuron).
+
+    A layer or neuron that was selected by one label, which takes its dim away, is one of one.
+
+    Raises
+    ------
+    BadArgument
+        If other dims are left, or one is missing.
+    """
+    for name in ("layer", "neuron"):
+        if name not in values.dims and name in values.coords and not values[name].ndim:
+            values = values.expand_dims(name)
+    if set(values.dims) != {"layer", "neuron"}:
+        raise bad_argument(argument, f"dims {tuple(values.dims)}", "dims layer and neuron")
+    return values.transpose("layer", "neuron")
+
+
 def top_neurons(score: xr.DataArray, top: int) -> NeuronSet:
-    """Return the `top` neurons with the largest score of one method.
+    """Return the neurons with the largest score of one method; fewer where fewer have one.
 
     Parameters
     ----------
     score : xarray.DataArray, dims (layer, neuron)
-        Such as `mmkn_widgets.attribution.score` gives.
+        Such as `mmkn_widgets.attribution.score` gives, or a selection of it. NaN is no score.
     top : int
-        How many.
+        How many, from 1.
 
     Raises
     ------
@@ -627,10 +780,10 @@ def top_neurons(score: xr.DataArray, top: int) -> NeuronSet:
     >>> [(neuron.layer, neuron.index) for neuron in top_neurons(score, 2)]
     [(3, 1), (4, 0)]
     """
-    if top < 1:
-        raise bad_argument("top", top, "a whole number from 1")
+    top = whole_number("top", top, lowest=1)
     made = provenance("top_neurons", score=str(score.name), top=top, **_text(score.attrs))
-    return neuron_set(score, score.values.astype(np.float32), top, made)
+    labelled = over_neurons(score, "score")
+    return neuron_set(labelled, labelled.values.astype(np.float32), top, made)
 
 
 def _text(attrs: dict[str, object]) -> dict[str, str]:
@@ -673,35 +826,64 @@ def from_text(text: str) -> NeuronSet:
     BadArgument
         If the text is no neuron set of this version.
     """
+    wanted = "the JSON of a neuron set"
     try:
-        data = json.loads(text)
-        if data["format"] != FORMAT or data["version"] != FORMAT_VERSION:
+        data = json.loads(text, object_pairs_hook=_each_key_once)
+        if data["format"] != FORMAT or whole_number("version", data["version"]) != FORMAT_VERSION:
             raise BadArgument(
                 f"text: got {data['format']} version {data['version']}, expected "
                 f"{FORMAT} version {FORMAT_VERSION}"
             )
         neurons = data["neurons"]
-        first = neurons[0] if neurons else {}
+        if not isinstance(neurons, list) or not all(isinstance(one, dict) for one in neurons):
+            raise bad_argument("neurons", neurons, "a list of objects with layer, index and score")
         return NeuronSet(
-            [int(n["layer"]) for n in neurons],
-            [int(n["index"]) for n in neurons],
-            [int(n.get("expert", -1)) for n in neurons],
-            [float(n["score"]) for n in neurons],
-            [list(n["words"]) for n in neurons] if "words" in first else None,
+            [one["layer"] for one in neurons],
+            [one["index"] for one in neurons],
+            [one.get("expert", -1) for one in neurons],
+            [one["score"] for one in neurons],
+            _all_or_none(neurons, "words", _list_of_text),
             data.get("provenance", {}),
-            [int(n["sign"]) for n in neurons] if "sign" in first else None,
+            _all_or_none(neurons, "sign", _sign),
         )
-    except BadArgument:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        raise bad_argument("text", text[:40], "the JSON of a neuron set") from error
+    except BadArgument as error:
+        if str(error).startswith("text: "):
+            raise
+        raise BadArgument(f"text: {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise bad_argument("text", str(text)[:40], wanted) from error
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise bad_argument("keys", [key for key, _ in pairs], "each of them once")
+    return found
+
+
+def _all_or_none(neurons: list[dict[str, Any]], key: str, read: Callable[[Any], Any]) -> Any:
+    """Return a column that every neuron has, or None where none has it."""
+    having = sum(key in one for one in neurons)
+    if having not in (0, len(neurons)):
+        raise bad_argument(key, f"{having} of {len(neurons)} neurons", "all of them, or none")
+    return [read(one[key]) for one in neurons] if having else None
+
+
+def _list_of_text(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise bad_argument("words", value, "a list of words for each neuron")
+    return value
+
+
+def _sign(value: Any) -> int:
+    return whole_number("sign", value, lowest=-1, highest=1)
 
 
 # -- what a caller means by "these neurons" ------------------------------------------------------
 
 _WANTED = (
-    "a NeuronSet, a boolean array of shape (sites, neurons), a mapping {layer: indices} "
-    "or pairs (layer, index)"
+    "a NeuronSet, a boolean array of shape (sites, neurons), a mapping {layer: indices}, a table "
+    "with columns layer and index, or pairs (layer, index)"
 )
 
 
@@ -713,6 +895,7 @@ def site_row(model: Any, layer: int, expert: int = -1) -> int:
     BadArgument
         If the model has no such site; the message lists its layers.
     """
+    layer, expert = whole_number("layer", layer), whole_number("expert", expert)
     for row, site in enumerate(model.sites):
         if site.layer == layer and site.expert == expert:
             return row
@@ -731,8 +914,10 @@ def neuron_rows(
     model : MultimodalModel
         Its `sites` bound the indices.
     neurons : NeuronSet, mapping, array or iterable
-        A neuron set; a boolean array of shape (sites, neurons); a mapping from layer to indices;
-        pairs (layer, index) or triples (layer, expert, index); None means every neuron.
+        A neuron set; a boolean array of shape (sites, neurons), or one with labelled dims layer
+        and neuron; a mapping from layer to indices; pairs (layer, index) or triples (layer,
+        expert, index), also as the rows of an array; a table with columns layer and index (and
+        expert); None means every neuron.
     argument : str
         The argument's name in errors.
     empty : bool
@@ -748,14 +933,14 @@ def neuron_rows(
     BadArgument
         If the neurons cannot be read, or one does not exist in this model.
     """
-    found: dict[int, list[int] | np.ndarray]
+    found: dict[int, Any]
     if neurons is None:
         found = {row: np.arange(site.width) for row, site in enumerate(model.sites)}
     elif hasattr(neurons, "dims") or _is_array(neurons):
-        found = _from_mask(model, neurons, argument)
+        found = _from_array(model, neurons, argument)
     elif isinstance(neurons, Mapping):
         found = {
-            site_row(model, int(layer)): np.atleast_1d(np.asarray(index, dtype=np.int64))
+            site_row(model, whole_number(argument, layer)): whole_numbers(argument, index)
             for layer, index in neurons.items()
         }
     else:
@@ -781,58 +966,81 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
-def _from_mask(model: Any, mask: Any, argument: str) -> dict[int, list[int] | np.ndarray]:
-    values = _to_numpy(mask)
+def _from_array(model: Any, given: Any, argument: str) -> dict[int, Any]:
+    if hasattr(given, "dims") and "layer" in given.coords and set(given.dims) == _DIMS:
+        given = given.transpose("layer", "neuron")
+        if given.dtype == np.bool_:
+            index = NeuronIndex.of_labelled(given)
+            return _from_triples(model, index.neurons(np.flatnonzero(given.values)).places)
+    values = _to_numpy(given)
+    if values.dtype != np.bool_ and values.ndim == 2 and values.shape[1] in (2, 3):
+        return _from_triples(model, _triples(values, argument))
     wanted = (len(model.sites), model.n_neurons)
     if values.dtype != np.bool_ or values.shape != wanted:
         raise bad_argument(
             argument,
             f"an array of {values.dtype} of shape {values.shape}",
-            f"a boolean array of shape {wanted}, (layer, neuron)",
+            f"a boolean array of shape {wanted}, (layer, neuron), or rows (layer, index)",
         )
     return {row: np.flatnonzero(values[row]) for row in range(wanted[0]) if values[row].any()}
 
 
+_DIMS = {"layer", "neuron"}
+
+
 def _triples(neurons: Any, argument: str) -> Iterable[tuple[int, int, int]]:
-    if hasattr(neurons, "layer") and hasattr(neurons, "index"):
-        layers = np.atleast_1d(np.asarray(neurons.layer))
-        indices = np.atleast_1d(np.asarray(neurons.index))
-        experts = getattr(neurons, "expert", None)
-        if experts is None:
-            experts = np.full(layers.shape, -1)
-        experts = np.atleast_1d(np.asarray(experts))
-        return zip(layers.tolist(), experts.tolist(), indices.tolist(), strict=True)
+    """Return (layer, expert, index) of whatever names neurons one by one."""
+    if isinstance(neurons, NeuronSet):
+        return neurons.places
+    if hasattr(neurons, "columns") and hasattr(neurons, "iloc"):  # .index is its row labels
+        return _by_column(neurons, neurons.columns, argument)
+    if isinstance(neurons, Neuron):
+        return [neurons.place]
     if isinstance(neurons, str | bytes) or not isinstance(neurons, Iterable):
         raise bad_argument(argument, neurons, _WANTED)
-    triples: list[tuple[int, int, int]] = []
-    for neuron in neurons:
-        if hasattr(neuron, "layer") and hasattr(neuron, "index"):
-            expert = getattr(neuron, "expert", None)
-            triples.append((int(neuron.layer), -1 if expert is None else expert, int(neuron.index)))
-            continue
-        try:
-            parts = tuple(int(part) for part in neuron)
-        except (TypeError, ValueError):
-            raise bad_argument(argument, neuron, _WANTED) from None
-        if len(parts) == 2:
-            triples.append((parts[0], -1, parts[1]))
-        elif len(parts) == 3:
-            triples.append(parts)  # type: ignore[arg-type]
-        else:
-            raise bad_argument(argument, neuron, _WANTED)
-    return triples
+    return [_triple(neuron, argument) for neuron in neurons]
 
 
-def _from_triples(
-    model: Any, triples: Iterable[tuple[int, int, int]]
-) -> dict[int, list[int] | np.ndarray]:
+def _by_column(table: Any, names: Any, argument: str) -> list[tuple[int, int, int]]:
+    missing = [name for name in ("layer", "index") if name not in names]
+    if missing:
+        raise bad_argument(argument, f"columns {list(names)}", "columns layer and index")
+    layer = whole_numbers(f"{argument}, layer", table["layer"], lowest=0)
+    index = whole_numbers(f"{argument}, index", table["index"], lowest=0)
+    expert = np.full(len(layer), -1)
+    if "expert" in names:
+        expert = whole_numbers(f"{argument}, expert", table["expert"], lowest=-1)
+    return list(zip(layer.tolist(), expert.tolist(), index.tolist(), strict=True))
+
+
+def _triple(neuron: Any, argument: str) -> tuple[int, int, int]:
+    if isinstance(neuron, Neuron):
+        return neuron.place
+    if isinstance(neuron, Mapping) or hasattr(neuron, "iloc"):  # a record, or a row of a table
+        return _by_column(neuron, list(neuron.keys()), argument)[0]
+    if hasattr(neuron, "layer") and hasattr(neuron, "index"):
+        expert = neuron.expert if hasattr(neuron, "expert") else -1
+        parts = [neuron.layer, expert, neuron.index]
+    elif isinstance(neuron, str | bytes) or not isinstance(neuron, Iterable):
+        raise bad_argument(argument, neuron, _WANTED)
+    else:
+        parts = list(neuron)
+    if len(parts) == 2:
+        parts.insert(1, -1)
+    if len(parts) != 3:
+        raise bad_argument(argument, neuron, _WANTED)
+    layer, expert, index = (whole_number(argument, part) for part in parts)
+    return layer, expert, index
+
+
+def _from_triples(model: Any, triples: Iterable[tuple[int, int, int]]) -> dict[int, Any]:
     row_of = {(site.layer, site.expert): row for row, site in enumerate(model.sites)}
-    found: dict[int, list[int] | np.ndarray] = {}
+    found: dict[int, list[int]] = {}
     for layer, expert, index in triples:
         row = row_of.get((layer, expert))
         if row is None:
             row = site_row(model, layer, expert)  # raises the error that lists the layers
-        found.setdefault(row, []).append(index)  # type: ignore[union-attr]
+        found.setdefault(row, []).append(index)
     return found
 
 
@@ -867,14 +1075,32 @@ def array_over_neurons(model: Any, values: Any, argument: str) -> np.ndarray:
         others = [dim for dim in values.dims if dim not in ("layer", "neuron")]
         if others:
             values = values.mean(dim=others, skipna=True)
-        if set(values.dims) == {"layer", "neuron"}:
-            values = values.transpose("layer", "neuron")
+        if set(values.dims) == _DIMS:
+            values = _in_model_order(model, values.transpose("layer", "neuron"), argument)
     array = _to_numpy(values)
     if array.shape != wanted:
         raise bad_argument(
             argument, f"an array of shape {array.shape}", f"shape {wanted}, (layer, neuron)"
         )
     return np.nan_to_num(array.astype(np.float32))
+
+
+def _in_model_order(model: Any, values: Any, argument: str) -> Any:
+    """Return labelled values with the model's own order of layers and neurons."""
+    if "layer" not in values.coords or "neuron" not in values.coords:
+        return values
+    here, whole = NeuronIndex.of_labelled(values), NeuronIndex.of(model)
+    if here == whole or here.shape != whole.shape:
+        return values  # its shape says what is missing
+    columns = np.argsort(here.neuron, kind="stable")
+    if set(here.rows) != set(whole.rows) or (here.neuron[columns] != whole.neuron).any():
+        raise bad_argument(
+            argument,
+            f"layers {here.layer.tolist()} with {described_numbers('neurons', here.neuron)}",
+            f"all layers and neurons of the model, layers {whole.layer.tolist()}",
+        )
+    rows = [here.row(*row) for row in whole.rows]
+    return values.isel(layer=rows, neuron=columns)
 
 
 def _to_numpy(values: Any) -> np.ndarray:

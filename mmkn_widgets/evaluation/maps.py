@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import bad_argument
+from ..core import bad_argument, real_number, whole_numbers
 
 __all__ = ["heatmap_iou", "pointing", "upsample"]
 
@@ -28,6 +28,8 @@ def _mask(mask: Any) -> np.ndarray:
     covered = np.asarray(mask)
     if covered.ndim != 2 or not covered.size:
         raise bad_argument("mask", f"shape {covered.shape}", "(height, width)")
+    if covered.dtype.kind not in "biuf" or (covered.dtype.kind == "f" and np.isnan(covered).any()):
+        raise bad_argument("mask", f"{covered.dtype} or NaN", "yes or no for each pixel")
     return covered.astype(bool)
 
 
@@ -85,7 +87,10 @@ def upsample(values: Any, size: tuple[int, int]) -> np.ndarray:
     [[0.0, 0.25, 0.75, 1.0]]
     """
     grid, _ = _map(values, None)
-    for axis, pixels in enumerate(size):
+    wanted = whole_numbers("size", size, lowest=1).tolist()
+    if len(wanted) != 2:
+        raise bad_argument("size", size, "(height, width)")
+    for axis, pixels in enumerate(wanted):
         cells = grid.shape[axis]
         at = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
         low = np.floor(at).astype(int)
@@ -125,11 +130,12 @@ def heatmap_iou(
     """
     grid, places = _map(values, boxes)
     covered = _mask(mask)
-    if not 0 <= percentile <= 100:
-        raise bad_argument("percentile", percentile, "0 to 100")
+    percentile = real_number("percentile", percentile, lowest=0, highest=100)
     if places is not None:
         painted = np.full(covered.shape, np.nan)
-        for value, (x0, y0, x1, y1) in zip(grid, np.rint(places).astype(int), strict=True):
+        placed = np.isfinite(places).all(axis=1)  # a token without a place is nowhere
+        corners = np.rint(places[placed]).astype(int)
+        for value, (x0, y0, x1, y1) in zip(grid[placed], corners, strict=True):
             painted[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = value
     else:
         painted = grid if grid.shape == covered.shape else upsample(grid, covered.shape)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import bad_argument, names
+from ..core import bad_argument, names, real_numbers, whole_number, whole_numbers
 from ..datasets import read_image
 from .statistics import _key, overlap_at_k
 
@@ -113,6 +113,8 @@ def specificity(
     >>> specificity({"car": ["a", "b"], "bus": ["b", "c"], "cup": []})
     {'car': 0.5, 'bus': 0.5, 'cup': None}
     """
+    if top is not None:
+        top = whole_number("top", top, lowest=1)
     sets = {word: {_key(n) for n in list(found)[:top]} for word, found in neurons.items()}
     shares = {}
     for word, own in sets.items():
@@ -157,18 +159,20 @@ def causal_effect(
     >>> causal_effect(lambda n, sigma, seed: 1 - sigma * len(n), ["a"], [[], []], (0.0, 0.5))
     {'sigma': [0.0, 0.5], 'neurons': [0.0, -0.5], 'random': [0.0, 0.0]}
     """
+    sizes = real_numbers("sigmas", sigmas).tolist()
+    seed = whole_number("seed", seed, lowest=0)
 
     def changes(chosen: Any) -> list[float | None]:
         start = measure(chosen, 0.0, seed)
-        return [measure(chosen, float(sigma), seed) - start if sigma else 0.0 for sigma in sigmas]
+        return [measure(chosen, sigma, seed) - start if sigma else 0.0 for sigma in sizes]
 
     beside = [changes(control) for control in controls]
     return {
-        "sigma": [float(sigma) for sigma in sigmas],
+        "sigma": sizes,
         "neurons": changes(neurons),
         "random": [_mean(column) for column in zip(*beside, strict=True)]
         if beside
-        else [None] * len(sigmas),
+        else [None] * len(sizes),
     }
 
 
@@ -195,12 +199,14 @@ def shuffle_patches(image: Any, grid: tuple[int, int], seed: int = 0) -> Any:
     from PIL import Image
 
     pixels = np.array(read_image(image))
-    rows, columns = grid
-    if rows < 1 or columns < 1 or rows > pixels.shape[0] or columns > pixels.shape[1]:
+    asked = whole_numbers("grid", grid, lowest=1)
+    if len(asked) != 2 or asked[0] > pixels.shape[0] or asked[1] > pixels.shape[1]:
         raise bad_argument("grid", grid, "rows and columns, at least 1, at most the pixels")
+    rows, columns = (int(n) for n in asked)
     high, wide = pixels.shape[0] // rows, pixels.shape[1] // columns
     inner = pixels[: rows * high, : columns * wide]
     patches = inner.reshape(rows, high, columns, wide, 3).swapaxes(1, 2).reshape(-1, high, wide, 3)
-    patches = patches[np.random.default_rng(seed).permutation(len(patches))]
+    order = np.random.default_rng(whole_number("seed", seed, lowest=0)).permutation(len(patches))
+    patches = patches[order]
     inner[:] = patches.reshape(rows, columns, high, wide, 3).swapaxes(1, 2).reshape(inner.shape)
     return Image.fromarray(pixels)

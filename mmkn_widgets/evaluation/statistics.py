@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import bad_argument
+from ..core import Neuron, bad_argument, real_number, whole_number
 
 __all__ = ["bootstrap_ci", "overlap_at_k", "random_control", "rank_correlation"]
 
@@ -47,10 +47,10 @@ def bootstrap_ci(
     >>> bootstrap_ci([1.0, 1.0, 1.0])
     (1.0, 1.0)
     """
-    if not 0 < level < 1:
+    if not 0 < real_number("level", level) < 1:
         raise bad_argument("level", level, "between 0 and 1, such as 0.95")
-    if n_resamples < 1:
-        raise bad_argument("n_resamples", n_resamples, "at least 1")
+    n_resamples = whole_number("n_resamples", n_resamples, lowest=1)
+    seed = whole_number("seed", seed, lowest=0)
     rows = np.asarray(values, dtype=float)
     if rows.size == 0:
         return None, None
@@ -97,8 +97,10 @@ def random_control(draws: Iterable[float | None]) -> dict[str, Any]:
 
 def _key(neuron: Any) -> Any:
     """Return what makes a neuron the same neuron, whatever its score."""
-    if hasattr(neuron, "layer") and hasattr(neuron, "index"):
-        return (neuron.layer, getattr(neuron, "expert", -1), neuron.index)
+    if isinstance(neuron, Neuron):
+        return neuron.place
+    if hasattr(neuron, "layer") and hasattr(neuron, "index"):  # whoever's neuron
+        return (neuron.layer, neuron.expert if hasattr(neuron, "expert") else -1, neuron.index)
     return neuron
 
 
@@ -135,8 +137,8 @@ def overlap_at_k(first: Any, second: Any, k: int | None = None) -> float | None:
     >>> overlap_at_k(["a", "b", "c"], ["b", "a", "x"], k=2)
     1.0
     """
-    if k is not None and k < 1:
-        raise bad_argument("k", k, "at least 1")
+    if k is not None:
+        k = whole_number("k", k, lowest=1)
     if _is_scores(first) and _is_scores(second) and np.shape(first) != np.shape(second):
         raise bad_argument("second", f"shape {np.shape(second)}", f"first's, {np.shape(first)}")
     if k is None:

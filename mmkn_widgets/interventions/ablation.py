@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import array_over_neurons, bad_argument, count, neuron_rows, provenance
+from ..core import (
+    array_over_neurons,
+    bad_argument,
+    count,
+    neuron_rows,
+    provenance,
+    real_number,
+)
 from .base import ActivationIntervention
 from .reference import Reference, read_reference
 from .where import Selection, Where
@@ -157,8 +164,7 @@ def ablate(
     """
     if mode not in MODES:
         raise bad_argument("mode", mode, "one of " + ", ".join(map(repr, MODES)))
-    if mode == "scale" and not (isinstance(scale, int | float) and np.isfinite(scale)):
-        raise bad_argument("scale", scale, "a finite number")
+    scale = real_number("scale", scale)
     if mode in ("mean", "from_inpainted") and reference is None:
         wanted = {
             "mean": "an array over (layer, neuron) or an activation store, for mode 'mean'",
@@ -183,5 +189,5 @@ def ablate(
     )
     shown = f"scale {scale:g}" if mode == "scale" else mode
     return Ablation(
-        model, rows, selection, mode, float(scale), values, name=name or shown, provenance=made
+        model, rows, selection, mode, scale, values, name=name or shown, provenance=made
     )

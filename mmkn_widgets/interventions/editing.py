@@ -24,6 +24,8 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    real_number,
+    whole_number,
 )
 from .base import WeightIntervention
 from .closed_form import closed_form, signs_of, word_direction
@@ -461,8 +463,8 @@ def edit(
     if method == "closed_form":
         if alpha is None and not scenes:
             raise bad_argument("alpha", alpha, "a number, or scenes to find the smallest one on")
-        if alpha is not None and not np.isfinite(alpha):
-            raise bad_argument("alpha", alpha, "a finite number")
+        if alpha is not None:
+            alpha = real_number("alpha", alpha)
         signs = signs_of(model, concept, activation, scenes, prompt)
         deltas = closed_form(model, rows, signs, word_direction(model, concept, targets), 1.0)
         if alpha is None:
@@ -507,10 +509,10 @@ def edit(
 def _choose(
     model: Any, neurons: Any, top: int | None, leave_out_last: int
 ) -> dict[int, np.ndarray]:
-    if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
-        raise bad_argument("top", top, "a whole number from 1, or None for all")
-    if not isinstance(leave_out_last, int) or not 0 <= leave_out_last < model.n_layers:
-        raise bad_argument("leave_out_last", leave_out_last, f"0 to {model.n_layers - 1}")
+    if top is not None:
+        top = whole_number("top", top, lowest=1)
+    most = model.n_layers - 1
+    leave_out_last = whole_number("leave_out_last", leave_out_last, lowest=0, highest=most)
     last = model.n_layers - leave_out_last
     if hasattr(neurons, "top") and hasattr(neurons, "filter"):
         neurons = neurons.filter(lambda neuron: neuron.layer < last)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import bad_argument, count, neuron_rows, provenance
+from ..core import count, neuron_rows, provenance, real_number, whole_number
 from .base import WeightIntervention
 from .weights import writable_columns
 
@@ -121,10 +121,8 @@ def perturb(
     >>> bool((model.w_out(4)[:, 2] == before).all())
     True
     """
-    if not (isinstance(sigma, int | float) and math.isfinite(sigma)):
-        raise bad_argument("sigma", sigma, "a finite number")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise bad_argument("seed", seed, "a whole number from 0")
+    sigma = real_number("sigma", sigma)
+    seed = whole_number("seed", seed, lowest=0)
     rows = neuron_rows(model, neurons)
     for row in rows:
         writable_columns(model, row)
@@ -136,4 +134,4 @@ def perturb(
         neurons=getattr(neurons, "provenance", None),
     )
     shown = name or f"noise {sigma:g}"
-    return Perturbation(model, rows, float(sigma), int(seed), name=shown, provenance=made)
+    return Perturbation(model, rows, sigma, seed, name=shown, provenance=made)

@@ -21,6 +21,7 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    whole_numbers,
 )
 from .base import ActivationIntervention
 from .reference import record_values
@@ -293,7 +294,7 @@ def transplant(
     """
     rows = neuron_rows(model, neurons)
     if layers is not None:
-        wanted = {int(layer) for layer in layers}
+        wanted = set(whole_numbers("layers", layers).tolist())
         unknown = wanted.difference(site.layer for site in model.sites)
         if unknown:
             known = sorted({site.layer for site in model.sites})
@@ -316,7 +317,7 @@ def _values(model: Any, values: Any, positions: Any) -> tuple[np.ndarray, tuple[
     if not hasattr(values, "dims") and np.ndim(values) == 3:
         array = np.stack([array_over_neurons(model, one, "values") for one in values])
         if not isinstance(positions, str) and np.ndim(positions) == 1:
-            places = tuple(int(place) for place in positions)
+            places = tuple(whole_numbers("positions", positions).tolist())
             if len(places) != len(array) or min(places) < 0:
                 raise bad_argument(
                     "positions", positions, f"one token index from 0 for each of {len(array)} rows"
@@ -531,7 +532,9 @@ def transplant_patches(
     >>> made.word, made.said, made.success
     ('ball,', 'car,', True)
     """
-    chosen = last_third(model) if layers is None else tuple(int(layer) for layer in layers)
+    chosen = (
+        last_third(model) if layers is None else tuple(whole_numbers("layers", layers).tolist())
+    )
     values = patch_mean(model, image, mask, prompt)
     with model.interventions.inner():
         prepared = model.prepare(image, prompt)

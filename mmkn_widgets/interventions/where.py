@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import NotSupported, bad_argument
+from ..core import BadArgument, NotSupported, bad_argument, whole_number
 
 __all__ = ["ROLES", "Run", "RunTracker", "Running", "Selection", "Where"]
 
@@ -190,9 +190,9 @@ class Selection:
         if steps is not None:
             wanted_steps = "None, -1 for the prompt, or numbers of generated tokens from 0"
             listed = _listed("steps", steps, wanted_steps)
-            if any(isinstance(item, str) or item < -1 for item in listed):
+            at = tuple(item for item in listed if isinstance(item, int) and item >= -1)
+            if len(at) != len(listed):
                 raise bad_argument("steps", steps, wanted_steps)
-            at = tuple(int(item) for item in listed)
         return cls(chosen, at)
 
     @property
@@ -250,13 +250,14 @@ class Selection:
 def _listed(argument: str, value: Any, wanted: str) -> tuple[str | int, ...]:
     if hasattr(value, "tolist"):
         value = value.tolist()
-    if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
+    if isinstance(value, str) or not isinstance(value, Iterable):
         value = (value,)
     items: list[str | int] = []
     for item in value:
-        if isinstance(item, bool) or not isinstance(item, str | int):
-            raise bad_argument(argument, item, wanted)
-        items.append(item)
+        try:
+            items.append(item if isinstance(item, str) else whole_number(argument, item))
+        except BadArgument:
+            raise bad_argument(argument, item, wanted) from None
     return tuple(items)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..core import bad_argument
+from ..core import bad_argument, whole_number, whole_numbers
 
 if TYPE_CHECKING:
     from .parts import ModelParts
@@ -58,7 +58,9 @@ def decode(
     >>> [len(words) for words in decode(mmkn.load_model("pocket"), 4, [0, 1], k=3)]
     [3, 3]
     """
-    row = model.site(layer, expert).row
+    site = model.site(layer, expert)
+    row, most = site.row, site.width - 1
+    indices = whole_numbers("indices", indices, lowest=0, highest=most).tolist()
     per_neuron = None
     if signs is not None:
         per_neuron = np.zeros((len(model.sites), model.n_neurons), np.float32)
@@ -92,15 +94,18 @@ def decode_rows(
     -------
     list of list of str
     """
-    if k < 1:
-        raise bad_argument("k", k, "a whole number from 1")
-    row_of, index_of = np.asarray(rows, np.int64), np.asarray(indices, np.int64)
+    k = whole_number("k", k, lowest=1)
+    row_of = whole_numbers("rows", rows, lowest=0, highest=len(model.sites) - 1)
+    index_of = whole_numbers("indices", indices)
+    if row_of.shape != index_of.shape:
+        raise bad_argument("indices", f"{len(index_of)} of them", f"{len(row_of)}, one for a row")
     words: list[list[str]] = [[] for _ in row_of]
     unembedding = model.unembedding
     real = _words_known(model)
     for row in np.unique(row_of):
         site = model.sites[int(row)]
         places = np.flatnonzero(row_of == row)
+        whole_numbers("indices", index_of[places], lowest=0, highest=site.width - 1)
         for start in range(0, len(places), 256):
             part = places[start : start + 256]
             columns = model.w_out(site.layer, site.expert)[:, index_of[part].tolist()].T

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..core import NotSupported, bad_argument
+from ..core import NotSupported, bad_argument, whole_number
 from . import weights
 from .sites import Refusal, Site, SiteSearch
 
@@ -184,6 +184,7 @@ class ModelParts(ABC):
         BadArgument
             If there is none; the message says what the layer has.
         """
+        layer, expert = whole_number("layer", layer), whole_number("expert", expert)
         row = self._rows.get((layer, expert))
         if row is None:
             if refused := [str(r) for r in self.refused if r.layer == layer]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..attribution import as_concept
-from ..core import BadArgument, bad_argument, provenance
+from ..core import BadArgument, bad_argument, provenance, real_number
 from ..datasets import CHOOSING, Scene, SceneDataset, as_dataset, as_scenes, select
 from .study import Study, study
 
@@ -22,6 +22,8 @@ __all__ = ["Found", "find", "scenes_of"]
 
 #: scenes with and without the concept that measure the neurons
 _MEASURING = 100
+
+_QUANTILES = ("quantile_d", "quantile_g")
 
 
 def scenes_of(
@@ -208,8 +210,11 @@ def find(
     (30, 1.0, True)
     """
     choosing, measuring, absent, held_out = scenes_of(concept, scenes, test)
-    made = study(model, concept, choosing, progress=progress, cancel=cancel, **study_options)
     given = (threshold_d, threshold_g, quantile_d, quantile_g)
+    for name, value in zip(("threshold_d", "threshold_g", *_QUANTILES), given, strict=True):
+        if value is not None:  # before an hour of work, not behind it
+            real_number(name, value, finite=name in _QUANTILES)
+    made = study(model, concept, choosing, progress=progress, cancel=cancel, **study_options)
     by_threshold = any(value is not None for value in given)
     kept = made.neurons(
         threshold_d,

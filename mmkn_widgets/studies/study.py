@@ -21,7 +21,15 @@ from ..attribution import (
     scene_mask,
     two_stage,
 )
-from ..core import BadArgument, Concept, NeuronSet, as_concept, bad_argument, provenance
+from ..core import (
+    BadArgument,
+    Concept,
+    NeuronSet,
+    as_concept,
+    bad_argument,
+    provenance,
+    whole_numbers,
+)
 from ..datasets import CHOOSING, Scene, as_scenes
 from ..inpainting import get_inpainter
 from .on_scene import Change, PatchScores, Place, measured_change, patch_scores, patch_words
@@ -379,7 +387,7 @@ class Study:
             top=top,
         )
         if exclude:
-            gone = {tuple(int(part) for part in place) for place in exclude}
+            gone = {tuple(whole_numbers("exclude", place).tolist()) for place in exclude}
             found = found.filter(
                 lambda n: (
                     (n.layer, n.index) not in gone and (n.layer, n.expert, n.index) not in gone

@@ -8,6 +8,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 
 from mmkn_widgets.attribution import (
     automatic_thresholds,
@@ -90,6 +91,31 @@ def test_permutation_finds_planted_neurons_and_little_else() -> None:
     assert permutation_threshold(nothing, n=2000)[0] == float("inf")
     with pytest.raises(BadArgument, match="keep_pairs"):
         permutation_threshold(xr.Dataset())
+
+
+@pytest.mark.parametrize("stage", ["difference", "gradcam"])
+def test_discoveries_are_those_of_benjamini_and_hochberg(stage: str) -> None:
+    """Against scipy's adjusted p-values, at rates between every two of them."""
+    rng = np.random.default_rng(4)
+    pairs = rng.normal(0, 1, (12, 2, 30)).astype(np.float32)
+    pairs[:, 0, :12] += np.linspace(0.2, 1.4, 12, dtype=np.float32)
+    pairs[:, 1, 29] = np.nan  # a narrower layer
+    data = xr.Dataset({f"pair_{stage}": (("scene", "layer", "neuron"), pairs)})
+    _, p = permutation_threshold(data, stage=stage, n=4096)
+    known = np.isfinite(p)
+    adjusted = np.full(p.shape, np.nan)
+    adjusted[known] = stats.false_discovery_control(p[known], method="bh")
+    mean = pairs.mean(0, dtype=np.float64)
+    value = np.abs(mean) if stage == "difference" else mean
+    steps = np.unique(adjusted[known])
+    counts = []
+    for rate in (steps[1:] + steps[:-1]) / 2:
+        found = known & (adjusted <= rate)
+        threshold, _ = permutation_threshold(data, stage=stage, n=4096, rate=float(rate))
+        assert threshold == value[found].min(), rate
+        counts.append(found.sum())
+    assert len(set(counts)) > 6  # the last discovery is another one each time
+    assert permutation_threshold(data, stage=stage, n=4096, rate=steps[0] / 2)[0] == np.inf
 
 
 def test_few_pairs_are_permuted_all_ways() -> None:

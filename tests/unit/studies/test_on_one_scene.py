@@ -113,6 +113,33 @@ def test_predictions_of_the_scenes_average_to_the_study_s(study, chosen) -> None
     assert np.mean(each) == pytest.approx(mean, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("one", [0, 7, 23])
+def test_the_predicted_change_has_the_sign_of_the_real_one(study, model, one) -> None:
+    """Turn neurons down by a little, and read y in the real model on every scene."""
+    neurons = study.neurons().take([one, one + 1, one + 2])
+    step = 0.02
+    predicted = study.predicted_change(neurons, scale=1 - step)
+    assert predicted == pytest.approx(step * study.predicted_change(neurons))
+    assert study.predicted_change(neurons, scale=1 + step) == pytest.approx(-predicted)
+    assert study.predicted_change(neurons, scale=1.0) == 0
+
+    def y(scene: int) -> float:
+        place = study.place(scene).prediction
+        picture = study.scenes[scene].image
+        prepared = model.prepare([picture], continuation=[list(place.prefix)])
+        logits = model.forward(prepared, logits_to_keep=1).logits[0, -1].double()
+        return float(torch.log_softmax(logits, -1)[place.token])
+
+    scenes = range(len(study.scenes))
+    before = [y(scene) for scene in scenes]
+    with model.ablate(neurons, "scale", scale=1 - step):
+        after = [y(scene) for scene in scenes]
+    measured = float(np.mean(np.subtract(after, before)))
+    assert abs(measured) > 1e-5
+    assert np.sign(measured) == np.sign(predicted)
+    assert measured == pytest.approx(predicted, rel=0.1)
+
+
 def test_patch_scores_are_the_sums_over_patches(study, model, chosen) -> None:
     rows, indices = chosen
     found = study.patch_scores(rows, indices, scene=0)

@@ -45,12 +45,18 @@ def test_find_measures_on_other_scenes_and_writes_what_it_found(model, val, tmp_
     assert len(list(folder.glob("star-*.png"))) == 4
 
 
-def test_find_says_what_is_wrong(model, val) -> None:
+def test_find_says_what_is_wrong(model, val, monkeypatch) -> None:
     with pytest.raises(BadArgument, match="concept: got 'cart'.*car"):
         find(model, "cart")
     car = list(val.with_concept("car", 2))
     with pytest.raises(BadArgument, match="keep no neuron"):
         find(model, "car", car, threshold_d=1e9)
+    with monkeypatch.context() as patch:
+        patch.setitem(find.__globals__, "study", pytest.fail)  # said before any work
+        for name in ("threshold_d", "threshold_g", "quantile_d", "quantile_g"):
+            for wrong in (float("nan"), "0.5", True):
+                with pytest.raises(BadArgument, match=f"{name}: got"):
+                    find(model, "car", car, **{name: wrong})
     with pytest.raises(BadArgument, match="keep all"):
         find(model, "car", car, threshold_d=-1.0, threshold_g=-1e9)
     with pytest.raises(BadArgument, match="'car', expected an object of scene"):
@@ -66,6 +72,21 @@ def test_a_saved_study_opens_with_the_same_neurons(study, tmp_path, model) -> No
     assert np.array_equal(again.pictures(1)[1], study.pictures(1)[1])
     with pytest.raises(BadArgument, match="path"):
         mmkn.open_study(tmp_path)
+
+
+def test_neurons_unchecked_by_hand_are_numbers(study) -> None:
+    first, second = study.neurons(top=2)
+    for place in ((first.layer, first.index), first.place, (float(first.layer), first.index)):
+        assert study.neurons(top=2, exclude=[place]).places == [second.place]
+    for wrong in ((4, 1.5), (4, "1"), (4, True), (4, 2**70)):
+        with pytest.raises(BadArgument, match="exclude: got"):
+            study.neurons(exclude=[wrong])
+    for name in ("threshold_d", "threshold_g", "quantile_d", "quantile_g"):
+        with pytest.raises(BadArgument, match=f"{name}: got nan"):
+            study.neurons(**{name: float("nan")})
+    assert len(study.neurons(threshold_d=float("inf"))) == 0
+    everything = study.neurons(threshold_d=-float("inf"), threshold_g=-float("inf"))
+    assert len(everything) == study.evidence["gradcam"].size
 
 
 def test_maps_words_and_tokens_are_of_the_same_neuron(study) -> None:
