@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 FORMAT = "mmkn-activations"
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 #: Roles of tokens, in the order of the dim ``token_role`` of reductions.
 ROLES = ("text", "image", "special", "generated")
@@ -78,6 +78,10 @@ class Picture:
     def n_tokens(self) -> int:
         """Its tokens, without padding."""
         return len(self.tokens["valid"])
+
+    def reduced_names(self) -> list[str]:
+        """Return the names that `reduced` has, or will have."""
+        return list(self.reduced) or [f"{n}_{how}" for n in self.arrays for how in ("max", "mean")]
 
     def reduce(self) -> None:
         """Fill `reduced` from `arrays`."""
@@ -279,7 +283,7 @@ def pictures_of(store: xr.Dataset) -> list[tuple[str, Picture]]:
                     tokens,
                     layers,
                     one["expert"].values.tolist() if "expert" in one.coords else [-1] * n_layers,
-                    str(one["geometry"].item()) if "geometry" in one.coords else "",
+                    str(one["geometry"].values.item()) if "geometry" in one.coords else "",
                 ),
             )
         )
