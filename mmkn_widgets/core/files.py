@@ -83,7 +83,7 @@ def write_whole(path: str | Path, content: bytes | str, argument: str = "path") 
     'whole'
     """
     place = _followed(path)
-    if place.is_dir():
+    if os.path.isdir(place):
         raise bad_argument(argument, str(path), "a file; there is a folder of this name")
     try:
         _sweep(place.parent)
@@ -120,10 +120,10 @@ def write_all(folder: str | Path, files: Mapping[str, bytes | str], argument: st
         As of `write_whole`.
     """
     place = Path(folder)
-    if place.exists() and not place.is_dir():
+    if os.path.lexists(place) and not os.path.isdir(place):
         raise bad_argument(argument, str(folder), "a folder; there is a file of this name")
     for name in files:
-        if (place / name).is_dir():
+        if os.path.isdir(place / name):
             raise bad_argument(
                 argument, str(place / name), "a file; there is a folder of this name"
             )
@@ -143,7 +143,7 @@ def write_all(folder: str | Path, files: Mapping[str, bytes | str], argument: st
 
 def _followed(path: str | Path) -> Path:
     place = Path(path)
-    return Path(os.path.realpath(place)) if place.is_symlink() else place
+    return Path(os.path.realpath(place)) if os.path.islink(place) else place
 
 
 class _Unfinished:
@@ -237,7 +237,7 @@ def _check_place(
 ) -> None:
     if not os.path.lexists(place):
         return
-    if not place.is_dir():
+    if not os.path.isdir(place):
         raise bad_argument(argument, str(place), "a folder; there is a file of this name")
     if any(place.iterdir()) and not (replaces is not None and replaces(place)):
         raise bad_argument(argument, str(place), "a new folder, or one that such a save wrote")
@@ -420,11 +420,11 @@ def check_file(path: str | Path, argument: str = "path") -> None:
         As of `write_whole`.
     """
     place = _followed(path)
-    if place.is_dir():
+    if os.path.isdir(place):
         raise bad_argument(argument, str(path), "a file; there is a folder of this name")
     try:
         _try(place.parent)
-        if not place.exists():  # its name may be too long
+        if not os.path.lexists(place):  # its name may be too long
             os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             place.unlink()
     except OSError as error:
@@ -456,7 +456,7 @@ def check_folder(
         As of `whole_folder`.
     """
     place = Path(os.path.abspath(_followed(path)))
-    if shared and place.is_dir():
+    if shared and os.path.isdir(place):
         replaces = bool
     _check_place(place, argument, replaces)
     made: list[Path] = []
