@@ -128,7 +128,7 @@ def write_all(folder: str | Path, files: Mapping[str, bytes | str], argument: st
                 argument, str(place / name), "a file; there is a folder of this name"
             )
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        _make(place)
         _sweep(place)
         with _Unfinished() as unfinished:
             parts = {name: unfinished.add(place, content) for name, content in files.items()}
@@ -215,7 +215,7 @@ def whole_folder(
     heal(place)
     _check_place(place, argument, replaces)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        _make(place.parent)
         _sweep(place.parent)
         part, handle = _new_part(place.parent, of_folder=True)
     except OSError as error:
@@ -241,6 +241,13 @@ def _check_place(
         raise bad_argument(argument, str(place), "a folder; there is a file of this name")
     if any(place.iterdir()) and not (replaces is not None and replaces(place)):
         raise bad_argument(argument, str(place), "a new folder, or one that such a save wrote")
+
+
+def _make(folder: Path) -> None:
+    above = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+    if not os.path.isdir(above):
+        raise NotADirectoryError(errno.ENOTDIR, f"Not a directory: {str(above)!r}")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def heal(path: str | Path) -> None:
