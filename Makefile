@@ -27,7 +27,7 @@ JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures bench \
-        screenshots train-pocket evaluate-pocket atlas study browser wheel clean
+        faults screenshots train-pocket evaluate-pocket atlas study browser wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -75,6 +75,10 @@ test: build ## everything: lint, types, js and python tests
 	@$(MAKE) lint
 	@$(MAKE) test-js
 	@$(MAKE) test-python
+
+faults: build ## many kills and damaged files: MMKN_FAULTS=10 times those of `make test`
+	MMKN_FAULTS=$(or $(MMKN_FAULTS),10) python -m pytest tests/unit/core/test_files.py \
+		tests/unit/activations/test_store_faults.py tests/unit/studies/test_saved.py -q $(PYTEST_ARGS)
 
 test-architectures: build ## every image-text-to-text architecture of transformers
 	python -m pytest tests/architectures -q $(PYTEST_ARGS)

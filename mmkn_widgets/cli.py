@@ -86,6 +86,7 @@ def _add_find(parser: argparse.ArgumentParser) -> None:
 def _find(arguments: argparse.Namespace) -> None:
     from .studies import find
 
+    _check(arguments)
     scenes = _scenes(arguments)
     found = find(
         _load(arguments),
@@ -156,6 +157,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 def _study(arguments: argparse.Namespace) -> None:
     from .studies import run_study
 
+    _check(arguments)
     if arguments.jobs < 1:
         raise bad_argument("--jobs", arguments.jobs, "a number of processes, from 1")
     progress = _progress_line(arguments.worker)
@@ -245,10 +247,35 @@ def _inspect(arguments: argparse.Namespace) -> None:
         print(f"{key:<{width}}  {value}")
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise for what could not be used in the end, before the model is loaded."""
+    from .core import check_folder
+
+    if not 0 <= arguments.seed < 2**32:
+        raise bad_argument("--seed", arguments.seed, "a whole number from 0 to 4294967295")
+    if arguments.out:
+        check_folder(arguments.out, "--out", shared=True)
+    if arguments.device not in (None, "auto"):
+        _check_device(arguments.device)
+
+
+def _check_device(given: str) -> None:
+    import torch
+
+    try:
+        if torch.empty(1, device=given).is_meta:
+            raise RuntimeError("meta tensors hold nothing")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise bad_argument(
+            "--device", given, f"cpu, cuda, mps or auto ({str(error).splitlines()[0][:100]})"
+        ) from error
+
+
 def _load(arguments: argparse.Namespace) -> Any:
     from .models import load_model
 
-    return load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)
+    device = None if arguments.device == "auto" else arguments.device
+    return load_model(arguments.model, device=device, dtype=arguments.dtype)
 
 
 def _progress_line(quiet: bool) -> Progress | None:

@@ -81,7 +81,8 @@ def capture(
         Names along ``image``; numbers by default.
     out : str or pathlib.Path, optional
         Write a zarr store, one picture at a time (memory of one picture), and return it opened
-        lazily. Pictures that are there already are not captured again.
+        lazily. Pictures that are there already are not captured again; each is read once to see
+        that it is whole, and a damaged one is captured anew.
     progress, cancel : optional
         The first call of `progress`, and a line of the logger ``mmkn_widgets.activations`` (level
         INFO), tell the size before anything is captured; `needed_bytes` tells it beforehand.
@@ -167,13 +168,14 @@ def _to_disk(
             if cancel is not None:
                 cancel.raise_if_cancelled()
             source = job.fingerprint(picture)
-            if ids[place] not in writer.finished:
-                writer.add(ids[place], job.run(picture), source)
-            elif writer.source(ids[place]) not in ("", source):
+            there = ids[place] in writer.finished
+            if there and writer.source(ids[place]) not in ("", source):
                 raise bad_argument(
                     "out", f"{folder}, whose picture {ids[place]!r} is another one",
                     "a new folder, or the pictures that it was begun with",
                 )  # fmt: skip
+            if not there or not writer.is_whole(ids[place]):
+                writer.add(ids[place], job.run(picture), source)
             if progress is not None:
                 progress("capturing", place + 1, len(pictures))
     return open_store(folder)

@@ -1,9 +1,8 @@
-"""Many pictures' zarr arrays seen as one array that reads only what is asked for."""
+"""Many pictures' arrays on disk seen as one array that reads only what is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from ..core import BadArgument
-
 __all__ = ["ImageStack", "from_bits", "to_bits"]
 
 _Key = Any
+
+#: Of a picture's number and a row: (first place along the inner axis, values (inner, neuron)).
+Pieces = Callable[[int, int], Iterator[tuple[int, np.ndarray]]]
 
 
 def to_bits(values: np.ndarray) -> np.ndarray | None:
@@ -38,14 +38,16 @@ def from_bits(bits: np.ndarray) -> np.ndarray:
 
 
 class ImageStack(BackendArray):
-    """An array (image, axis 1, axis 2, neuron) over one zarr array per picture.
+    """An array (image, row, inner, neuron) over the arrays of many pictures.
 
-    Axis 2 may differ in length between pictures and is padded.
+    The inner axis may differ in length between pictures and is padded.
 
     Parameters
     ----------
+    pieces : callable
+        Reads one row of one picture, in pieces.
     paths : sequence of pathlib.Path
-        One zarr array a picture, chunked along axis 1.
+        Each picture's array.
     shapes : sequence of tuple of int
         Of those arrays.
     dtype : numpy.dtype
@@ -58,6 +60,7 @@ class ImageStack(BackendArray):
 
     def __init__(
         self,
+        pieces: Pieces,
         paths: Sequence[Path],
         shapes: Sequence[tuple[int, ...]],
         dtype: Any,
@@ -65,6 +68,7 @@ class ImageStack(BackendArray):
         bits: bool = False,
         fill: float = 0.0,
     ) -> None:
+        self._pieces = pieces
         self._paths = [str(path) for path in paths]
         self._shapes = [tuple(shape) for shape in shapes]
         self._bits = bits
@@ -86,34 +90,22 @@ class ImageStack(BackendArray):
         found = np.full(tuple(map(len, wanted)), self._fill, self.dtype)
         narrow = _as_slice(neurons)
         for place, number in enumerate(images):
-            there = np.flatnonzero(inner < self._shapes[number][1])
-            if not len(there):
+            if not (inner < self._shapes[number][1]).any():
                 continue
-            at = _as_slice(inner[there])
             for row, one in enumerate(rows):
-                values = self._chunk(int(number), int(one))[at][:, narrow]
-                found[place, row, there] = from_bits(values) if self._bits else values
+                for first, values in self._chunk(int(number), int(one)):
+                    there = np.flatnonzero((inner >= first) & (inner < first + len(values)))
+                    if not len(there):
+                        continue
+                    cut = values[_as_slice(inner[there] - first)][:, narrow]
+                    found[place, row, _as_slice(there)] = from_bits(cut) if self._bits else cut
         dropped = tuple(
             axis for axis, k in enumerate(key) if not isinstance(k, slice) and np.ndim(k) == 0
         )
         return found.squeeze(dropped) if dropped else found
 
-    def _chunk(self, number: int, row: int) -> np.ndarray:
-        try:
-            return np.asarray(_open(self._paths[number])[row])
-        except (ValueError, RuntimeError, OSError, KeyError) as error:
-            raise BadArgument(
-                f"path: {self._paths[number]}, layer row {row} is damaged "
-                f"({' '.join(str(error).split())}); delete this picture's folder and capture it "
-                "again"
-            ) from error
-
-
-@lru_cache(maxsize=256)
-def _open(path: str) -> Any:
-    import zarr
-
-    return zarr.open_array(path, mode="r")
+    def _chunk(self, number: int, row: int) -> Iterator[tuple[int, np.ndarray]]:
+        return self._pieces(number, row)
 
 
 def _as_slice(places: np.ndarray) -> Any:

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 FORMAT = "mmkn-activations"
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 #: Roles of tokens, in the order of the dim ``token_role`` of reductions.
 ROLES = ("text", "image", "special", "generated")
@@ -67,6 +67,10 @@ class Picture:
     def n_tokens(self) -> int:
         """Its tokens, without padding."""
         return len(self.tokens["valid"])
+
+    def reduced_names(self) -> list[str]:
+        """Return the names that `reduced` has, or will have."""
+        return list(self.reduced) or [f"{n}_{how}" for n in self.arrays for how in ("max", "mean")]
 
     def reduce(self) -> None:
         """Fill `reduced` from `arrays`."""

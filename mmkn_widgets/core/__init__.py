@@ -5,10 +5,21 @@ from __future__ import annotations
 from .concept import Concept, as_concept
 from .errors import BadArgument, Cancelled, MmknError, NotSupported
 from .errors import bad_argument as bad_argument
-from .files import commit_group as commit_group
+from .files import BLANK as BLANK
+from .files import check_file as check_file
+from .files import check_folder as check_folder
 from .files import flush as flush
+from .files import heal as heal
+from .files import is_stamped as is_stamped
+from .files import seal as seal
+from .files import stamp as stamp
 from .files import sync as sync
-from .files import write_group as write_group
+from .files import sync_all as sync_all
+from .files import unseal as unseal
+from .files import unwritable as unwritable
+from .files import whole_folder as whole_folder
+from .files import write_all as write_all
+from .files import write_whole as write_whole
 from .inflection import inflect as inflect
 from .jobs import CancelToken, Progress
 from .naming import Vocabulary

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 import numpy as np
 
 from .errors import BadArgument, bad_argument
+from .files import seal, unseal, write_whole
 from .provenance import provenance
 from .whole import real_numbers, whole_number, whole_numbers
 
@@ -450,19 +451,44 @@ class NeuronSet:
         return from_text(text)
 
     def save(self, path: str | Path) -> Path:
-        """Write a ``*.mmkn.json`` file."""
-        place = Path(path)
-        place.write_text(self.to_json() + "\n", encoding="utf-8")
-        return place
+        """Write a ``*.mmkn.json`` file, at once or not at all.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            In a folder that exists.
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        BadArgument
+            If it cannot be written; an older file there is then as it was.
+        """
+        return write_whole(path, seal(json.loads(self.to_json())))
 
     @classmethod
     def load(cls, path: str | Path) -> NeuronSet:
-        """Read a ``*.mmkn.json`` file."""
+        """Read a ``*.mmkn.json`` file.
+
+        Raises
+        ------
+        BadArgument
+            If it is none, is damaged, or was changed by hand without taking its ``checksum`` out.
+        """
+        known = {"format", "version", "neurons", "provenance"}
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise bad_argument("path", str(path), "a *.mmkn.json file") from error
-        return cls.from_json(text)
+            held = unseal(Path(path).read_bytes(), required=False)
+            if not held.keys() <= known:
+                raise ValueError(f"it has a key {min(held.keys() - known)!r}")
+        except (OSError, ValueError) as error:
+            raise BadArgument(
+                f"path: {str(path)!r} cannot be read ({error}); expected a *.mmkn.json file as "
+                "NeuronSet.save wrote it (changed by hand: take out the line 'checksum')"
+            ) from error
+        return cls.from_json(json.dumps(held))
 
 
 # -- by number ---------------------------------------------------------------------------------

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import BadArgument
+from ..core import BadArgument, write_all
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,7 +43,8 @@ def folder_hash(folder: Path) -> str:
 class PictureCache:
     """A folder of PNG files named by the hash of picture, mask and parameters.
 
-    A file appears only when it is whole; a damaged one is as good as none.
+    A file appears only when it is whole; one whose pixels are not those that were kept is as good
+    as none.
 
     Parameters
     ----------
@@ -64,30 +65,43 @@ class PictureCache:
 
     def get(self, key: str) -> Image | None:
         """Return the picture kept under a key, or None."""
+        from PIL import Image
+
         from ..datasets import read_image
 
-        path = self.folder / f"{key}.png"
         try:
-            return read_image(path) if path.is_file() else None
-        except BadArgument:
+            raw = (self.folder / f"{key}.png").read_bytes()
+            with Image.open(io.BytesIO(raw)) as opened:
+                checksum = opened.text.get(_CHECKSUM)  # type: ignore[attr-defined]
+            image = read_image(raw)
+        except (BadArgument, OSError, ValueError, SyntaxError, AttributeError):
             return None
+        return image if checksum == _checksum(image) else None
 
     def put(self, key: str, image: Image) -> None:
-        """Keep a picture under a key."""
+        """Keep a picture under a key.
+
+        Raises
+        ------
+        BadArgument
+            If the folder cannot be written.
+        """
+        from PIL.PngImagePlugin import PngInfo
+
+        image = image.convert("RGB")
+        described = PngInfo()
+        described.add_text(_CHECKSUM, _checksum(image))
+        file = io.BytesIO()
+        image.save(file, "PNG", pnginfo=described)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        except OSError as error:
-            raise BadArgument(
-                f"cache: {self.folder} cannot be written ({error}); give another folder, or"
-                " cache=False"
-            ) from error
-        try:
-            with os.fdopen(handle, "wb") as file:
-                image.save(file, "PNG")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self.folder / f"{key}.png")
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            write_all(self.folder, {f"{key}.png": file.getvalue()}, "cache")
+        except BadArgument as error:
+            raise BadArgument(f"{error}, or give cache=False") from error
+
+
+#: Name of the PNG's text that holds the checksum of its pixels.
+_CHECKSUM = "mmkn_widgets"
+
+
+def _checksum(image: Image) -> str:
+    return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core import (
+    BLANK,
     BadArgument,
     CancelToken,
     Concept,
@@ -26,6 +27,7 @@ from ..core import (
     provenance,
     real_number,
     whole_number,
+    write_whole,
 )
 from .base import WeightIntervention
 from .closed_form import closed_form, signs_of, word_direction
@@ -43,7 +45,7 @@ __all__ = [
 ]
 
 FORMAT = "mmkn-edit"
-VERSION = 1
+VERSION = 2
 _TENSORS = ("layer", "expert", "neuron", "delta")
 _LARGEST = 512 * 1024 * 1024
 
@@ -139,7 +141,7 @@ def columns_hash(model: Any, rows: Any) -> str:
 
 
 def save_edit(edit: Edit, path: str | Path) -> Path:
-    """Write an edit as a safetensors patch.
+    """Write an edit as a safetensors patch, at once or not at all.
 
     Parameters
     ----------
@@ -153,7 +155,12 @@ def save_edit(edit: Edit, path: str | Path) -> Path:
     pathlib.Path
         The file: tensors ``layer``, ``expert``, ``neuron`` (int64) and ``delta`` (neuron, hidden;
         float32); metadata with format, version, the model's name and weights hash, the hash of
-        the original columns, provenance and report.
+        the original columns, provenance, report, and a checksum of the whole file.
+
+    Raises
+    ------
+    BadArgument
+        If it cannot be written; an older patch there is then as it was.
 
     Examples
     --------
@@ -163,7 +170,7 @@ def save_edit(edit: Edit, path: str | Path) -> Path:
     >>> save_edit(made, tempfile.mkdtemp() + "/car-boat").name
     'car-boat.safetensors'
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     place = Path(path)
     if place.suffix != ".safetensors":
@@ -185,6 +192,7 @@ def save_edit(edit: Edit, path: str | Path) -> Path:
         "columns_hash": columns_hash(model, edit.rows),
         "provenance": json.dumps(edit.provenance),
         "report": json.dumps(edit.report.to_dict() if edit.report else None),
+        "checksum": BLANK,
     }
     tensors = {
         "layer": torch.tensor(layer),
@@ -192,10 +200,14 @@ def save_edit(edit: Edit, path: str | Path) -> Path:
         "neuron": torch.tensor(neuron),
         "delta": torch.cat(delta).contiguous(),
     }
-    part = place.with_name(place.name + ".part")
-    save_file(tensors, part, metadata=metadata)
-    part.replace(place)
-    return place
+    return write_whole(place, _stamped(save(tensors, metadata=metadata), BLANK))
+
+
+def _stamped(raw: bytes, held: str) -> bytes:
+    """Return a patch with its checksum in the place of what it holds there."""
+    head, found, tail = raw.partition(f'"checksum":"{held}"'.encode())
+    blank = head + f'"checksum":"{BLANK}"'.encode() + tail if found else b""
+    return head + f'"checksum":"{hashlib.sha256(blank).hexdigest()}"'.encode() + tail
 
 
 def load_edit(model: Any, path: str | Path) -> Edit:
@@ -257,31 +269,40 @@ def load_edit(model: Any, path: str | Path) -> Edit:
         site = model.sites[row]
         order = [place[site.layer, site.expert, int(i)] for i in index]
         deltas[row] = tensors["delta"][order].T.contiguous()
-    made = Edit(
-        model, rows, deltas, name=metadata["name"], provenance=json.loads(metadata["provenance"])
-    )
-    report = json.loads(metadata.get("report", "null"))
-    if report is not None:
-        made.report = EditReport.from_dict(report)
+    try:
+        described = json.loads(metadata["provenance"])
+        report = json.loads(metadata.get("report", "null"))
+        measured = None if report is None else EditReport.from_dict(report)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # of version 1
+        raise bad_argument("path", Path(path).name, "a patch written by Edit.save") from error
+    made = Edit(model, rows, deltas, name=metadata["name"], provenance=described)
+    made.report = measured
     return made
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     wanted = f"a patch written by Edit.save (safetensors, {FORMAT} version {VERSION})"
     try:
         if path.stat().st_size > _LARGEST:
             raise bad_argument("path", path.name, wanted + " below 512 MB")
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
-                found = f"{metadata.get('format')} version {metadata.get('version')}"
-                raise bad_argument("path", f"{path.name} ({found})", wanted)
-            tensors = {name: file.get_tensor(name) for name in _TENSORS}
+        raw = path.read_bytes()
+        held = load(raw)
+        size = int.from_bytes(raw[:8], "little")
+        metadata = dict(json.loads(raw[8 : 8 + size]).get("__metadata__") or {})
+        if metadata.get("format") != FORMAT or metadata.get("version") not in ("1", str(VERSION)):
+            found = f"{metadata.get('format')} version {metadata.get('version')}"
+            raise bad_argument("path", f"{path.name} ({found})", wanted)
+        checksum = metadata.get("checksum")  # version 1, of earlier releases, had none
+        unmarked = metadata["version"] == "1" and checksum is None
+        if not unmarked and _stamped(raw, checksum or "") != raw:
+            raise ValueError("its checksum does not fit: it is damaged")
+        tensors = {name: held[name] for name in _TENSORS}
     except BadArgument:
         raise
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BadArgument(f"path: {path} cannot be read ({error}); expected {wanted}") from error
     missing = {"name", "weights_hash", "columns_hash", "provenance"} - set(metadata)
     n = tensors["neuron"].shape[0] if tensors["neuron"].dim() == 1 else -1

@@ -7,6 +7,8 @@ against it.
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,13 +52,22 @@ def open_atlas(path: str | Path | None = None) -> xr.Dataset:
     >>> open_atlas()["single"].sel(concept="car").dims
     ('layer', 'neuron')
     """
-    import xarray as xr
-
     from ..pocket import path as pocket_path
 
     source = Path(path) if path is not None else Path(pocket_path()).parent / "atlas.npz"
     if not source.is_file():
         raise bad_argument("path", str(source), "an atlas.npz; `make atlas` measures one")
+    try:
+        return _read(source)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise bad_argument(
+            "path", str(source), f"a whole atlas.npz, not a damaged one ({error}); `make atlas`"
+        ) from error
+
+
+def _read(source: Path) -> xr.Dataset:
+    import xarray as xr
+
     with np.load(source, allow_pickle=False) as held:
         return xr.Dataset(
             {

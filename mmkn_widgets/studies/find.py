@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..attribution import as_concept
-from ..core import BadArgument, bad_argument, provenance, real_number
+from ..core import BadArgument, bad_argument, provenance, real_number, seal, write_all
 from ..datasets import CHOOSING, Scene, SceneDataset, as_dataset, as_scenes, select
 from .study import Study, study
 
@@ -130,22 +131,33 @@ class Found:
     def save(self, directory: str | Path) -> Path:
         """Write ``find.json``, the neuron set and overlay pictures into a folder.
 
+        Parameters
+        ----------
+        directory : str or pathlib.Path
+            Made where there is none; other files in it stay.
+
         Returns
         -------
         pathlib.Path
             The folder.
+
+        Raises
+        ------
+        BadArgument
+            If it cannot be written; older files in it are then as they were.
         """
         from .overlay import overlay
 
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
         word = self.study.concept.word.replace("/", "_")
-        (folder / "find.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")
-        self.neurons.save(folder / f"{word}.mmkn.json")
+        files: dict[str, bytes | str] = {
+            f"{word}.mmkn.json": seal(json.loads(self.neurons.to_json()))
+        }
         for scene in range(min(4, len(self.study.scenes))):
-            picture = overlay(self.study, self.neurons, scene)
-            picture.save(folder / f"{word}-{scene:02d}.png")
-        return folder
+            drawn = io.BytesIO()
+            overlay(self.study, self.neurons, scene).save(drawn, "PNG")
+            files[f"{word}-{scene:02d}.png"] = drawn.getvalue()
+        files["find.json"] = json.dumps(self.to_dict(), indent=2) + "\n"
+        return write_all(directory, files, "directory")
 
 
 def find(

@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import MmknError, bad_argument
+from ..core import MmknError, bad_argument, seal, unseal, write_all
 
 if TYPE_CHECKING:
     from ..core import Progress
 
-__all__ = ["claim", "part_path", "run_jobs", "turns", "write_json"]
+__all__ = ["claim", "part_path", "read_part", "run_jobs", "turns", "write_json", "write_part"]
 
 
 def part_path(folder: Path, word: str, method: str) -> Path:
@@ -39,22 +39,40 @@ def claim(folder: Path, described: dict[str, Any]) -> None:
     mark = folder / "provenance.json"
     key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     if mark.is_file():
-        held = json.loads(mark.read_text(encoding="utf-8"))
+        try:
+            held = dict(json.loads(mark.read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise bad_argument(
+                "out", str(folder), f"a new folder: {mark.name} in this one is damaged ({error})"
+            ) from error
         if held.get("key") != key:
             raise bad_argument(
                 "out", str(folder), "a new folder: this one holds parts of another configuration"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(mark, {"key": key, **described})
+    write_all(folder, {mark.name: json.dumps({"key": key, **described}, indent=1) + "\n"}, "out")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_all(path.parent, {path.name: json.dumps(content, indent=1) + "\n"}, "out")
+
+
+def write_part(path: Path, content: dict[str, Any], beside: dict[str, str]) -> None:
+    """Write a concept's figures by a method, with a checksum, after what lies beside them."""
+    write_all(path.parent, {**beside, path.name: seal(content)}, "out")
+
+
+def read_part(path: Path) -> dict[str, Any] | None:
+    """Return what `write_part` wrote; None where there is nothing, or it is damaged.
+
+    Parts of earlier releases have no checksum.
+    """
+    try:
+        found = unseal(path.read_bytes(), required=False)
+    except (OSError, ValueError):
+        return None
+    return found if "suppression" in found and "neurons" in found else None
 
 
 def turns(words: Sequence[str], folders: Sequence[Path]) -> Iterator[tuple[str, bool]]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import BadArgument, bad_argument, provenance
+from ..core import BadArgument, bad_argument, check_folder, provenance, seal, write_all
 from ..datasets import open_dataset
-from .jobs import claim, part_path, turns, write_json
+from .jobs import claim, part_path, read_part, turns, write_part
 from .study import Study, study
 from .summary import summarize
-from .tables import write_figures, write_tables
+from .tables import figure_files, table_files
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -295,6 +296,7 @@ def run_study(
     for name in chosen_methods:
         if name not in METHODS:
             raise bad_argument("methods", name, "one of " + ", ".join(METHODS))
+    check_folder(out, "out", shared=True)
     total = sum(site.width for site in model.sites)
     if not 1 <= top <= total:
         raise bad_argument("top", top, f"1 to {total}, the model's neurons")
@@ -321,7 +323,9 @@ def run_study(
     parts = {
         (word, name): part_path(folder, word, name) for word in words for name in chosen_methods
     }
-    missing = [place for place, path in parts.items() if not path.is_file()]
+    missing = [place for place, path in parts.items() if read_part(path) is None]
+    for place in missing:  # one that is damaged is measured again
+        parts[place].unlink(missing_ok=True)
     open_words = list(dict.fromkeys(word for word, _ in missing))
     folders = [parts[word, chosen_methods[0]].parent for word in open_words]
     metrics = ["bleu", "rougeL"] + (["bertscore"] if bertscore == PACKAGED else [])
@@ -362,15 +366,17 @@ def run_study(
                 drawn=drawn,
                 cancel=cancel,
             )
-            neurons.save(parts[word, name].with_suffix(".mmkn.json"))
-            write_json(parts[word, name], {"neurons": len(neurons), **effect.to_dict()})
+            write_part(
+                parts[word, name],
+                {"neurons": len(neurons), **effect.to_dict()},
+                {f"{name}.mmkn.json": seal(json.loads(neurons.to_json()))},
+            )
     if progress is not None and missing:
         progress("study", len(missing), len(missing))
     kept = [word for word in words if word not in skipped]
     if not kept:
         raise BadArgument(next(iter(skipped.values())))
     result = {**summarize(folder, kept, chosen_methods, seed=seed), "skipped": skipped}
-    write_json(folder / "study.json", result)
-    write_tables(result, folder)
-    write_figures(result, folder)
+    text = json.dumps(result, indent=1) + "\n"
+    write_all(folder, {**table_files(result), **figure_files(result), "study.json": text}, "out")
     return result

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import shutil
-import tempfile
+import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,11 @@ from ..core import (
     NeuronSet,
     as_concept,
     bad_argument,
+    heal,
     provenance,
+    seal,
+    unseal,
+    whole_folder,
     whole_numbers,
 )
 from ..datasets import CHOOSING, Scene, as_scenes
@@ -683,9 +687,9 @@ class Study:
 
     # -- keep ---------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> Path:
-        """Write the study as one folder that `mmkn_widgets.open_study` reads."""
-        return save_study(self, Path(path))
+    def save(self, path: str | Path, also: Mapping[str, str] | None = None) -> Path:
+        """Write the study as one folder that `mmkn_widgets.open_study` reads; see `save_study`."""
+        return save_study(self, Path(path), also)
 
 
 #: what `collect` computes for every neuron, here not computed yet
@@ -754,11 +758,11 @@ def blank_study(
     return Study(model, wanted, [scene], evidence, pairs=pairs, options=options, n_scored=0)
 
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MARK = "mmkn-study"
 
 
-def save_study(study: Study, path: Path) -> Path:
+def save_study(study: Study, path: Path, also: Mapping[str, str] | None = None) -> Path:
     """Write a study as a folder, at once or not at all.
 
     Parameters
@@ -766,6 +770,8 @@ def save_study(study: Study, path: Path) -> Path:
     study : Study
     path : pathlib.Path
         A new folder, or one that holds a saved study (which is replaced).
+    also : mapping of str to str, optional
+        Name to text of files that belong into the folder too.
 
     Returns
     -------
@@ -774,13 +780,10 @@ def save_study(study: Study, path: Path) -> Path:
     Raises
     ------
     BadArgument
-        If `path` exists and is something else.
+        If `path` exists and is something else, or cannot be written; an older study there is then
+        as it was.
     """
-    if path.exists() and not (path / "study.json").is_file():
-        raise bad_argument("path", str(path), "a new folder, or one with a saved study")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=path.name + ".part-", dir=path.parent))
-    try:
+    with whole_folder(path, replaces=_is_saved) as part:
         scenes = [_write_scene(study, place, part) for place in range(len(study.scenes))]
         np.savez(part / "evidence.npz", allow_pickle=False, **_arrays(study.evidence))
         described = {
@@ -798,14 +801,54 @@ def save_study(study: Study, path: Path) -> Path:
             "scored": len(study.scored),
             "provenance": provenance("save_study"),
         }
-        (part / "study.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(part, path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        for name, text in (also or {}).items():
+            (part / name).write_text(text, encoding="utf-8", newline="\n")
+        described["files"] = {file.name: _hash(file) for file in sorted(part.iterdir())}
+        (part / "study.json").write_text(seal(described), encoding="utf-8", newline="\n")
     return path
+
+
+def _is_saved(folder: Path) -> bool:
+    return (folder / "study.json").is_file()
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _read_described(folder: Path) -> dict[str, Any]:
+    """Return ``study.json``, when it and all it names are as they were written.
+
+    Raises
+    ------
+    BadArgument
+        If not, or it is no study of this version or an earlier one.
+    """
+    try:
+        raw = (folder / "study.json").read_bytes()
+        held = dict(json.loads(raw))
+    except (OSError, ValueError, TypeError) as error:
+        raise bad_argument("path", str(folder), "a folder that Study.save wrote") from error
+    if held.get("format") != _MARK or held.get("version") not in (1, FORMAT_VERSION):
+        raise bad_argument(
+            "path", f"{held.get('format')} {held.get('version')}",
+            f"a study of version {FORMAT_VERSION}",
+        )  # fmt: skip
+    if held["version"] == 1 and not held.keys() & {"files", "checksum"}:
+        return held  # of an earlier release, which kept no checksums
+    name = "study.json"
+    try:
+        held = unseal(raw)
+        for name, wanted in held["files"].items():
+            if Path(name).name != name or (folder / name).is_symlink():
+                raise ValueError("it leads out of the study's folder")
+            if _hash(folder / name) != wanted:
+                raise ValueError("its checksum does not fit")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise BadArgument(
+            f"path: {folder}, the saved study is damaged: {name} ({error}); save it anew"
+        ) from error
+    return held
 
 
 def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
@@ -836,16 +879,8 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
     True
     """
     folder = Path(path)
-    try:
-        described = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise bad_argument("path", str(path), "a folder that Study.save wrote") from error
-    if described.get("format") != _MARK or described.get("version") != FORMAT_VERSION:
-        raise bad_argument(
-            "path",
-            f"{described.get('format')} {described.get('version')}",
-            f"a study of version {FORMAT_VERSION}",
-        )
+    heal(folder)
+    described = _read_described(folder)
     if model is None:
         from ..models import load_model
 
@@ -855,6 +890,21 @@ def open_study(path: str | Path, model: MultimodalModel | None = None) -> Study:
             f"model: got weights {model.weights_hash[:12]}, expected those of the study, "
             f"{described['model']['weights'][:12]} ({described['model']['name']})"
         )
+    try:
+        return _opened(folder, described, model)
+    except _BROKEN as error:  # of version 1, or replaced while it was read
+        raise BadArgument(
+            f"path: {folder}, the saved study is damaged ({type(error).__name__}: {error})"
+        ) from error
+
+
+_BROKEN = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def _opened(folder: Path, described: dict[str, Any], model: MultimodalModel) -> Study:
     concept = Concept.from_dict(described["concept"])
     pairs = PairCache(get_inpainter(described["inpainter"]))
     scenes, captions = [], {}

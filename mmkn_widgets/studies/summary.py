@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core import bad_argument
 from ..evaluation import bootstrap_ci
-from .jobs import part_path
+from .jobs import part_path, read_part
 
 __all__ = ["mean_interval", "summarize"]
 
@@ -38,13 +38,15 @@ def summarize(
         ``per_concept`` beside. ``n_scenes`` is the smallest number of measured scenes with a
         concept; as many without it are measured.
     """
-    parts: dict[str, dict[str, dict[str, Any]]] = {
-        method: {
-            word: json.loads(part_path(folder, word, method).read_text("utf-8"))
-            for word in concepts
-        }
-        for method in methods
-    }
+    parts: dict[str, dict[str, dict[str, Any]]] = {}
+    for method in methods:
+        parts[method] = {}
+        for word in concepts:
+            path = part_path(folder, word, method)
+            held = read_part(path)
+            if held is None:
+                raise bad_argument("out", str(path), "a whole part; the same run again makes it")
+            parts[method][word] = held
     table: dict[str, Any] = {}
     for method, by_word in parts.items():
         row: dict[str, Any] = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-__all__ = ["write_figures", "write_tables"]
+__all__ = ["figure_files", "table_files"]
 
 _COLUMNS = (
     "method",
@@ -61,27 +61,31 @@ def _lines(result: dict[str, Any]) -> list[list[dict[str, float] | str | None]]:
     ]
 
 
-def write_tables(result: dict[str, Any], folder: Path) -> None:
-    """Write ``table.csv`` (mean, low, high apart) and ``table.md`` (mean [low, high]).
+def table_files(result: dict[str, Any]) -> dict[str, str]:
+    """Return ``table.csv`` (mean, low, high apart) and ``table.md`` (mean [low, high]).
 
     Parameters
     ----------
     result : dict
         From `summarize`.
-    folder : pathlib.Path
+
+    Returns
+    -------
+    dict of str to str
+        Name to content.
     """
-    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        head = ["method"]
-        for column in _COLUMNS[1:]:
-            head += [column, f"{column} low", f"{column} high"]
-        writer.writerow(head)
-        for cells in _lines(result):
-            line: list[Any] = [cells[0]]
-            for cell in cells[1:]:
-                assert not isinstance(cell, str)
-                line += [cell["mean"], cell["low"], cell["high"]] if cell else ["", "", ""]
-            writer.writerow(line)
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    head = ["method"]
+    for column in _COLUMNS[1:]:
+        head += [column, f"{column} low", f"{column} high"]
+    writer.writerow(head)
+    for cells in _lines(result):
+        line: list[Any] = [cells[0]]
+        for cell in cells[1:]:
+            assert not isinstance(cell, str)
+            line += [cell["mean"], cell["low"], cell["high"]] if cell else ["", "", ""]
+        writer.writerow(line)
     lines = [
         "| " + " | ".join(_COLUMNS) + " |",
         "|" + "---|" * len(_COLUMNS),
@@ -97,7 +101,7 @@ def write_tables(result: dict[str, Any], folder: Path) -> None:
     ]
     for word, reason in result.get("skipped", {}).items():
         lines += ["", f"Left out: {word} ({reason})."]
-    (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {"table.csv": file.getvalue(), "table.md": "\n".join(lines) + "\n"}
 
 
 def _markdown(cell: dict[str, float] | str | None) -> str:
@@ -110,14 +114,18 @@ def _markdown(cell: dict[str, float] | str | None) -> str:
     return f"{cell['mean']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
 
 
-def write_figures(result: dict[str, Any], folder: Path) -> None:
+def figure_files(result: dict[str, Any]) -> dict[str, bytes]:
     """Draw every method's figures with intervals, as ``methods.png`` and ``methods.svg``.
 
     Parameters
     ----------
     result : dict
         From `summarize`.
-    folder : pathlib.Path
+
+    Returns
+    -------
+    dict of str to bytes
+        Name to content.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -144,8 +152,12 @@ def write_figures(result: dict[str, Any], folder: Path) -> None:
     figure.suptitle(
         f"{len(result['concepts'])} concepts, held-out scenes, 95 % intervals", fontsize=10
     )
+    drawn = {}
     for suffix in ("png", "svg"):
-        figure.savefig(folder / f"methods.{suffix}", dpi=110)
+        file = io.BytesIO()
+        figure.savefig(file, dpi=110, format=suffix)
+        drawn[f"methods.{suffix}"] = file.getvalue()
+    return drawn
 
 
 #: retention is the smaller of scene and other

@@ -88,15 +88,51 @@ def test_any_outer_indexing_is_numpys(store: Path) -> None:
         assert np.array_equal(held[key].values, expected)
 
 
-def test_each_picture_is_plain_zarr(store: Path) -> None:
+def test_xarray_alone_sees_the_dataset(pocket: Any, pictures: Any, tmp_path: Path) -> None:
+    for name, shown, options in (
+        ("many", pictures, {"image_ids": ["a", "b", "c"]}),
+        ("longer", pictures, {"generate": True}),
+        ("one", pictures[0], {}),
+        ("reduced", pictures, {"reduced": True}),
+    ):
+        held = mmkn.capture(pocket, shown, out=tmp_path / name, **options)
+        direct = mmkn.capture(pocket, shown, **options)
+        dask, plain = xr.open_zarr(tmp_path / name), xr.open_dataset(tmp_path / name, engine="zarr")
+        for alone in (dask, plain):
+            assert alone.sizes == held.sizes
+            assert set(alone.data_vars) == set(held.data_vars)
+            assert set(alone.coords) == set(held.coords)
+            assert {k: v for k, v in alone.attrs.items() if k != "mmkn"} == direct.attrs
+            for variable in direct.variables:
+                assert alone[variable].dims == held[variable].dims
+                np.testing.assert_array_equal(alone[variable].values, direct[variable].values)
+        assert alone.equals(plain)
+
+
+def test_a_picture_is_one_shard_of_plain_zarr(store: Path) -> None:
     group = zarr.open_group(str(store), mode="r")
-    array = group["images/00000001/activation"]
-    assert array.metadata.dimension_names == ("layer", "token", "neuron")
-    assert array.chunks == (1, *array.shape[1:])
-    names = [type(codec).__name__ for codec in array.metadata.codecs]
-    assert names == ["BytesCodec", "Crc32cCodec"]
-    assert group.attrs["version"] == 1
-    assert np.array_equal(array[:], open_store(store).activation[1].values)
+    array = group["activation"]
+    assert array.metadata.dimension_names == ("image", "layer", "token", "neuron")
+    assert array.chunks[:2] == (1, 1)
+    assert array.shards[:2] == (1, array.shape[1])
+    assert group.attrs["version"] == 2
+    assert np.array_equal(array[1], open_store(store).activation[1].values)
+    assert len([f for f in store.glob("activation/c/**/*") if f.is_file()]) == 3
+    # an array opened by itself reads its own zarr.json
+    assert zarr.open_array(str(store / "activation"), mode="r").shape == array.shape
+
+
+def test_what_xarray_wrote_of_a_store_says_how_to_open_it(store: Path, tmp_path: Path) -> None:
+    held = open_store(store)
+    for name, kept in (("whole", held), ("some", held.isel(layer=[4, 5], image=[1]))):
+        kept.to_zarr(tmp_path / name)
+        assert np.array_equal(
+            xr.open_zarr(tmp_path / name).activation.values, kept.activation.values
+        )
+        with pytest.raises(BadArgument, match="open_zarr"):
+            open_store(tmp_path / name)
+        again = open_store(save(xr.open_zarr(tmp_path / name), tmp_path / f"{name}-ours"))
+        assert np.array_equal(again.activation.values, kept.activation.values)
 
 
 def test_reductions_lie_beside_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +162,7 @@ def test_bfloat16_comes_back_bit_for_bit(pictures: Any, tmp_path: Path) -> None:
     tensor = held.mmkn.tensor()
     assert tensor.dtype == torch.bfloat16
     assert torch.equal(tensor.view(torch.int16), seen.stack()[0].view(torch.int16))
-    stored = zarr.open_array(str(tmp_path / "b16/images/00000000/activation"))
+    stored = zarr.open_array(str(tmp_path / "b16" / "activation"))
     assert stored.dtype == np.uint16
     assert stored.attrs["mmkn_dtype"] == "bfloat16"
 
@@ -166,7 +202,7 @@ def test_it_is_an_ordinary_dataset(store: Path) -> None:
 def test_resuming_captures_only_what_is_missing(pocket: Any, pictures: Any, tmp_path: Path) -> None:
     path = tmp_path / "s"
     mmkn.capture(pocket, pictures[:2], out=path)
-    before = {f: f.stat().st_mtime_ns for f in path.glob("images/*/activation/c/*/*/*")}
+    before = {f: f.stat().st_mtime_ns for f in path.glob("*/c/**/*") if f.is_file()}
     forwards = []
     handle = pocket.hf.register_forward_hook(lambda *_: forwards.append(1))
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +16,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
+import zarr
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.activations import open_store, save
-from mmkn_widgets.activations.picture import Picture
+from mmkn_widgets.activations.layout import Layout
+from mmkn_widgets.activations.picture import FILLS, Picture, pictures_of
 from mmkn_widgets.activations.zarr_store import StoreWriter
+from mmkn_widgets.core import seal, unseal
 from mmkn_widgets.core.errors import BadArgument
+
+#: `make faults` does everything so many times
+FAULTS = int(os.environ.get("MMKN_FAULTS", "1"))
 
 _WRITER = """
     import sys, time
@@ -127,7 +136,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_committed(root: Path, tmp_pa
         if n:
             assert "took 2 pictures, then: File too large" in said
             assert open_store(path).sizes["image"] == 2
-            assert not (path / ".writing").exists()
+            assert not list(path.glob("*/c/2"))
         else:
             assert not path.exists()
 
@@ -174,7 +183,7 @@ def test_other_versions_and_no_stores(pocket: Any, pictures: Any, tmp_path: Path
         open_store(path)
     with pytest.raises(BadArgument, match="version 99"):
         mmkn.capture(pocket, pictures, out=path)
-    assert (path / "images" / "00000000").is_dir()
+    assert (path / "pictures" / "00000000.json").is_file()
     described["attributes"]["format"] = "other"
     mark.write_text(json.dumps(described))
     with pytest.raises(BadArgument, match="an activation store"):
@@ -187,37 +196,222 @@ def test_other_versions_and_no_stores(pocket: Any, pictures: Any, tmp_path: Path
         open_store(path)
 
 
+def _flip(file: Path, place: int) -> None:
+    raw = bytearray(file.read_bytes())
+    raw[place] ^= 1
+    file.write_bytes(raw)
+
+
 def test_damage_is_found_when_it_is_read(pocket: Any, pictures: Any, tmp_path: Path) -> None:
     path = tmp_path / "s"
-    mmkn.capture(pocket, pictures[:2], out=path)
-    chunk = path / "images" / "00000001" / "activation" / "c" / "3" / "0" / "0"
-    raw = bytearray(chunk.read_bytes())
-    raw[1000] ^= 1
-    chunk.write_bytes(raw)
+    mmkn.capture(pocket, pictures[:2], out=path, image_ids=["a", "b"])
+    shard = path / "activation" / "c" / "1" / "0" / "0" / "0"
+    rows = (shard.stat().st_size - 300) // 6
+    _flip(shard, 3 * rows + 1000)
     held = open_store(path)
-    assert held.activation.sel(image="0").values.any()
-    assert held.activation.sel(image="1", layer=2).values.any()
-    with pytest.raises(BadArgument, match=r"layer row 3 is damaged"):
-        _ = held.activation.sel(image="1", layer=3).values
-    (path / "images" / "00000001" / "zarr.json").write_text("{}")
+    assert held.activation.sel(image="a").values.any()
+    assert held.activation.sel(image="b", layer=2).values.any()
+    with pytest.raises(BadArgument, match=r"picture 'b' is damaged: activation/c/1/0/0/0 \(row 3"):
+        _ = held.activation.sel(image="b", layer=3).values
+    (path / "activation_mean" / "c" / "1" / "0" / "0" / "0").unlink()
+    held = open_store(path)
+    assert held.activation.sel(image="a").values.any()
+    with pytest.raises(BadArgument, match=r"picture 'b' is damaged: activation_mean/c/1"):
+        _ = held.activation.sel(image="b", layer=2).values
+    (path / "pictures" / "00000001.json").write_text("{}")
+    with pytest.raises(BadArgument, match=r"damaged: pictures/00000001.json"):
+        open_store(path)
+
+
+def _all_files(path: Path) -> list[Path]:
+    return sorted(f for f in path.rglob("*") if f.is_file() and f.name != ".writer.lock")
+
+
+def test_nothing_damaged_passes_and_a_capture_repairs_it(
+    pocket: Any, pictures: Any, tmp_path: Path
+) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "s"
+    direct = mmkn.capture(pocket, pictures[:2], out=whole, roles=["image"]).load()
+    draw = random.Random(0)
+    files = [f.relative_to(whole) for f in _all_files(whole)]
+    chosen = draw.sample(files, 16) if FAULTS == 1 else files * FAULTS
+    refused = 0
+    for turn, file in enumerate(chosen):
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(whole, path)
+        size = (path / file).stat().st_size
+        kind = draw.choice(["flip", "cut", "remove"])
+        if kind == "flip":
+            _flip(path / file, draw.randrange(size))
+        elif kind == "cut":
+            os.truncate(path / file, draw.randrange(size))
+        else:
+            (path / file).unlink()
+        try:
+            found = open_store(path).load()
+        except mmkn.MmknError as error:
+            refused += 1
+            named = str(error)
+        else:
+            assert found.identical(direct), (kind, file)
+            named = file.parts[0]
+        assert file.parts[0] in named, (kind, file)
+        again = mmkn.capture(pocket, pictures[:2], out=path, roles=["image"])
+        assert again.load().identical(direct), (turn, kind, file)
+        for alone, held in zip(_all_files(path), _all_files(whole), strict=True):
+            assert alone.read_bytes() == held.read_bytes(), (kind, file, alone)
+    assert refused > len(chosen) // 3
+
+
+def test_what_does_not_belong_to_the_store(pocket: Any, pictures: Any, tmp_path: Path) -> None:
+    path, other = tmp_path / "s", tmp_path / "other"
+    options: Any = {"roles": ["image"], "image_ids": ["a", "b"]}
+    direct = mmkn.capture(pocket, pictures[:2], out=path, **options).load()
+    mmkn.capture(pocket, pictures[1:3], out=other, prompt="what is it?", **options)
+
+    def refused(match: str) -> None:
+        with pytest.raises(BadArgument, match=match):
+            open_store(path).load()
+        assert mmkn.capture(pocket, pictures[:2], out=path, **options).load().identical(direct)
+
+    shard = path / "activation" / "c" / "1" / "0" / "0" / "0"
+    shutil.copy(other / shard.relative_to(path), shard)  # of another store
+    refused(r"picture 'b' is damaged: activation/c/1/0/0/0")
+    record = path / "pictures" / "00000001.json"
+    shutil.copy(other / record.relative_to(path), record)
+    refused(r"picture 'b' is damaged: pictures/00000001.json \(it is of another store: prompt")
+    held = unseal(record.read_bytes())
+    record.write_text(seal({**held, "id": "a"}))
+    refused(r"the same picture is in pictures/00000000.json")
+    held["layout"]["layers"] = [0, 1, 2, 3, 4, 9]
+    record.write_text(seal(held))
+    refused("its layers or types are those of another store")
+    shutil.move(shard, tmp_path / "elsewhere")
+    shard.symlink_to(tmp_path / "elsewhere")
+    refused("a link leads to another place")
+    shutil.move(path / "activation" / "c", tmp_path / "c")
+    (path / "activation" / "c").symlink_to(tmp_path / "c")
+    with pytest.raises(BadArgument, match="a link leads to another place"):
+        open_store(path).load()
+
+
+def test_no_array_is_named_by_a_path() -> None:
+    described = {
+        "single": False, "layers": [0], "experts": [-1], "neurons": 3, "reduced": [], "tokens": [],
+        "step": 2, "per_file": 2,
+    }  # fmt: skip
+    for name in ("../../etc/passwd", "/etc/passwd", "a/b", ".."):
+        with pytest.raises(ValueError, match="it has an array"):
+            Layout.from_dict({**described, "arrays": {name: "float32"}})
+
+
+def _old_store(path: Path, store: Any) -> None:
+    """Write a store as layout 1 was: a group for each picture."""
+    attrs = {**store.attrs, "version": 1}
+
+    def group(folder: Path, attributes: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        described = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+        (folder / "zarr.json").write_text(json.dumps(described))
+
+    group(path, attrs)
+    group(path / "images", {})
+    for number, (name, picture) in enumerate(pictures_of(store)):
+        folder = path / "images" / f"{number:08d}"
+        shapes = {}
+        for key, values in picture.arrays.items():
+            array = zarr.create_array(
+                str(folder / key), shape=values.shape, chunks=(1, *values.shape[1:]),
+                dtype=values.dtype, compressors=[zarr.codecs.Crc32cCodec()],
+            )  # fmt: skip
+            array[:] = values
+            dims = ["layer", "token", "neuron"]
+            shapes[key] = {"shape": values.shape, "dtype": str(values.dtype), "dims": dims}
+        tokens = {key: np.asarray(values).tolist() for key, values in picture.tokens.items()}
+        described = {
+            "id": name, "layer": picture.layers, "expert": picture.experts, "tokens": tokens,
+            "geometry": picture.geometry, "arrays": shapes,
+        }  # fmt: skip
+        group(folder, {"mmkn": described})
+
+
+def test_a_store_of_an_earlier_release_opens(pocket: Any, pictures: Any, tmp_path: Path) -> None:
+    direct = mmkn.capture(pocket, pictures)
+    path = tmp_path / "old"
+    _old_store(path, direct)
+    held = open_store(path)
+    for name in direct.variables:
+        assert np.array_equal(held[name].values, direct[name].values), name
+    with pytest.raises(BadArgument, match=r"earlier release'?.*save\(open_store\(OLD\), NEW\)"):
+        mmkn.capture(pocket, pictures, out=path)
+    new = open_store(save(held, tmp_path / "new"))
+    assert np.array_equal(new.activation.values, direct.activation.values)
+    chunk = path / "images" / "00000001" / "activation" / "c" / "3" / "0" / "0"
+    chunk.unlink()
+    assert held.activation.isel(image=0).values.any()
+    with pytest.raises(BadArgument, match="layer row 3 is damaged"):
+        _ = held.activation.isel(image=1).values
+    mark = path / "images" / "00000002" / "zarr.json"
+    described = json.loads(mark.read_text())
+    described["attributes"]["mmkn"]["id"] = "1"
+    mark.write_text(json.dumps(described))
+    with pytest.raises(BadArgument, match="one picture '1'"):
+        open_store(path)
+    mark.write_text("{}")
     with pytest.raises(BadArgument, match="a whole picture"):
         open_store(path)
 
 
-def test_a_picture_half_written_by_hand_is_not_seen(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_not_seen(tmp_path: Path) -> None:
     values = np.ones((2, 3, 4), np.float32)
-    tokens = {"valid": np.ones(3, bool), "role": np.full(3, "text")}
-    with StoreWriter(tmp_path / "s", {"format": "mmkn-activations", "version": 1}) as writer:
-        from mmkn_widgets.activations.picture import FILLS
+    tokens = {name: np.full(3, fill) for name, fill in FILLS.items()}
+    tokens["valid"] = np.ones(3, bool)
+    path = tmp_path / "s"
 
-        for name, fill in FILLS.items():
-            tokens.setdefault(name, np.full(3, fill))
-        writer.add("a", Picture({"activation": values}, tokens, [0, 1], [-1, -1]))
-        (tmp_path / "s" / ".writing" / "00000001").mkdir(parents=True)
-        held = open_store(tmp_path / "s")
-        assert held["image"].values.tolist() == ["a"]
-    assert not (tmp_path / "s" / ".writing").exists()
-    assert save(held, tmp_path / "t").is_dir()
+    def add(name: str, value: float) -> None:
+        with StoreWriter(path, {}) as writer:
+            writer.add(name, Picture({"activation": values * value}, tokens, [0, 1], [-1, -1]))
+
+    add("a", 1)
+    shutil.copytree(path / "activation" / "c" / "0", path / "activation" / "c" / "1")
+    shutil.copytree(path / "activation" / "c" / "0" / "0" / "0", path / "token_id" / "c" / "1")
+    for alone in (open_store(path), xr.open_zarr(path)):
+        assert alone["image"].values.tolist() == ["a"]
+    add("b", 2)
+    for alone in (open_store(path), xr.open_zarr(path)):
+        assert alone["image"].values.tolist() == ["a", "b"]
+        assert (alone.activation[1].values == 2).all()
+        assert (alone["token_id"].values == -1).all()
+
+
+def test_a_picture_is_on_the_disk_before_it_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[tuple[int, int]] = set()
+    seen: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted(handle: int) -> None:
+        fsync(handle)
+        held = os.fstat(handle)
+        synced.add((held.st_dev, held.st_ino))
+
+    def checked(part: Any, place: Any) -> None:
+        if Path(place).name == "zarr.json" and Path(place).parent == tmp_path / "s":
+            for file in [Path(part), *(tmp_path / "s").rglob("*")]:
+                held = file.stat()
+                if file.name not in (".writer.lock", "zarr.json"):
+                    assert (held.st_dev, held.st_ino) in synced, file
+            seen.append(str(place))
+        replace(part, place)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", checked)
+    made = xr.Dataset(
+        {"activation": (("image", "layer", "token", "neuron"), np.ones((2, 2, 3, 4)))}
+    )
+    save(made.assign_coords(image=["a", "b"]), tmp_path / "s")
+    assert len(seen) == 3  # begun, and each picture
 
 
 def test_the_memory_of_a_sweep_does_not_grow_with_its_pictures(root: Path, tmp_path: Path) -> None:

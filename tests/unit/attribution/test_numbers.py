@@ -409,7 +409,7 @@ def test_how_many_random_neurons(pocket: Any) -> None:
     assert len(random_uniform(pocket, 6 * 512)) == 6 * 512
     some = random_uniform(pocket, 3.0, 1)
     for wrong in (1.5, True, math.nan, "1", -1, 2**70, 6 * 512 + 1):
-        with pytest.raises(BadArgument, match="n: got"):
+        with pytest.raises(BadArgument, match="top: got"):
             random_uniform(pocket, wrong)
     for wrong in (1.5, True, math.nan, "1", -1, 2**70, None):
         with pytest.raises(BadArgument, match="seed: got"):
@@ -417,7 +417,7 @@ def test_how_many_random_neurons(pocket: Any) -> None:
         with pytest.raises(BadArgument, match="seed: got"):
             random_like(pocket, some, wrong)
         with pytest.raises(BadArgument, match="seed: got"):
-            score("random", pocket, seed=wrong)
+            score(pocket, "random", seed=wrong)
 
 
 # -- NaN and infinity in scores and thresholds -----------------------------------------------------
@@ -518,7 +518,7 @@ def test_evidence_goes_by_its_labels_too(data: st.DataObject) -> None:
     best = top_neurons(part["gradcam"], 3)
     order = sorted(((r, c) for r in rows for c in columns), key=lambda p: -g[p])[:3]
     assert [(n.layer, n.index) for n in best] == order
-    scores = score("two_stage", part, threshold_d=0.0)
+    scores = score(part, "two_stage", threshold_d=0.0)
     assert kept(top_neurons(scores, 99)) == kept(two_stage(part, threshold_d=0.0))
     row = part.isel(layer=0)
     assert kept(two_stage(row, threshold_d=0.0)) == {

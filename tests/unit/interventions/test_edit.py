@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.attribution import collect, two_stage
@@ -235,7 +237,9 @@ def _rewrite(saved: Path, **changes: Any) -> Path:
         else:
             metadata[name] = value
     place = saved.with_name("broken.safetensors")
-    save_file(tensors, place, metadata=metadata)
+    raw = save(tensors, metadata={**metadata, "checksum": "0" * 64})
+    blank = b'"checksum":"' + b"0" * 64 + b'"'  # what it says is wrong, its checksum is right
+    place.write_bytes(raw.replace(blank, b'"checksum":"%s"' % sha256(raw).hexdigest().encode()))
     return place
 
 
@@ -257,6 +261,58 @@ def test_a_broken_patch_is_a_clear_error(pocket: Any, saved: Path, changes: Any)
     with pytest.raises(BadArgument):
         load_edit(pocket, _rewrite(saved, **changes))
     assert pocket.interventions.active == ()
+
+
+def test_no_flipped_bit_passes(pocket: Any, saved: Path, tmp_path: Path) -> None:
+    raw = saved.read_bytes()
+    size = 8 + int.from_bytes(raw[:8], "little")
+    draw = random.Random(0)
+    flips = [(place, bit) for place in range(8) for bit in range(8)]
+    flips += [(draw.randrange(8, size), draw.randrange(8)) for _ in range(120)]
+    flips += [(draw.randrange(size, len(raw)), draw.randrange(8)) for _ in range(80)]
+    flips += [(raw.index(word) + n, bit) for word in (b"version", b"checksum") for n in range(20)
+              for bit in (0, 5)]  # fmt: skip
+    broken = tmp_path / "flipped.safetensors"
+    for place, bit in flips:
+        changed = bytearray(raw)
+        changed[place] ^= 1 << bit
+        broken.write_bytes(changed)
+        with pytest.raises(mmkn.MmknError):
+            load_edit(pocket, broken)
+    for n in (0, 7, 8, 100, size, len(raw) - 1):
+        broken.write_bytes(raw[:n])
+        with pytest.raises(BadArgument, match="cannot be read"):
+            load_edit(pocket, broken)
+    broken.write_bytes(raw)
+    assert load_edit(pocket, broken).name == "no dogs"
+
+
+def test_a_patch_of_an_earlier_release_is_read(pocket: Any, saved: Path, tmp_path: Path) -> None:
+    with safe_open(saved, "pt") as file:
+        metadata = {**file.metadata(), "version": "1"}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    old = tmp_path / "old.safetensors"
+    save_file(tensors, old, metadata=metadata)
+    with pytest.raises(BadArgument, match="checksum"):  # one of today that says it is older
+        load_edit(pocket, old)
+    del metadata["checksum"]
+    save_file(tensors, old, metadata=metadata)
+    assert load_edit(pocket, old).name == "no dogs"
+
+
+def test_a_patch_that_cannot_be_written_leaves_the_older(
+    pocket: Any, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, made = saved.read_bytes(), load_edit(pocket, saved)
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BadArgument, match="path: .*No space left.*make room"):
+        made.save(saved)
+    assert saved.read_bytes() == before
+    assert [one.name for one in saved.parent.iterdir()] == [saved.name]
 
 
 def test_what_is_no_patch(pocket: Any, saved: Path, tmp_path: Path) -> None:
