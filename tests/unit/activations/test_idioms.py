@@ -528,7 +528,7 @@ def test_refusals_say_what_to_do(store: xr.Dataset) -> None:
         (lambda: store.mmkn.words(33), "layer: got None, expected one of .1, 4, 5."),
         (lambda: store.mmkn.words(512, 4), "indices: got 512"),
         (lambda: store.mmkn.words(33, 2.5), "layer: got 2.5"),
-        (lambda: store.mmkn.top(0), "n: got 0"),
+        (lambda: store.mmkn.top(0), "top: got 0"),
         (lambda: store.mmkn.top(2.5), "n: got 2.5"),
         (lambda: store.mmkn.top(float("nan")), "n: got nan"),
         (lambda: (store.activation * 1.1).assign_attrs(dtype="bfloat16").mmkn.tensor(), "round"),
