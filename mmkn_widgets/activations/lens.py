@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..core import NotSupported, bad_argument
-from ..models import logit_lens
+from ..models import logit_lens, plain_torch
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel, TokenMap
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["patch_hidden", "patch_lens"]
 
 
+@plain_torch(False)
 def patch_hidden(
     model: MultimodalModel, image: Any, prompt: str | None = None, *, layer: int = -1
 ) -> tuple[torch.Tensor, TokenMap]:

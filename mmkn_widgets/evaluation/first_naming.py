@@ -75,7 +75,7 @@ class Replay:
 
     def _again(self) -> Tensor:
         hidden: Any = self._given[0][0][0]
-        with self._model.lock, self._model.running(self._prepared), torch.no_grad():
+        with self._model.measuring(), self._model.running(self._prepared):
             for block, (given, named) in zip(self._blocks, self._given, strict=True):
                 hidden = block(hidden, *given[1:], **named)
                 hidden = hidden[0] if isinstance(hidden, tuple) else hidden

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import bad_argument
+from ..models import plain_torch
 from .where import Where
 
 __all__ = ["Reference", "read_reference", "record_values"]
@@ -59,6 +60,7 @@ class Reference:
         return after
 
 
+@plain_torch(False)
 def read_reference(model: Any, reference: Any, rows: Mapping[int, np.ndarray]) -> Reference:
     """Read stores or pictures; pictures are run through the model with nothing active."""
     if isinstance(reference, Reference):
@@ -102,6 +104,7 @@ def _from_store(model: Any, store: Any, rows: Mapping[int, np.ndarray]) -> list[
     return found
 
 
+@plain_torch(False)
 def record_values(model: Any, prepared: Any, rows: Sequence[int]) -> list[dict[int, Tensor]]:
     """Run a batch with nothing active and return what the FFNs of some sites get.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import NotSupported
+from ..models import plain_torch
 from .base import WeightIntervention
 
 __all__ = ["WeightKeeper", "writable_columns"]
@@ -88,7 +89,7 @@ class WeightKeeper:
         wanted = tuple(interventions)
         if wanted == self._written:
             return
-        with torch.no_grad():
+        with plain_torch(False):
             self._keep(wanted)
             self._written = None  # from here on unknown, should this be interrupted
             for row, kept in self._originals.items():
@@ -128,6 +129,7 @@ class WeightKeeper:
         neurons = torch.as_tensor(np.array(list(kept), dtype=np.int64), device=columns.device)
         writable_columns(self._model, row).index_copy_(1, neurons, columns)
 
+    @plain_torch(False)
     def original(self, row: int, index: np.ndarray) -> Tensor:
         """Return original columns, a copy of shape (hidden, neuron), whatever is written now."""
         columns = writable_columns(self._model, row)[:, torch.as_tensor(index)].clone()

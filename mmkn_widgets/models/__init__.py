@@ -20,6 +20,7 @@ from .minigpt4 import load_minigpt4
 from .model import MultimodalModel
 from .prepared import Prepared
 from .sites import Refusal, Site, find_sites
+from .state import plain_torch as plain_torch
 from .tokens import TokenMap
 from .worker import Worker
 

@@ -11,6 +11,7 @@ import torch
 
 from ..core import CancelToken
 from .families import end_ids, for_generate, placeholders
+from .state import ordinary
 
 if TYPE_CHECKING:
     from .parts import ModelParts
@@ -195,12 +196,12 @@ def generate(
     ends = _ends(model, config) | end_ids(model)
     stops = getattr(model.hf, "stop_sequences", ())
     stream = _Stream(model.tokenizer, ends, stops, on_token, len(prepared))
-    with model.lock, model.running(prepared), torch.no_grad(), warnings.catch_warnings():
+    with model.measuring(), model.running(prepared), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="transformers")
         if cancel is not None:
             cancel.raise_if_cancelled()
         output = model.hf.generate(
-            **for_generate(model, batch.inputs),
+            **for_generate(model, ordinary(batch.inputs)),
             generation_config=config,
             streamer=stream,
             stopping_criteria=StoppingCriteriaList([Cancelling()]),

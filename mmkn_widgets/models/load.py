@@ -15,6 +15,7 @@ from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement
 from .processors import load_processor
 from .sites import find_sites
+from .state import make_ordinary, plain_torch
 from .source import FOLDER, find_source, missing_package, one_line, read_config, refuse_mismatch
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def quiet_when_small(folder: str) -> Iterator[None]:
 _INSIDE = {"shieldgemma2": "ShieldGemma2ForImageClassification"}
 
 
+@plain_torch(False)
 def load_model(
     model: str | PathLike[str] | Any,
     processor: Any = None,
@@ -154,6 +156,7 @@ def wrap(
     check: bool = True,
 ) -> MultimodalModel:
     """Find the sites of a model that is in memory, check them, and return its `MultimodalModel`."""
+    make_ordinary(hf)
     chosen = choose_stack(hf) if stack == "auto" else stack
     if chosen == "encoder" and not hasattr(hf, "get_encoder"):
         raise bad_argument("stack", stack, f"'decoder': {type(hf).__name__} has no encoder")

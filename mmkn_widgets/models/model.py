@@ -20,6 +20,7 @@ from .prepare import prepare
 from .prepared import Prepared
 from .probe import SiteCheck, verify
 from .sites import SiteSearch
+from .state import ordinary, plain_torch
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class MultimodalModel(ModelParts):
         Prepared
             Right-padded.
         """
-        return prepare(self, images, prompt, continuation=continuation)
+        with plain_torch(torch.is_grad_enabled()):
+            return prepare(self, images, prompt, continuation=continuation)
 
     @cached_property
     def _forward_names(self) -> frozenset[str]:
@@ -142,8 +144,8 @@ class MultimodalModel(ModelParts):
             Compute the logits of the last positions only, where the model can; elsewhere the
             others are cut off.
         grad : bool
-            Record a graph; parameters stay frozen, so that something in the forward (a hook) has
-            to ask for gradients.
+            Record a graph, also where the caller has gradients switched off; parameters stay
+            frozen, so that something in the forward (a hook) has to ask for gradients.
 
         Returns
         -------
@@ -163,14 +165,14 @@ class MultimodalModel(ModelParts):
         grad: bool = False,
     ) -> Any:
         """Run the model once on its own inputs, without checking anything; see `forward`."""
-        arguments: dict[str, Any] = dict(inputs)
+        arguments = ordinary(inputs)
         if "use_cache" in self._forward_names:
             arguments["use_cache"] = False
         keep = logits_to_keep is not None and "logits_to_keep" in self._forward_names
         if keep:
             arguments["logits_to_keep"] = logits_to_keep
         draws = same_draws(self.device) if self.draws else nullcontext()
-        with self.lock, torch.set_grad_enabled(grad), draws:
+        with self.measuring(grad=grad), draws:
             output = self.hf(**arguments)
             # inside: a view that is taken without gradients would have none
             if logits_to_keep and not keep and getattr(output, "logits", None) is not None:
