@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core import MmknError, bad_argument
+from ..core import Handles, MmknError, bad_argument
 from ..models import plain_torch
 
 if TYPE_CHECKING:
@@ -299,16 +299,18 @@ def record(
         raise bad_argument("pack", pack, "None with gradients=True: a copy has no gradient")
     chosen = site_rows(model, layers) if rows is None else list(rows)
     seen = Recording(chosen, batch, pack)
-    handles: list[Any] = []
-    try:
-        handles.append(_watch_forwards(model, seen, batch is None))
-        for row in chosen:
-            handles.append(_watch(model, seen, row, site, gradients))
+    with Handles(_watchers(model, seen, batch is None, site, gradients)):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
     seen.close(model)
+
+
+def _watchers(
+    model: MultimodalModel, seen: Recording, batch: bool, site: str, gradients: bool
+) -> Iterator[Any]:
+    """Set one hook at each step."""
+    yield _watch_forwards(model, seen, batch)
+    for row in seen.rows:
+        yield _watch(model, seen, row, site, gradients)
 
 
 def _watch_forwards(model: MultimodalModel, seen: Recording, batch: bool) -> Any:

@@ -14,6 +14,7 @@ from ..activations import Prediction, predictions
 from ..core import (
     CancelToken,
     Concept,
+    Handles,
     NotSupported,
     Progress,
     as_concept,
@@ -271,7 +272,6 @@ def scaled_rows(
     """
     n = steps * len(rows)
     kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    handles = []
 
     def scale(place: int, row: int) -> Callable[[torch.Tensor], torch.Tensor]:
         def hook(activation: torch.Tensor) -> torch.Tensor:
@@ -286,16 +286,11 @@ def scaled_rows(
 
         return hook
 
-    try:
-        for place, row in enumerate(rows):
-            handles.append(model.sites[row].hook(scale(place, row)))
+    with Handles(model.sites[row].hook(scale(at, row)) for at, row in enumerate(rows)):
         logits = run()
         with plain_torch():
             at = logits.float()
             y = (torch.log_softmax(at, -1) if target == "log_prob" else at)[:, token].sum()
-    finally:
-        for handle in handles:
-            handle.remove()
     with plain_torch(False):
         grads = torch.autograd.grad(y, [kept[row][1] for row in rows], allow_unused=True)
     found = {}

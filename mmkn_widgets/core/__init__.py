@@ -24,6 +24,7 @@ from .neurons import neuron_set as neuron_set
 from .neurons import top_neurons as top_neurons
 from .provenance import provenance
 from .shield import Deferred as Deferred
+from .shield import Handles as Handles
 from .shield import finish as finish
 
 __all__ = [

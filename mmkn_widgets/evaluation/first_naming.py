@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..core import names
+from ..core import Handles, names
 
 if TYPE_CHECKING:
     from ..datasets import Scene
@@ -45,15 +45,11 @@ class Replay:
         self._model, self._prepared, self._keep = model, prepared, keep
         self._blocks = list(model.blocks)[start:]
         self._given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        handles = [
+        watched = Handles(
             block.register_forward_pre_hook(self._take, with_kwargs=True) for block in self._blocks
-        ]
-        try:
-            with model.interventions.suspended():
-                own = model.forward(prepared, logits_to_keep=keep).logits[:, -keep:]
-        finally:
-            for handle in handles:
-                handle.remove()
+        )
+        with watched, model.interventions.suspended():
+            own = model.forward(prepared, logits_to_keep=keep).logits[:, -keep:]
         self.works = len(self._given) == len(self._blocks) and self._is(own)
 
     def _take(self, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import bad_argument
+from ..core import Handles, bad_argument
 from ..models import plain_torch
 from .where import Where
 
@@ -131,12 +131,8 @@ def record_values(model: Any, prepared: Any, rows: Sequence[int]) -> list[dict[i
         return keep
 
     with model.lock, model.interventions.suspended():
-        handles = [model.sites[row].hook(keeper(row)) for row in rows]
-        try:
+        with Handles(model.sites[row].hook(keeper(row)) for row in rows):
             model.forward(prepared, logits_to_keep=1)
-        finally:
-            for handle in handles:
-                handle.remove()
     lengths = list(prepared.lengths)
     batches = {row: value.reshape(len(lengths), -1, value.shape[-1]) for row, value in got.items()}
     return [

@@ -15,8 +15,8 @@ from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement
 from .processors import load_processor
 from .sites import find_sites
-from .state import make_ordinary, plain_torch
 from .source import FOLDER, find_source, missing_package, one_line, read_config, refuse_mismatch
+from .state import make_ordinary, plain_torch
 
 if TYPE_CHECKING:
     from os import PathLike
