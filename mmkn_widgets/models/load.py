@@ -17,6 +17,7 @@ from .processors import load_processor
 from .sites import find_sites
 from .source import FOLDER, find_source, missing_package, one_line, read_config, refuse_mismatch
 from .state import make_ordinary, plain_torch
+from .wrappers import unwrapped
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -69,7 +70,8 @@ def load_model(
     ----------
     model : str, path or transformers.PreTrainedModel
         ``"pocket"`` (the model in the box), a name on the Hugging Face hub, a model folder, or a
-        model object of your own.
+        model object of your own; what is round it (``torch.compile``, ``DataParallel``, PEFT) is
+        taken off.
     processor : transformers.ProcessorMixin, optional
         With a model object: what reads pictures and texts for it. Without one the model takes
         ready-made inputs (a dict of tensors) only.
@@ -116,7 +118,8 @@ def load_model(
     if str(device).startswith("cuda") and not torch.cuda.is_available():
         raise bad_argument("device", str(device), f"'{best_device()}': torch finds no CUDA here")
     if isinstance(model, torch.nn.Module):
-        hf, name, found_revision = model, _name_of(model), revision or ""
+        hf = unwrapped(model)
+        name, found_revision = _name_of(hf), revision or ""
         if device is not None or dtype is not None:
             hf = hf.to(
                 device=device, dtype=choose_dtype(dtype, torch.device(device or "cpu"), None)
