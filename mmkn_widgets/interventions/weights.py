@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +63,8 @@ class WeightKeeper:
     """Keeps the original columns and writes what a list of interventions makes of them.
 
     Every write starts from the originals, so that order, nesting and leaving out of order do not
-    matter, and nothing is ever computed back.
+    matter, and nothing is ever computed back. If the model is cast or moved meanwhile, the kept
+    originals are cast and moved the same way when they are next written.
 
     Parameters
     ----------
@@ -92,8 +94,9 @@ class WeightKeeper:
         with plain_torch(False):
             self._keep(wanted)
             self._written = None  # from here on unknown, should this be interrupted
-            for row, kept in self._originals.items():
-                self._write(row, kept, wanted)
+            for row in list(self._originals):
+                if self._writable(row, wanted):
+                    self._write(row, self._originals[row], wanted)
         self._written = wanted
 
     def forget(self) -> None:
@@ -101,12 +104,36 @@ class WeightKeeper:
         self.realise(())
         self._originals.clear()
 
+    def _writable(self, row: int, wanted: Sequence[WeightIntervention]) -> bool:
+        """Bring kept columns to where and what the weights are now, which may have been cast.
+
+        What cannot be put back because the weights are gone costs a warning, so that all else is.
+        """
+        kept = self._originals[row]
+        try:
+            weight = writable_columns(self._model, row)
+        except NotSupported as error:
+            if any(row in intervention.rows for intervention in wanted):
+                raise
+            del self._originals[row]
+            if kept:
+                warnings.warn(
+                    f"{len(kept)} changed columns could not be put back: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            return False
+        for neuron, column in kept.items():
+            if column.dtype != weight.dtype or column.device != weight.device:
+                kept[neuron] = column.to(weight.device, weight.dtype)
+        return True
+
     def _keep(self, wanted: Sequence[WeightIntervention]) -> None:
         for intervention in wanted:
             for row, index in intervention.rows.items():
                 kept = self._originals.setdefault(row, {})
                 new = [int(i) for i in index if int(i) not in kept]
-                if new:
+                if new and self._writable(row, wanted):
                     columns = writable_columns(self._model, row)[:, new].clone()
                     kept.update((i, columns[:, place]) for place, i in enumerate(new))
 

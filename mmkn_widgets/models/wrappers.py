@@ -39,7 +39,7 @@ def unwrapped(model: nn.Module) -> Any:
     Examples
     --------
     >>> hf = mmkn.load_model("pocket").hf
-    >>> unwrapped(torch.nn.DataParallel(hf)) is hf
+    >>> unwrapped(nn.DataParallel(hf)) is hf
     True
     """
     given = type(model).__name__

@@ -1,4 +1,4 @@
-"""Models that others have compiled, wrapped or moved: the same numbers, hooks that fire, or a word."""
+"""Models that others compiled, wrapped or moved: the same numbers, hooks that fire, or a word."""
 
 from __future__ import annotations
 
