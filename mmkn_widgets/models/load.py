@@ -11,6 +11,7 @@ import torch
 
 from ..core import BadArgument, NotSupported, bad_argument
 from .families import reads_text_apart
+from .fit import fill_in
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement
 from .processors import load_processor
@@ -160,6 +161,7 @@ def wrap(
 ) -> MultimodalModel:
     """Find the sites of a model that is in memory, check them, and return its `MultimodalModel`."""
     make_ordinary(hf)
+    fill_in(processor, hf)
     chosen = choose_stack(hf) if stack == "auto" else stack
     if chosen == "encoder" and not hasattr(hf, "get_encoder"):
         raise bad_argument("stack", stack, f"'decoder': {type(hf).__name__} has no encoder")

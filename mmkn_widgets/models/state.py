@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..core import Deferred, finish
+from .fit import mismatch
 from .sites import Site
 
 __all__ = ["Modules", "make_ordinary", "measuring", "ordinary", "plain_torch"]
@@ -163,6 +164,7 @@ class Measured(Protocol):
     """What `measuring` needs to know of a `ModelParts`."""
 
     hf: Any
+    processor: Any
     lock: threading.RLock
     modules: Modules
     sites: tuple[Site, ...]
@@ -216,9 +218,10 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
     Raises
     ------
     NotSupported
-        If modules with neurons were replaced after loading.
+        If modules with neurons were replaced after loading, or the prompt's image tokens do not
+        fit the picture's features.
     """
-    with model.lock, plain_torch(grad):
+    with model.lock, plain_torch(grad), _in_our_words(model):
         training = [module for module in model.modules.now() if module.training]
         compiled = model.modules.compiled
         if grad and _made_in_inference_mode(model.sites[0].module):
@@ -232,6 +235,17 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
             if compiled:
                 stack.enter_context(_uncompiled())
             yield
+
+
+@contextmanager
+def _in_our_words(model: Measured) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError, IndexError) as error:
+        known = mismatch(error, model.hf, model.processor)
+        if known is None:
+            raise
+        raise known from error
 
 
 @contextmanager
