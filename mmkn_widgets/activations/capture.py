@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ..core import CancelToken, Progress, bad_argument
+from ..models import plain_torch
 from .job import Job
 from .picture import Pile, single
 from .record import record, site_rows
@@ -181,6 +181,7 @@ def _to_disk(
     return open_store(folder)
 
 
+@plain_torch(False)
 def image_activations(
     model: MultimodalModel, image: Any, prompt: str | None = None
 ) -> tuple[np.ndarray, TokenMap]:
@@ -192,7 +193,7 @@ def image_activations(
     TokenMap
     """
     prepared = model.prepare(image, prompt)
-    with torch.no_grad(), record(model, pack=0) as seen:
+    with record(model, pack=0) as seen:
         model.forward(prepared, logits_to_keep=1)
     tokens = model.token_maps(prepared)[0]
     return seen.stack()[0][:, tokens.image_positions].float().numpy(), tokens

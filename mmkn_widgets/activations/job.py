@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..core import NotSupported, provenance
+from ..models import plain_torch
 from .differentiate import aim, value_of
 from .memory import check_room, need, readable
 from .picture import FORMAT, STORE_VERSION, Picture, token_coords
@@ -115,6 +116,7 @@ class Job:
             found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
         return found.hexdigest()
 
+    @plain_torch(False)
     def run(self, picture: Any) -> Picture:
         """Capture one picture."""
         made_by = self._plain if self.gradients is None else self._differentiated

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core import NotSupported, bad_argument
-from ..models import logit_lens
+from ..core import Handles, NotSupported, bad_argument
+from ..models import logit_lens, plain_torch
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel, TokenMap
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["patch_hidden", "patch_lens"]
 
 
+@plain_torch(False)
 def patch_hidden(
     model: MultimodalModel, image: Any, prompt: str | None = None, *, layer: int = -1
 ) -> tuple[torch.Tensor, TokenMap]:
@@ -49,11 +50,8 @@ def patch_hidden(
     def keep(_module: Any, _args: Any, output: Any) -> None:
         seen.append(output[0] if isinstance(output, tuple) else output)
 
-    handle = model.blocks[layer].register_forward_hook(keep)
-    try:
+    with Handles(block.register_forward_hook(keep) for block in [model.blocks[layer]]):
         model.forward(prepared, logits_to_keep=1)
-    finally:
-        handle.remove()
     hidden = seen[0].detach().reshape(-1, seen[0].shape[-1])
     return hidden[torch.from_numpy(tokens.image_positions).to(hidden.device)], tokens
 

@@ -126,7 +126,7 @@ def reductions(values: np.ndarray, roles: np.ndarray) -> dict[str, np.ndarray]:
         together = at[-1] - at[0] + 1 == len(at)
         for row in range(values.shape[0]):
             largest = torch.full((shape[2],), -torch.inf)
-            total = torch.zeros(shape[2])
+            total = torch.zeros(shape[2], dtype=torch.float32)
             for start in range(0, len(at), _BLOCK):  # as float32 a block at a time stays in cache
                 part = at[start : start + _BLOCK]
                 which: Any = slice(int(part[0]), int(part[-1]) + 1) if together else part

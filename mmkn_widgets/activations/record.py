@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core import MmknError, bad_argument, whole_numbers
+from ..core import Handles, MmknError, bad_argument, whole_numbers
+from ..models import plain_torch
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -46,6 +47,7 @@ class Recording:
         self._waiting: dict[int, list[torch.Tensor]] = {row: [] for row in rows}
         self.lengths: list[int] = []
         self._upto: dict[int, int] = {}
+        self._graph: dict[int, list[torch.Tensor]] = {}
         self.graph = True
         self._thread = get_ident()
 
@@ -90,6 +92,7 @@ class Recording:
         padded = [torch.nn.functional.pad(v.to(device), (0, width - v.shape[-1])) for v in rows]
         return torch.stack(padded, 1)
 
+    @plain_torch(False)
     def pop_stacked(self) -> torch.Tensor:
         """Return what `stack` returns, detached, in main memory; let each value go when copied."""
         rows = sorted(self.values)
@@ -121,14 +124,33 @@ class Recording:
             raise bad_argument(
                 "of", "the output of a forward without a graph", "one of model.forward(grad=True)"
             )
+        if not of.requires_grad and not torch.is_grad_enabled():
+            raise bad_argument(
+                "of",
+                "a value that was computed while gradients were off",
+                "one computed inside torch.enable_grad() (in inference mode: also inside "
+                "torch.inference_mode(False))",
+            )
         rows = sorted(self.values)
-        if not of.requires_grad:  # it depends on none of these sites
-            return {row: torch.zeros_like(self.values[row]) for row in rows}
-        found = torch.autograd.grad(of.sum(), [self.values[row] for row in rows], allow_unused=True)
-        return {
-            row: torch.zeros_like(self.values[row]) if grad is None else grad
-            for row, grad in zip(rows, found, strict=True)
-        }
+        parts = [(row, part) for row in rows for part in self._graph.get(row, [self.values[row]])]
+        with plain_torch(False):
+            if not of.requires_grad:  # it depends on none of these sites
+                return {row: torch.zeros_like(self.values[row]) for row in rows}
+            with torch.enable_grad():
+                total = of.sum()
+            grads = torch.autograd.grad(total, [part for _, part in parts], allow_unused=True)
+            if all(grad is None for grad in grads):
+                raise bad_argument(
+                    "of",
+                    "a value on whose way to the activations gradients were off",
+                    "one computed inside torch.enable_grad() from the forward's output on",
+                )
+            found: dict[int, list[torch.Tensor]] = {row: [] for row in rows}
+            for (row, part), grad in zip(parts, grads, strict=True):
+                found[row].append(torch.zeros_like(part) if grad is None else grad)
+            return {
+                row: one[0] if len(one) == 1 else torch.cat(one, 1) for row, one in found.items()
+            }
 
     def fold(self, value: torch.Tensor) -> torch.Tensor:
         """Return (batch * token, neuron) as (batch, token, neuron); a view."""
@@ -187,6 +209,8 @@ class Recording:
             )
         for row, parts in self._parts.items():
             self.values[row] = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+            if len(parts) > 1:  # the graph hangs on each of them, not on what they are joined to
+                self._graph[row] = parts
         self._parts.clear()
         if self._buffer is not None:
             for place, row in enumerate(self.rows):
@@ -278,16 +302,18 @@ def record(
     else:
         chosen = whole_numbers("rows", rows, lowest=0, highest=len(model.sites) - 1).tolist()
     seen = Recording(chosen, batch, pack)
-    handles: list[Any] = []
-    try:
-        handles.append(_watch_forwards(model, seen, batch is None))
-        for row in chosen:
-            handles.append(_watch(model, seen, row, site, gradients))
+    with Handles(_watchers(model, seen, batch is None, site, gradients)):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
     seen.close(model)
+
+
+def _watchers(
+    model: MultimodalModel, seen: Recording, batch: bool, site: str, gradients: bool
+) -> Iterator[Any]:
+    """Set one hook at each step."""
+    yield _watch_forwards(model, seen, batch)
+    for row in seen.rows:
+        yield _watch(model, seen, row, site, gradients)
 
 
 def _watch_forwards(model: MultimodalModel, seen: Recording, batch: bool) -> Any:

@@ -14,12 +14,14 @@ from ..activations import Prediction, predictions
 from ..core import (
     CancelToken,
     Concept,
+    Handles,
     NotSupported,
     Progress,
     as_concept,
     bad_argument,
     provenance,
 )
+from ..models import plain_torch
 from .controls import exists
 from .scoring import in_encoder
 
@@ -61,7 +63,7 @@ class LastToken:
         model = self._model
         before = model.prepare([picture], prompt, continuation=[list(prefix[:-1])])
         try:
-            with model.lock, torch.no_grad():
+            with model.measuring():
                 made = model.hf(**before.inputs, use_cache=True)
             self._cache = made.past_key_values
             self._last, self._length = int(prefix[-1]), before.n_tokens + 1
@@ -78,8 +80,7 @@ class LastToken:
         model = self._model
         whole = model.prepare([picture], prompt, continuation=[list(prefix)])
         wanted = model.forward(whole, logits_to_keep=1).logits[:, -1].float()
-        with torch.no_grad():
-            found = self.logits(2).float()
+        found = self.logits(2, grad=False).float()
         limit = _TOLERANCE.get(model.dtype, 1e-1) * float(wanted.abs().max().clamp_min(1))
         return bool((found - wanted).abs().max() <= limit)
 
@@ -95,8 +96,13 @@ class LastToken:
         )
         return max(1, int(_ROOM // max(1, held * steps)))
 
-    def logits(self, n: int) -> torch.Tensor:
-        """Return the logits (n, vocabulary) of `n` copies of the last token."""
+    def logits(self, n: int, *, grad: bool = True) -> torch.Tensor:
+        """Return the logits (n, vocabulary) of `n` copies of the last token, with their graph."""
+        model = self._model
+        with model.measuring(grad=grad):
+            return self._logits(n)
+
+    def _logits(self, n: int) -> torch.Tensor:
         model = self._model
         cache = copy.deepcopy(self._cache)
         cache.batch_repeat_interleave(n)
@@ -105,8 +111,7 @@ class LastToken:
             inputs["attention_mask"] = torch.ones(
                 n, self._length, dtype=torch.long, device=model.device
             )
-        with model.lock, torch.set_grad_enabled(torch.is_grad_enabled()):
-            output = model.hf(**inputs, past_key_values=cache, use_cache=True)
+        output = model.hf(**inputs, past_key_values=cache, use_cache=True)
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
@@ -234,10 +239,16 @@ def _one(
         else:
             forced = [list(item.prefix)] * n
             prepared = model.prepare([picture] * n, prompt, continuation=forced)
-            ran = lambda p=prepared: model.forward(p, logits_to_keep=1, grad=True).logits[:, -1]  # noqa: E731
+            ran = lambda p=prepared: _last(model.forward(p, logits_to_keep=1, grad=True))  # noqa: E731
         for row, values in scaled_rows(model, rows, steps, ran, item.token, target).items():
             found[row, : len(values)] = values
     return found
+
+
+@plain_torch()
+def _last(output: Any) -> torch.Tensor:
+    logits: torch.Tensor = output.logits[:, -1]
+    return logits
 
 
 def scaled_rows(
@@ -269,7 +280,6 @@ def scaled_rows(
     """
     n = steps * len(rows)
     kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    handles = []
 
     def scale(place: int, row: int) -> Callable[[torch.Tensor], torch.Tensor]:
         def hook(activation: torch.Tensor) -> torch.Tensor:
@@ -284,17 +294,13 @@ def scaled_rows(
 
         return hook
 
-    try:
-        for place, row in enumerate(rows):
-            handles.append(model.sites[row].hook(scale(place, row)))
+    with Handles(model.sites[row].hook(scale(at, row)) for at, row in enumerate(rows)):
         logits = run()
-        with torch.enable_grad():
+        with plain_torch():
             at = logits.float()
             y = (torch.log_softmax(at, -1) if target == "log_prob" else at)[:, token].sum()
-    finally:
-        for handle in handles:
-            handle.remove()
-    grads = torch.autograd.grad(y, [kept[row][1] for row in rows], allow_unused=True)
+    with plain_torch(False):
+        grads = torch.autograd.grad(y, [kept[row][1] for row in rows], allow_unused=True)
     found = {}
     for row, grad in zip(rows, grads, strict=True):
         value = kept[row][0]

@@ -11,7 +11,7 @@ import torch
 
 from ..activations import Prediction, record
 from ..core import BadArgument, NotSupported, bad_argument
-from ..models import image_mask, inserted
+from ..models import image_mask, inserted, plain_torch
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel, Prepared
@@ -107,6 +107,7 @@ def batches(found: Sequence[Prediction], size: int) -> list[list[Prediction]]:
     ]
 
 
+@plain_torch(False)
 def run_batch(
     model: MultimodalModel,
     batch: Sequence[Prediction],
@@ -140,7 +141,7 @@ def run_batch(
         min=0
     )  # (batch, sub-token)
     inside = _inside(model, prepared, length, valid, predicting, options.positions)
-    out = {name: torch.zeros(len(batch), *sums.shape) for name in NAMES}
+    out = {name: torch.zeros(len(batch), *sums.shape, dtype=torch.float32) for name in NAMES}
     unembedding = model.unembedding
     directions = unembedding[targets.to(unembedding.device)].float()  # (batch, sub-token, hidden)
     for site in model.sites:
@@ -179,13 +180,13 @@ def _target(
     logits = getattr(output, "logits", None)
     if logits is None:
         raise NotSupported(f"target: {type(model.hf).__name__} has no logits, so no score of words")
-    if even:
-        at = logits[:, -n_sub:]
-    else:
-        last = torch.tensor(prepared.lengths) - 1 + logits.shape[1] - max(prepared.lengths)
-        places = (last[:, None] - torch.arange(n_sub - 1, -1, -1)).to(logits.device)
-        at = logits[torch.arange(len(places), device=logits.device)[:, None], places]
-    with torch.set_grad_enabled(grad):
+    with plain_torch(grad):  # from the first view on: one taken without gradients has none
+        if even:
+            at = logits[:, -n_sub:]
+        else:
+            last = torch.tensor(prepared.lengths) - 1 + logits.shape[1] - max(prepared.lengths)
+            places = (last[:, None] - torch.arange(n_sub - 1, -1, -1)).to(logits.device)
+            at = logits[torch.arange(len(places), device=logits.device)[:, None], places]
         chosen = targets.to(at.device)[..., None]
         log_prob = torch.log_softmax(at.float(), -1).gather(2, chosen).sum((1, 2))
         y = log_prob if target == "log_prob" else at.float().gather(2, chosen).sum((1, 2))

@@ -43,6 +43,7 @@ from .neurons import over_neurons as over_neurons
 from .neurons import top_neurons as top_neurons
 from .provenance import provenance
 from .shield import Deferred as Deferred
+from .shield import Handles as Handles
 from .shield import finish as finish
 from .whole import real_number as real_number
 from .whole import real_numbers as real_numbers

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..activations import find_span
-from ..core import settled
+from ..core import Handles, settled
 
 if TYPE_CHECKING:
     from ..datasets import Scene
@@ -46,15 +46,11 @@ class Replay:
         self._model, self._prepared, self._keep = model, prepared, keep
         self._blocks = list(model.blocks)[start:]
         self._given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        handles = [
+        watched = Handles(
             block.register_forward_pre_hook(self._take, with_kwargs=True) for block in self._blocks
-        ]
-        try:
-            with model.interventions.suspended():
-                own = model.forward(prepared, logits_to_keep=keep).logits[:, -keep:]
-        finally:
-            for handle in handles:
-                handle.remove()
+        )
+        with watched, model.interventions.suspended():
+            own = model.forward(prepared, logits_to_keep=keep).logits[:, -keep:]
         self.works = len(self._given) == len(self._blocks) and self._is(own)
 
     def _take(self, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -76,7 +72,7 @@ class Replay:
 
     def _again(self) -> Tensor:
         hidden: Any = self._given[0][0][0]
-        with self._model.lock, self._model.running(self._prepared), torch.no_grad():
+        with self._model.measuring(), self._model.running(self._prepared):
             for block, (given, named) in zip(self._blocks, self._given, strict=True):
                 hidden = block(hidden, *given[1:], **named)
                 hidden = hidden[0] if isinstance(hidden, tuple) else hidden

@@ -17,6 +17,7 @@ from ..core import (
     provenance,
     real_number,
 )
+from ..models import plain_torch
 from .base import ActivationIntervention
 from .reference import Reference, read_reference
 from .where import Selection, Where
@@ -89,10 +90,12 @@ class Ablation(ActivationIntervention):
         return before.new_zeros(())
 
     def _mean(self, row: int, before: Tensor) -> Tensor:
-        if row not in self._means:
+        mean = self._means.get(row)
+        if mean is None or mean.device != before.device:
             assert isinstance(self._values, np.ndarray)
-            self._means[row] = torch.as_tensor(self._values[row, self.rows[row]])
-        mean = self._means[row] = self._means[row].to(before.device)
+            with plain_torch(False):  # a graph may hold it
+                mean = torch.as_tensor(self._values[row, self.rows[row]]).to(before.device)
+            self._means[row] = mean
         return mean.to(before.dtype)
 
     def _more(self) -> str:

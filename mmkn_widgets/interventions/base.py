@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core import NotSupported, count, describe_layers
+from ..models import plain_torch
 from .where import Selection, Where
 
 __all__ = ["ActivationIntervention", "Intervention", "WeightIntervention", "change"]
@@ -135,7 +136,8 @@ class ActivationIntervention(Intervention):
     ) -> None:
         super().__init__(model, rows, name=name, provenance=provenance)
         self.selection = selection
-        self._index = {row: torch.as_tensor(index) for row, index in self.rows.items()}
+        with plain_torch(False):  # a graph may hold them
+            self._index = {row: torch.as_tensor(index) for row, index in self.rows.items()}
 
     @property
     def needs_place(self) -> bool:
@@ -161,7 +163,8 @@ class ActivationIntervention(Intervention):
         """
         index = self._index[row]
         if index.device != activation.device:
-            index = self._index[row] = index.to(activation.device)
+            with plain_torch(False):
+                index = self._index[row] = index.to(activation.device)
         before = activation.index_select(-1, index)
         after = self._change(row, before, where).to(before.dtype)
         if where is not None and (chosen := self.selection.mask(where)) is not None:

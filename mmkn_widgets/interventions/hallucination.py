@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..activations import record
 from ..core import (
@@ -20,6 +19,7 @@ from ..core import (
     neuron_rows,
     provenance,
 )
+from ..models import plain_torch
 from .editing import Edit
 from .learning import Goal, Text, lessons, optimise, write
 from .weights import writable_columns
@@ -92,6 +92,7 @@ def _part(
     return best
 
 
+@plain_torch()
 def blame(
     model: Any,
     texts: Sequence[Text],
@@ -129,9 +130,9 @@ def blame(
         ahead = list(text.ids[: text.at])
         prepared = model.prepare([text.scene.image], prompt, continuation=[ahead])
         with record(model, gradients=True, batch=1) as seen:
-            logits = model.forward(prepared, logits_to_keep=1, grad=True).logits[0, -1].float()
-            with torch.enable_grad():
-                y = logits[token] - logits[text.ids[text.at]]
+            output = model.forward(prepared, logits_to_keep=1, grad=True)
+            logits = output.logits[0, -1].float()
+            y = logits[token] - logits[text.ids[text.at]]
         for row, gradient in seen.gradients(y).items():
             values = (gradient[0, -1] * seen.values[row][0, -1]).detach().float()
             total[row, : len(values)] += values.cpu().numpy()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..activations import find_span
-from ..core import CancelToken, Concept, Progress, bad_argument
+from ..core import CancelToken, Concept, Progress, bad_argument, finish
+from ..models import plain_torch
 
 __all__ = ["Goal", "Lesson", "Text", "lessons", "optimise", "swaps", "write"]
 
@@ -134,9 +136,8 @@ def _next_best(
     model: Any, source: Concept, scene: Any, ahead: list[int], prompt: str | None
 ) -> int:
     """Return the token the model would say there if it could not say the source."""
-    with torch.no_grad():
-        prepared = model.prepare([scene.image], prompt, continuation=[ahead])
-        last = model.forward(prepared, logits_to_keep=1).logits[0, -1].clone()
+    prepared = model.prepare([scene.image], prompt, continuation=[ahead])
+    last = model.forward(prepared, logits_to_keep=1).logits[0, -1].clone()
     last[list(source.first_tokens(model.tokenizer))] = -torch.inf
     return int(last.argmax())
 
@@ -152,6 +153,7 @@ def write(
     return made
 
 
+@plain_torch(False)
 def lessons(
     model: Any,
     texts: Sequence[Text],
@@ -188,8 +190,7 @@ def _lesson(model: Any, group: Sequence[Text], prompt: str | None, once: bool) -
     total = max(prepared.lengths)
     # the output of the prompt's last token is the caption's first, the caption's last ends it
     width = total - min(prepared.prompt_lengths) + 1
-    with torch.no_grad():
-        logits = model.forward(prepared, logits_to_keep=width).logits[:, -width:]
+    logits = model.forward(prepared, logits_to_keep=width).logits[:, -width:]
     before = torch.log_softmax(logits.float(), dim=-1)
     asked = torch.zeros(before.shape[:2], dtype=torch.bool)
     behind, valid = torch.zeros_like(asked), torch.zeros_like(asked)
@@ -256,6 +257,7 @@ class Goal:
     batch_size: int = 8
 
 
+@plain_torch()
 def optimise(
     model: Any,
     rows: Mapping[int, np.ndarray],
@@ -296,7 +298,8 @@ def optimise(
     """
     with model.interventions.suspended():
         learner = _Learner(model, rows)
-        adam = torch.optim.Adam(list(learner.theta.values()), lr=goal.rate)
+        theta = list(learner.theta.values())
+        adam = torch.optim.Adam(theta, lr=goal.rate)
         order = np.random.default_rng(seed)
         reached, done = 0.0, 0
         for step in range(goal.steps):
@@ -305,11 +308,12 @@ def optimise(
             batch = [changing[int(order.integers(len(changing)))]]
             if staying:
                 batch.append(staying[int(order.integers(len(staying)))])
-            adam.zero_grad()
             loss = goal.norm * learner.size()
             for lesson in batch:
                 loss = loss + _loss(learner.logits(lesson), lesson, goal)
-            loss.backward()  # type: ignore[no-untyped-call]
+            # of the deltas alone: the model's own parameters get no .grad, trainable or not
+            for one, gradient in zip(theta, torch.autograd.grad(loss, theta), strict=True):
+                one.grad = gradient
             adam.step()
             done = step + 1
             if done % 5 == 0 or done == goal.steps:
@@ -375,22 +379,23 @@ class _Learner:
         squares = [theta.square().sum(0).cpu() for theta in self.theta.values()]
         return torch.cat(squares).mean()
 
-    def _parameters(self) -> dict[str, Tensor]:
-        changed: dict[str, Tensor] = {}
+    def _parameters(self) -> dict[tuple[nn.Module, str], Tensor]:
+        """Return the changed weights by the module that holds them and their name there."""
+        changed: dict[tuple[nn.Module, str], Tensor] = {}
         for row, theta in self.theta.items():
             site, index = self._model.sites[row], self._index[row]
             delta = self._unit * theta
             if site.kind == "routed":
-                name = f"{site.module_name}.down_proj"
-                whole = changed.get(name, site.module.down_proj)
+                place = (site.module, "down_proj")
+                whole = changed.get(place, site.module.down_proj)
                 at = site.expert - site.first_expert
                 axis = 0 if site.module.is_transposed else 1
                 one = whole[at].index_add(axis, index, _like(delta, whole, axis))
-                changed[name] = torch.cat([whole[:at], one[None], whole[at + 1 :]])
+                changed[place] = torch.cat([whole[:at], one[None], whole[at + 1 :]])
             else:
                 axis = 0 if site.kind == "conv1d" else 1
                 weight = site.module.weight
-                changed[f"{site.module_name}.weight"] = weight.index_add(
+                changed[site.module, "weight"] = weight.index_add(
                     axis, index, _like(delta, weight, axis)
                 )
         return changed
@@ -401,16 +406,30 @@ class _Learner:
         inputs["use_cache"] = False
         if self._keeps:
             inputs["logits_to_keep"] = lesson.width
-        with self._model.lock, torch.enable_grad():
-            output = torch.func.functional_call(
-                self._model.hf, self._parameters(), args=(), kwargs=inputs
-            )
-        return output.logits[:, -lesson.width :]
+        with self._model.measuring(grad=torch.is_grad_enabled()), self._changed():
+            output = self._model.hf(**inputs)
+            return output.logits[:, -lesson.width :]
+
+    @contextmanager
+    def _changed(self) -> Iterator[None]:
+        """Have the changed weights in place of the model's own, which stay as they are."""
+        changed = self._parameters()
+        own = {place: place[0]._parameters[place[1]] for place in changed}
+
+        def put(parameters: Mapping[tuple[nn.Module, str], Any]) -> None:
+            for (module, name), value in parameters.items():
+                module._parameters[name] = value
+
+        try:
+            put(changed)
+            yield
+        finally:
+            finish(lambda: put(own))
 
     def reached(self, changing: Sequence[Lesson]) -> float:
         """Return the mean probability of the answers."""
         found: list[Tensor] = []
-        with torch.no_grad():
+        with plain_torch(False):
             for lesson in changing:
                 log_p = torch.log_softmax(self.logits(lesson).detach().float(), dim=-1)
                 said = log_p[lesson.asked].gather(1, lesson.answers[:, None])[:, 0].exp()

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import bad_argument
+from ..core import Handles, bad_argument
+from ..models import plain_torch
 from .where import Where
 
 __all__ = ["Reference", "read_reference", "record_values"]
@@ -59,6 +60,7 @@ class Reference:
         return after
 
 
+@plain_torch(False)
 def read_reference(model: Any, reference: Any, rows: Mapping[int, np.ndarray]) -> Reference:
     """Read stores or pictures; pictures are run through the model with nothing active."""
     if isinstance(reference, Reference):
@@ -102,6 +104,7 @@ def _from_store(model: Any, store: Any, rows: Mapping[int, np.ndarray]) -> list[
     return found
 
 
+@plain_torch(False)
 def record_values(model: Any, prepared: Any, rows: Sequence[int]) -> list[dict[int, Tensor]]:
     """Run a batch with nothing active and return what the FFNs of some sites get.
 
@@ -128,12 +131,8 @@ def record_values(model: Any, prepared: Any, rows: Sequence[int]) -> list[dict[i
         return keep
 
     with model.lock, model.interventions.suspended():
-        handles = [model.sites[row].hook(keeper(row)) for row in rows]
-        try:
+        with Handles(model.sites[row].hook(keeper(row)) for row in rows):
             model.forward(prepared, logits_to_keep=1)
-        finally:
-            for handle in handles:
-                handle.remove()
     lengths = list(prepared.lengths)
     batches = {row: value.reshape(len(lengths), -1, value.shape[-1]) for row, value in got.items()}
     return [

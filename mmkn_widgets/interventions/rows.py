@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core import CancelToken, NotSupported, bad_argument, neuron_rows, provenance
+from ..models import plain_torch
 from .base import ActivationIntervention
 from .where import Selection, Where
 
@@ -52,8 +53,10 @@ class RowAblation(ActivationIntervention):
                 "neurons", f"{self.n_rows} neuron sets", f"one for each of {before.shape[0]} rows"
             )
         factor = self._factors[row]
-        if factor.device != before.device or factor.dtype != before.dtype:
-            factor = self._factors[row] = factor.to(before.device, before.dtype)
+        if factor.device != before.device:
+            with plain_torch(False):
+                factor = self._factors[row] = factor.to(before.device)
+        factor = factor.to(before.dtype)
         scaled = before * factor[:, None, :]
         return torch.where(factor[:, None, :] == 0, scaled.new_zeros(()), scaled)
 
@@ -61,6 +64,7 @@ class RowAblation(ActivationIntervention):
         return f", {self.n_rows} rows{super()._more()}"
 
 
+@plain_torch(False)
 def ablate_rows(
     model: Any,
     neurons: Any,
@@ -169,6 +173,7 @@ def _from_array(
     return factors, len(values)
 
 
+@plain_torch(False)
 def repeat(prepared: Any, n: int) -> Any:
     """Return a batch of `n` copies of a prepared picture, without reading it again.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
@@ -11,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core import Deferred, bad_argument, finish
+from ..core import Deferred, NotSupported, bad_argument, finish
 from .base import ActivationIntervention, Intervention, WeightIntervention, change
 from .weights import WeightKeeper
 from .where import Run, Running
@@ -478,6 +479,27 @@ class InterventionStack:
     def inner(self) -> Suspension:
         """Return an inner scope like `suspended` that begins with what is active."""
         return Suspension(self, keep=True)
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Have no hook on the model for the length of a block, as when it is copied.
+
+        Raises
+        ------
+        NotSupported
+            While weights are changed.
+        """
+        with self._lock:
+            if self._has_weights:
+                raise NotSupported(
+                    f"copy: weights of {self.model.name} are changed by an intervention; take it "
+                    "back first (leave its with block, or model.interventions.clear())"
+                )
+            try:
+                self._hooks.set(set(), whole=False)
+                yield
+            finally:
+                finish(self._settle_locked)
 
     def inherit(self, frame: Frame) -> None:
         """Let a new scope begin with what is active here."""

@@ -23,6 +23,7 @@ from ..core import (
     provenance,
     whole_numbers,
 )
+from ..models import plain_torch
 from .base import ActivationIntervention
 from .reference import record_values
 from .where import Selection, Where
@@ -223,10 +224,11 @@ class Transplant(ActivationIntervention):
         provenance: dict[str, Any],
     ) -> None:
         super().__init__(model, rows, selection, name=name, provenance=provenance)
-        self._values = {
-            row: torch.as_tensor(values[:, row, index]) for row, index in self.rows.items()
-        }
-        self._places = None if places is None else torch.tensor(places)
+        with plain_torch(False):  # a graph may hold them
+            self._values = {
+                row: torch.as_tensor(values[:, row, index]) for row, index in self.rows.items()
+            }
+            self._places = None if places is None else torch.tensor(places)
 
     @property
     def needs_place(self) -> bool:
@@ -235,8 +237,10 @@ class Transplant(ActivationIntervention):
 
     def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:
         values = self._values[row]
-        if values.device != before.device or values.dtype != before.dtype:
-            values = self._values[row] = values.to(before.device, before.dtype)
+        if values.device != before.device:
+            with plain_torch(False):
+                values = self._values[row] = values.to(before.device)
+        values = values.to(before.dtype)
         if len(values) not in (1, len(before)):
             raise bad_argument(
                 "values", f"values for {len(values)} rows", f"1 or {len(before)}, the batch's rows"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core import NotSupported
+from ..models import plain_torch
 from .base import WeightIntervention
 
 __all__ = ["WeightKeeper", "writable_columns"]
@@ -61,7 +63,8 @@ class WeightKeeper:
     """Keeps the original columns and writes what a list of interventions makes of them.
 
     Every write starts from the originals, so that order, nesting and leaving out of order do not
-    matter, and nothing is ever computed back.
+    matter, and nothing is ever computed back. If the model is cast or moved meanwhile, the kept
+    originals are cast and moved the same way when they are next written.
 
     Parameters
     ----------
@@ -88,11 +91,12 @@ class WeightKeeper:
         wanted = tuple(interventions)
         if wanted == self._written:
             return
-        with torch.no_grad():
+        with plain_torch(False):
             self._keep(wanted)
             self._written = None  # from here on unknown, should this be interrupted
-            for row, kept in self._originals.items():
-                self._write(row, kept, wanted)
+            for row in list(self._originals):
+                if self._writable(row, wanted):
+                    self._write(row, self._originals[row], wanted)
         self._written = wanted
 
     def forget(self) -> None:
@@ -100,12 +104,36 @@ class WeightKeeper:
         self.realise(())
         self._originals.clear()
 
+    def _writable(self, row: int, wanted: Sequence[WeightIntervention]) -> bool:
+        """Bring kept columns to where and what the weights are now, which may have been cast.
+
+        What cannot be put back because the weights are gone costs a warning, so that all else is.
+        """
+        kept = self._originals[row]
+        try:
+            weight = writable_columns(self._model, row)
+        except NotSupported as error:
+            if any(row in intervention.rows for intervention in wanted):
+                raise
+            del self._originals[row]
+            if kept:
+                warnings.warn(
+                    f"{len(kept)} changed columns could not be put back: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            return False
+        for neuron, column in kept.items():
+            if column.dtype != weight.dtype or column.device != weight.device:
+                kept[neuron] = column.to(weight.device, weight.dtype)
+        return True
+
     def _keep(self, wanted: Sequence[WeightIntervention]) -> None:
         for intervention in wanted:
             for row, index in intervention.rows.items():
                 kept = self._originals.setdefault(row, {})
                 new = [int(i) for i in index if int(i) not in kept]
-                if new:
+                if new and self._writable(row, wanted):
                     columns = writable_columns(self._model, row)[:, new].clone()
                     kept.update((i, columns[:, place]) for place, i in enumerate(new))
 
@@ -128,6 +156,7 @@ class WeightKeeper:
         neurons = torch.as_tensor(np.array(list(kept), dtype=np.int64), device=columns.device)
         writable_columns(self._model, row).index_copy_(1, neurons, columns)
 
+    @plain_torch(False)
     def original(self, row: int, index: np.ndarray) -> Tensor:
         """Return original columns, a copy of shape (hidden, neuron), whatever is written now."""
         columns = writable_columns(self._model, row)[:, torch.as_tensor(index)].clone()

@@ -22,6 +22,7 @@ from .prepared import Prepared as Prepared
 from .sites import Refusal as Refusal
 from .sites import Site as Site
 from .sites import find_sites as find_sites
+from .state import plain_torch as plain_torch
 from .tokens import TokenMap
 from .worker import Worker as Worker
 

@@ -22,7 +22,9 @@ _GOES_ON = {"image_attention_mask", "cross_attention_mask"}
 
 
 def place(model: ModelParts, value: torch.Tensor) -> torch.Tensor:
-    """Return an input on the model's device, floats in its type."""
+    """Return an input on the model's device, floats in its type; an ordinary tensor."""
+    if value.is_inference():
+        value = value.clone()
     if value.is_floating_point():
         return value.to(model.device, model.dtype)
     return value.to(model.device)

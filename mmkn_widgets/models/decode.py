@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..core import bad_argument, whole_number, whole_numbers
+from .state import plain_torch
 
 if TYPE_CHECKING:
     from .parts import ModelParts
@@ -68,7 +69,7 @@ def decode(
     return decode_rows(model, [row] * len(indices), indices, k=k, norm=norm, signs=per_neuron)
 
 
-@torch.no_grad()
+@plain_torch(False)
 def decode_rows(
     model: ModelParts,
     rows: Sequence[int] | np.ndarray,
@@ -131,7 +132,7 @@ def _word(model: ModelParts, token: int) -> str:
     )
 
 
-@torch.no_grad()
+@plain_torch(False)
 def logit_lens(model: ModelParts, hidden: torch.Tensor, k: int = 1) -> list[list[str]]:
     """Return the words that the unembedding reads in hidden states.
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core import CancelToken
+from ..core import CancelToken, finish
 from .families import end_ids, for_generate, placeholders
+from .state import ordinary
 
 if TYPE_CHECKING:
     from .parts import ModelParts
@@ -152,6 +155,35 @@ def greedy_config(hf: Any, max_new_tokens: int) -> Any:
     return GenerationConfig(**neutral, max_new_tokens=max_new_tokens)
 
 
+@contextmanager
+def _shipped_config_aside(model: ModelParts, config: Any) -> Iterator[None]:
+    """Have the model and the language model inside it know no other way to write than `config`.
+
+    transformers fills what a configuration leaves open (contrastive search, prompt lookup, stop
+    strings, biases, a kind of cache) from the one that the model ships.
+    """
+    holders = [
+        (module, module.generation_config)
+        for module in model.modules.now()
+        if module.__dict__.get("generation_config") is not None
+    ]
+
+    def again() -> None:
+        for module, own in holders:
+            module.generation_config = own
+
+    try:
+        for module, own in holders:
+            aside = copy.copy(own)  # with entries that only this family knows
+            for name, value in vars(config).items():
+                if not name.startswith("_"):
+                    setattr(aside, name, value)
+            module.generation_config = aside
+        yield
+    finally:
+        finish(again)
+
+
 def _default_length(hf: Any) -> int:
     own = getattr(hf, "generation_config", None)
     length = getattr(own, "max_new_tokens", None)
@@ -195,12 +227,18 @@ def generate(
     ends = _ends(model, config) | end_ids(model)
     stops = getattr(model.hf, "stop_sequences", ())
     stream = _Stream(model.tokenizer, ends, stops, on_token, len(prepared))
-    with model.lock, model.running(prepared), torch.no_grad(), warnings.catch_warnings():
+    with (
+        model.measuring(),
+        model.running(prepared),
+        _shipped_config_aside(model, config),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", category=UserWarning, module="transformers")
         if cancel is not None:
             cancel.raise_if_cancelled()
-        output = model.hf.generate(
-            **for_generate(model, batch.inputs),
+        output = type(model.hf).generate(  # not one that a checkpoint's code put on the object
+            model.hf,
+            **for_generate(model, ordinary(batch.inputs)),
             generation_config=config,
             streamer=stream,
             stopping_criteria=StoppingCriteriaList([Cancelling()]),

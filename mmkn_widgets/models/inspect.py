@@ -16,6 +16,7 @@ from .load import load_model
 from .memory import needed_bytes
 from .model import MultimodalModel
 from .prepared import Prepared
+from .state import plain_torch
 
 __all__ = ["inspect_model", "stand_in"]
 
@@ -25,6 +26,7 @@ _WORDS = 8
 _SIDE = 336
 
 
+@plain_torch(False)
 def stand_in(model: MultimodalModel) -> Prepared | None:
     """Return inputs for a grey square picture and a short prompt, or None where none fit.
 
@@ -115,7 +117,7 @@ def _count(model: MultimodalModel, pixels: Mapping[str, torch.Tensor]) -> int:
         for key, value in pixels.items()
         if loose or key in taken
     }
-    with model.lock, torch.no_grad():
+    with model.measuring():
         return _size(holder.get_image_features(**given))
 
 

@@ -11,11 +11,14 @@ import torch
 
 from ..core import BadArgument, NotSupported, bad_argument
 from .families import reads_text_apart
+from .fit import fill_in
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype, placement
 from .processors import load_processor
 from .sites import find_sites
 from .source import FOLDER, find_source, missing_package, one_line, read_config, refuse_mismatch
+from .state import make_ordinary, plain_torch
+from .wrappers import unwrapped
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -71,6 +74,7 @@ def quiet_when_small(folder: str) -> Iterator[None]:
 _INSIDE = {"shieldgemma2": "ShieldGemma2ForImageClassification"}
 
 
+@plain_torch(False)
 def load_model(
     model: str | PathLike[str] | torch.nn.Module,
     processor: Any = None,
@@ -91,7 +95,8 @@ def load_model(
     ----------
     model : str, path or transformers.PreTrainedModel
         ``"pocket"`` (the model in the box), a name on the Hugging Face hub, a model folder, or a
-        model object of your own.
+        model object of your own; what is round it (``torch.compile``, ``DataParallel``, PEFT) is
+        taken off.
     processor : transformers.ProcessorMixin, optional
         With a model object: what reads pictures and texts for it. Without one the model takes
         ready-made inputs (a dict of tensors) only.
@@ -146,7 +151,8 @@ def load_model(
         if isinstance(model, torch.nn.Module):
             raise bad_argument(option, given, "none beside a model object, which is loaded already")
     if isinstance(model, torch.nn.Module):
-        hf, name, found_revision = model, _name_of(model), revision or ""
+        hf = unwrapped(model)
+        name, found_revision = _name_of(hf), revision or ""
         if device is not None or dtype is not None:
             hf = hf.to(
                 device=device, dtype=choose_dtype(dtype, torch.device(device or "cpu"), None)
@@ -186,6 +192,8 @@ def wrap(
     check: bool = True,
 ) -> MultimodalModel:
     """Find the sites of a model that is in memory, check them, and return its `MultimodalModel`."""
+    make_ordinary(hf)
+    fill_in(processor, hf)
     chosen = choose_stack(hf) if stack == "auto" else stack
     if chosen == "encoder" and not hasattr(hf, "get_encoder"):
         raise bad_argument("stack", stack, f"'decoder': {type(hf).__name__} has no encoder")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -19,7 +20,8 @@ from .placement import same_draws
 from .prepare import prepare
 from .prepared import Prepared
 from .probe import SiteCheck, verify
-from .sites import SiteSearch
+from .sites import SiteSearch, find_sites
+from .state import ordinary, plain_torch
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -91,15 +93,71 @@ class MultimodalModel(ModelParts):
         super().__init__(hf, processor, search, name, revision, stack)
         self._making_stack = threading.Lock()
         self._stack: InterventionStack | None = None
+        self._hashed: tuple[Any, str] | None = None
         self.worker = Worker(f"mmkn {name}")
         self.check = check
         self.checks: tuple[SiteCheck, ...] = verify(self) if check else ()
 
-    @cached_property
+    @property
     def weights_hash(self) -> str:
-        """SHA-256 of the parameters without any intervention, as they were when first asked."""
-        with self.lock, self.interventions.suspended():
-            return weights.hash_weights(self.hf)
+        """SHA-256 of the parameters without any intervention.
+
+        Computed at the first call, and again when the model was cast, or a look at a few values of
+        each parameter shows that it was trained or loaded anew.
+        """
+        with self.lock:
+            now = weights.sample(self.hf, {site.module for site in self.sites})
+            if self._hashed is None or self._hashed[0] != now:
+                with self.interventions.suspended():
+                    self._hashed = now, weights.hash_weights(self.hf)
+            return self._hashed[1]
+
+    # -- copies ------------------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a second, independent model with the same weights and nothing active.
+
+        Raises
+        ------
+        NotSupported
+            While an intervention changes weights: which of the two the copy should have is not
+            known; or where the modules cannot be copied.
+        """
+        with self.interventions.lifted():
+            hf = copy.deepcopy(self.hf, memo)
+        processor = copy.deepcopy(self.processor, memo)
+        try:
+            made = type(self)(
+                hf,
+                processor,
+                find_sites(hf, self.stack),
+                name=self.name,
+                revision=self.revision,
+                stack=self.stack,
+                check=self.check,
+            )
+        except NotSupported as error:
+            raise NotSupported(
+                f"copy: the copy of {self.name} does not run like the original ({error}); load the "
+                "model a second time"
+            ) from error
+        made.draws = self.draws
+        memo[id(self)] = made
+        return made
+
+    def __copy__(self) -> Self:
+        raise NotSupported(
+            "copy: two models over the same weights would undo each other's changes; "
+            "copy.deepcopy(model) gives an independent one"
+        )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise NotSupported(
+            f"pickle: {self.name} is not pickled (it holds a lock, a thread and hooks); in another "
+            "process load it again by its name or folder (model.hf.save_pretrained(folder) and "
+            "model.processor.save_pretrained(folder) write one), here copy.deepcopy(model) gives a "
+            "second one; a study is written with study.save"
+        )
 
     # -- running -----------------------------------------------------------------------------
 
@@ -129,7 +187,8 @@ class MultimodalModel(ModelParts):
         Prepared
             Right-padded.
         """
-        return prepare(self, images, prompt, continuation=continuation)
+        with plain_torch(torch.is_grad_enabled()):
+            return prepare(self, images, prompt, continuation=continuation)
 
     @cached_property
     def _forward_names(self) -> frozenset[str]:
@@ -152,8 +211,8 @@ class MultimodalModel(ModelParts):
             Compute the logits of the last positions only, where the model can; elsewhere the
             others are cut off.
         grad : bool
-            Record a graph; parameters stay frozen, so that something in the forward (a hook) has
-            to ask for gradients.
+            Record a graph, also where the caller has gradients switched off; parameters stay
+            frozen, so that something in the forward (a hook) has to ask for gradients.
 
         Returns
         -------
@@ -173,14 +232,14 @@ class MultimodalModel(ModelParts):
         grad: bool = False,
     ) -> Any:
         """Run the model once on its own inputs, without checking anything; see `forward`."""
-        arguments: dict[str, Any] = dict(inputs)
+        arguments = ordinary(inputs)
         if "use_cache" in self._forward_names:
             arguments["use_cache"] = False
         keep = logits_to_keep is not None and "logits_to_keep" in self._forward_names
         if keep:
             arguments["logits_to_keep"] = logits_to_keep
         draws = same_draws(self.device) if self.draws else nullcontext()
-        with self.lock, torch.set_grad_enabled(grad), draws:
+        with self.measuring(grad=grad), draws:
             output = self.hf(**arguments)
             # inside: a view that is taken without gradients would have none
             if logits_to_keep and not keep and getattr(output, "logits", None) is not None:
@@ -197,6 +256,11 @@ class MultimodalModel(ModelParts):
         cancel: CancelToken | None = None,
     ) -> Generation:
         """Decode greedily, with the KV cache.
+
+        Greedy is the most probable token by the model's own logits, one after the other. Of the
+        generation config that a model ships the token ids hold (start, end, padding, forced and
+        suppressed ones); sampling, beams, contrastive or assisted search, penalties on repetition
+        or length, biases, watermarks, stop strings and kinds of cache in it do not.
 
         Parameters
         ----------

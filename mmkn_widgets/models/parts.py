@@ -16,6 +16,7 @@ from torch import nn
 from ..core import NotSupported, bad_argument, whole_number
 from . import weights
 from .sites import Refusal, Site, SiteSearch
+from .state import Modules, measuring
 
 if TYPE_CHECKING:
     from .prepared import Prepared
@@ -52,6 +53,7 @@ class ModelParts(ABC):
         self._rows = {(site.layer, site.expert): site.row for site in self.sites}
         self.lock = threading.RLock()
         self.draws = False
+        self.modules = Modules(hf, self._refuse_replaced)
 
     @abstractmethod
     def prepare(
@@ -70,6 +72,42 @@ class ModelParts(ABC):
     @abstractmethod
     def running(self, prepared: Prepared | Mapping[str, Any]) -> AbstractContextManager[Any]:
         """Return the context of one forward or generate, which tells the prompts' lengths."""
+
+    def measuring(self, *, grad: bool = False) -> AbstractContextManager[None]:
+        """Return the context in which the model runs to be measured, whatever the caller's state.
+
+        Inside, the model is in evaluation mode, in its own type and uncompiled, and tensors are
+        ordinary ones; at the end gradient mode, inference mode, autocast and every module's
+        training flag are as they were. `forward`, `run` and `generate` enter it themselves.
+
+        Parameters
+        ----------
+        grad : bool
+            Record a graph.
+
+        Examples
+        --------
+        >>> model = mmkn.load_model("pocket")
+        >>> with torch.inference_mode(), model.measuring(grad=True):
+        ...     torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        (True, False)
+        """
+        return measuring(self, grad=grad)
+
+    def _refuse_replaced(self) -> None:
+        """Say so where a module with neurons is no longer the one that was found at loading."""
+        for site in self.sites:
+            try:
+                now = self.hf.get_submodule(site.module_name)
+            except AttributeError:
+                now = None
+            if now is not site.module:
+                kind = "gone" if now is None else f"a {type(now).__name__}"
+                raise NotSupported(
+                    f"model: {site.module_name}, which held the neurons of layer {site.layer}, is "
+                    f"{kind} since the model was loaded; load_model(model.hf, model.processor) "
+                    "finds the neurons of the model as it is now"
+                )
 
     # -- shape and place ---------------------------------------------------------------------
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
-from ..core import MmknError, NotSupported
+from ..core import Handles, MmknError, NotSupported
 from .experts import routed_places
 from .sites import Site
 from .weights import is_quantised, site_bias, site_weight
@@ -54,20 +54,18 @@ class Residual:
         self.attention: list[torch.Tensor] = []
         self.gates: list[str] = []
 
-    def attach(self, stack: ExitStack) -> None:
-        """Set the hooks; they go when `stack` is left."""
-        stack.callback(
-            self.block.register_forward_hook(self._on_block, with_kwargs=True).remove
-        )  # fmt: skip
+    def hooks(self) -> Iterator[RemovableHandle]:
+        """Set one hook at each step."""
+        yield self.block.register_forward_hook(self._on_block, with_kwargs=True)
         for name, module in self.block.named_modules():
             kind = type(module).__name__.lower()
             if "norm" in kind and not any(True for _ in module.children()):
-                stack.callback(module.register_forward_hook(self._on_norm(name)).remove)
+                yield module.register_forward_hook(self._on_norm(name))
             elif isinstance(module, nn.Linear) and module.out_features == 1:
                 self.gates.append(name)
         for name, module in self.block.named_children():
             if "attn" in name or "attention" in name:
-                stack.callback(module.register_forward_hook(self._on_attention).remove)
+                yield module.register_forward_hook(self._on_attention)
 
     def _on_block(
         self, _module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
@@ -215,18 +213,19 @@ class _Recorder:
         self.residual: dict[int, Residual] = {}
         self._model = model
 
-    def attach(self, stack: ExitStack) -> None:
+    def hooks(self) -> Iterator[RemovableHandle]:
+        """Set one hook at each step."""
         modules: dict[str, Site] = {}
         for site in self._model.sites:
-            stack.callback(site.hook(self._on_site(site)).remove)
+            yield site.hook(self._on_site(site))
             modules.setdefault(site.module_name, site)
         for name, site in modules.items():
             hook = self._on_module(name, site.kind == "routed")
-            stack.callback(site.module.register_forward_hook(hook, with_kwargs=True).remove)
+            yield site.module.register_forward_hook(hook, with_kwargs=True)
         for layer in {site.layer for site in self._model.sites}:
             watcher = Residual(self._model.blocks[layer])
             self.residual[layer] = watcher
-            watcher.attach(stack)
+            yield from watcher.hooks()
 
     def _on_site(self, site: Site) -> Any:
         def record(value: torch.Tensor) -> None:
@@ -333,8 +332,7 @@ def _lazily(model: ModelParts) -> Iterator[tuple[str, Any]]:
 
 def _run(model: ModelParts, inputs: Mapping[str, torch.Tensor]) -> _Recorder:
     recorder = _Recorder(model)
-    with model.lock, ExitStack() as stack:
-        recorder.attach(stack)
+    with model.lock, Handles(recorder.hooks()):
         before = _random_state(model.device)
         model.run(inputs)
         model.draws |= not torch.equal(before, _random_state(model.device))

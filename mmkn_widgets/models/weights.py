@@ -120,6 +120,33 @@ def final_norm(hf: Any, blocks: nn.ModuleList) -> nn.Module | None:
     return None
 
 
+def sample(hf: nn.Module, leave_out: set[nn.Module]) -> tuple[Any, ...]:
+    """Return a few values of every parameter, to see that they are others than before.
+
+    Parameters
+    ----------
+    hf : torch.nn.Module
+        The model.
+    leave_out : set of torch.nn.Module
+        Whose parameters interventions change.
+    """
+    kinds: list[torch.dtype] = []
+    values: dict[torch.device, list[torch.Tensor]] = {}
+    for module in hf.modules():
+        if module in leave_out:
+            continue
+        for parameter in module._parameters.values():
+            if parameter is None:
+                continue
+            kinds.append(parameter.dtype)
+            if not parameter.is_meta and parameter.numel():
+                first = parameter.detach()
+                while first.dim() > 1:
+                    first = first[0]
+                values.setdefault(parameter.device, []).append(first.reshape(-1)[:4].double())
+    return (*kinds, *(tuple(torch.cat(some).tolist()) for some in values.values()))
+
+
 def hash_weights(hf: nn.Module) -> str:
     """Return the SHA-256 of every parameter: names, types, shapes and bytes, sorted by name.
 

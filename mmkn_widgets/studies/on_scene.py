@@ -12,6 +12,7 @@ import torch
 
 from ..activations import Prediction, patch_lens, record
 from ..core import NotSupported, bad_argument
+from ..models import plain_torch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,8 +51,9 @@ class Place:
         """Return y for a picture, teacher-forced to the predicting position; shape (1,)."""
         prefix = [list(self.prediction.prefix)]
         prepared = model.prepare([image], self.prompt, continuation=prefix)
-        logits = model.forward(prepared, logits_to_keep=1, grad=grad).logits[:, -1].float()
-        with torch.set_grad_enabled(grad):
+        output = model.forward(prepared, logits_to_keep=1, grad=grad)
+        with plain_torch(grad):
+            logits = output.logits[:, -1].float()
             values = logits if self.target == "logit" else torch.log_softmax(logits, -1)
             return values[:, self.prediction.token]
 
@@ -87,6 +89,7 @@ class Change:
         return self.after - self.before
 
 
+@plain_torch(False)
 def measured_change(
     model: MultimodalModel,
     image: Image,
@@ -148,6 +151,7 @@ class PatchScores:
     neurons: int
 
 
+@plain_torch(False)
 def patch_scores(
     model: MultimodalModel,
     original: Image,

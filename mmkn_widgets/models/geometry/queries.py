@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...core import Handles, finish
 from .clues import Refused, Scene
 from .geometry import Geometry
 from .origins import Box, Frame
@@ -146,19 +147,21 @@ def attend(
             found.append(mean.flatten(0, 1).double().numpy())
 
     blocks = set(model.blocks.modules())
-    handles = [m.register_forward_hook(keep) for m in model.hf.modules() if m not in blocks]
+    around = [module for module in model.hf.modules() if module not in blocks]
     configs = {id(m.config): m.config for m in model.hf.modules() if hasattr(m, "config")}
     before = [(c, getattr(c, "_attn_implementation", None)) for c in configs.values()]
-    try:
-        with model.lock:
+
+    def again() -> None:
+        for config, was in before:
+            if was is not None:
+                config._attn_implementation = was
+
+    with model.lock, Handles(module.register_forward_hook(keep) for module in around):
+        try:
             for config, was in before:
                 if was is not None:
                     config._attn_implementation = "eager"
             model.forward(inputs)
-    finally:
-        for config, was in before:
-            if was is not None:
-                config._attn_implementation = was
-        for handle in handles:
-            handle.remove()
+        finally:
+            finish(again)
     return found

@@ -59,6 +59,8 @@ def test_interrupts_at_random_moments(model: Any, inputs: Any) -> None:
         signal.raise_signal(signal.SIGINT)  # as Ctrl-C does
 
     old = signal.signal(signal.SIGALRM, interrupt)
+    # a process in the background ignores Ctrl-C
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)
     stopped = 0
     try:
         for _ in range(150):
@@ -77,6 +79,7 @@ def test_interrupts_at_random_moments(model: Any, inputs: Any) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
+        signal.signal(signal.SIGINT, own)
     assert stopped > 30
     np.testing.assert_array_equal(logits(model, batch), plain)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmkn_widgets.core.errors import BadArgument, NotSupported
-from mmkn_widgets.interventions import ablate, perturb
+from mmkn_widgets.interventions import ablate, ablate_rows, perturb, transplant
 from tests.unit.interventions.helpers import logits, same_bits, snapshot
 
 NEURONS = {0: [1, 5, 7], 2: [0, 3]}
@@ -88,7 +88,7 @@ def test_originals_are_seen_under_a_change(model: Any) -> None:
 def test_the_hash_is_that_of_the_unchanged_model(model: Any, request: Any) -> None:
     with perturb(model, NEURONS, 2):
         under = model.weights_hash
-    del model.__dict__["weights_hash"]
+    model._hashed = None
     assert model.weights_hash == under
 
 
@@ -116,3 +116,90 @@ def test_quantised_and_offloaded_weights_are_refused(model: Any) -> None:
 def test_bad_arguments(model: Any, options: dict[str, Any], says: str) -> None:
     with pytest.raises(BadArgument, match=says):
         perturb(model, NEURONS, **options)
+
+
+@pytest.mark.parametrize("maker", ["model", "opt", "moe"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_cast_inside_leaves_what_a_cast_outside_gives(
+    maker: str, dtype: torch.dtype, request: Any
+) -> None:
+    model = request.getfixturevalue(maker)
+    site = model.sites[0]
+    first, second = (
+        [(site.layer, site.expert, 0), (site.layer, site.expert, 3)],
+        [(one.layer, one.expert, 3) for one in model.sites],
+    )
+    clean = {name: p.to(dtype) for name, p in snapshot(model).items()}
+    outer = perturb(model, first, 2)
+    with outer, perturb(model, second, 2, seed=1):
+        model.hf.to(dtype)
+        with perturb(model, second, 3, seed=2):  # entered after it
+            assert not same_bits(model, clean)
+    assert same_bits(model, clean)
+    assert model.w_out(site.layer, site.expert).dtype == dtype
+
+
+def test_casts_there_and_back_with_forwards_between(model: Any, inputs: Any) -> None:
+    before = {name: p.bfloat16().float() for name, p in snapshot(model).items()}
+    with perturb(model, NEURONS, 2), model.interventions.inner():
+        model.hf.to(torch.bfloat16)
+        with model.interventions.suspended():
+            logits16 = model.forward(inputs(1)).logits
+        model.hf.to(torch.float32)
+    assert logits16.dtype == torch.bfloat16
+    assert same_bits(model, before)
+
+
+def test_activation_changes_keep_their_numbers_over_casts(model: Any, inputs: Any) -> None:
+    values = np.full((3, 24), 1 / 3, np.float32)
+    changes = [
+        ablate(model, NEURONS, "mean", reference=values),
+        transplant(model, values, NEURONS, positions=None),
+        ablate_rows(model, [NEURONS], scale=1 / 3),
+    ]
+    for change in changes:
+        with change:
+            before = logits(model, inputs(1))
+            model.hf.to(torch.bfloat16)
+            model.forward(inputs(1))
+            model.hf.to(torch.float32)
+        torch.testing.assert_close(
+            torch.tensor(before), torch.tensor(_under(model, change, inputs)), rtol=0.1, atol=0.1
+        )
+    kept = [changes[0]._means, changes[1]._values, changes[2]._factors]
+    assert all(
+        bool((one.float() == torch.tensor(1 / 3)).all()) for held in kept for one in held.values()
+    )
+
+
+def _under(model: Any, change: Any, inputs: Any) -> np.ndarray:
+    with change:
+        return logits(model, inputs(1))
+
+
+def test_weights_that_are_gone_are_named_and_the_others_put_back(model: Any) -> None:
+    before = snapshot(model)
+    module = model.sites[0].module
+    own = module.weight
+    told = pytest.warns(RuntimeWarning, match="3 changed columns could not be put back.*layer 0")
+    with told, perturb(model, NEURONS, 2):
+        module.weight = torch.nn.Parameter(own.to("meta"), requires_grad=False)
+    module.weight = torch.nn.Parameter(before[f"{model.sites[0].module_name}.weight"])
+    assert same_bits(model, before)
+    with perturb(model, NEURONS, 2):  # the stack goes on working
+        assert not same_bits(model, before)
+    assert same_bits(model, before)
+
+
+def test_the_hash_follows_a_cast_and_other_weights_and_not_a_change(model: Any) -> None:
+    first = model.weights_hash
+    with perturb(model, NEURONS, 2), ablate(model, NEURONS):
+        assert model.weights_hash == first
+    model.hf.to(torch.bfloat16)
+    cast = model.weights_hash
+    assert cast != first
+    model.hf.to(torch.float32)
+    assert model.weights_hash not in (first, cast)  # its values are rounded
+    with torch.no_grad():
+        model.hf.get_input_embeddings().weight += 1
+    assert model.weights_hash not in (first, cast)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import BadArgument, Cancelled
@@ -168,3 +170,73 @@ def test_bad_lengths_and_prompts(pocket: Any, pictures: Any) -> None:
         pocket.caption([])
     with pytest.raises(BadArgument, match="cannot read the prompt '<image> <image> a'"):
         pocket.caption(pictures[0], "<image> <image> a")
+
+
+def _watermark() -> Any:
+    return transformers.WatermarkingConfig(bias=5.0)
+
+
+#: What a checkpoint may ship in its generation config; none of it is greedy decoding.
+SHIPPED: dict[str, Any] = {
+    "contrastive": {"penalty_alpha": 0.6, "top_k": 4},
+    "prompt lookup": {"prompt_lookup_num_tokens": 3},
+    "watermark": {"watermarking_config": _watermark},
+    "beams": {"num_beams": 3, "early_stopping": True, "length_penalty": 3.0},
+    "groups": {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5},
+    "constraints": {"num_beams": 2, "force_words_ids": [[5]]},
+    "min length": {"min_length": 60, "min_new_tokens": 30},
+    "max length": {"max_length": 3, "max_time": 1e-9},
+    "repetition": {"repetition_penalty": 5.0, "encoder_repetition_penalty": 3.0},
+    "n-grams": {"no_repeat_ngram_size": 1, "encoder_no_repeat_ngram_size": 1},
+    "stop strings": {"stop_strings": ["of", "and"]},
+    "static cache": {"cache_implementation": "static"},
+    "quantised cache": {"cache_implementation": "quantized"},
+    "biases": {"sequence_bias": [[[9], 100.0]], "bad_words_ids": [[7], [8]]},
+    "guidance": {"guidance_scale": 3.0},
+    "sampling": {"do_sample": True, "temperature": 3.0, "top_p": 0.9, "min_p": 0.1},
+    "decay": {"exponential_decay_length_penalty": (2, 3.0)},
+    "dola": {"dola_layers": "high"},
+    "several": {"num_return_sequences": 3, "num_beams": 3},
+    "dict": {"return_dict_in_generate": True, "output_scores": True, "output_logits": True},
+    "healing": {"token_healing": True},
+    "assistant": {"is_assistant": True, "num_assistant_tokens": 2},
+}
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_captions_are_greedy_whatever_a_checkpoint_ships(
+    pocket: Any, pictures: list[Any], kind: str
+) -> None:
+    own = pocket.hf.generation_config
+    want = pocket.caption(pictures)
+    shipped = copy.deepcopy(own)
+    for name, value in SHIPPED[kind].items():
+        setattr(shipped, name, value() if callable(value) else value)
+    pocket.hf.generation_config = shipped
+    try:
+        assert pocket.caption(pictures) == want
+        assert pocket.hf.generation_config is shipped
+    finally:
+        pocket.hf.generation_config = own
+
+
+def test_a_generate_that_a_checkpoint_put_on_the_object_is_not_used(
+    pocket: Any, pictures: list[Any]
+) -> None:
+    want = pocket.caption(pictures[0])
+    pocket.hf.generate = lambda *_, **__: pytest.fail("the checkpoint's own generate ran")
+    try:
+        assert pocket.caption(pictures[0]) == want
+    finally:
+        del pocket.hf.generate
+
+
+def test_the_shipped_config_is_back_after_an_error(pocket: Any, pictures: list[Any]) -> None:
+    own = pocket.hf.generation_config
+
+    def fails(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pocket.caption(pictures[0], on_token=fails)
+    assert pocket.hf.generation_config is own

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 import mmkn_widgets as mmkn
+from mmkn_widgets.core import Handles
 from mmkn_widgets.core.errors import NotSupported
 from mmkn_widgets.models.probe import TOLERANCE, Residual, what_follows
 
@@ -111,13 +112,10 @@ class _Block(torch.nn.Module):
     ],
 )
 def test_what_stands_behind_the_projection_is_named(kind: str, named: tuple[str, ...]) -> None:
-    from contextlib import ExitStack
-
     block, written = _Block(kind), []
     block.down.register_forward_hook(lambda *args: written.append(args[2]))
     watcher = Residual(block)
-    with ExitStack() as stack, torch.no_grad():
-        watcher.attach(stack)
+    with Handles(watcher.hooks()), torch.no_grad():
         block(torch.randn(2, 3, 8))
     assert what_follows(watcher, written[0], 1e-4, routed=False) == named
 

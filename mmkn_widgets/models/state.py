@@ -1,0 +1,275 @@
+"""The state that torch and a model are in while something is measured; the caller's comes back.
+
+A notebook may have switched gradients off for good, run its cell in inference mode or under
+autocast, have the model in training mode, or have compiled it. None of that may change a number,
+and none of it may be changed for the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ..core import Deferred, finish
+from .fit import mismatch
+from .sites import Site
+
+__all__ = ["Modules", "make_ordinary", "measuring", "ordinary", "plain_torch"]
+
+
+_CPU = torch.device("cpu")
+#: What autocast can be on for.
+_KINDS = ("cpu", "cuda", "mps")
+
+
+@contextmanager
+def plain_torch(grad: bool = True) -> Iterator[None]:
+    """Compute as torch does when it is started, whatever the caller has switched on or off.
+
+    Inside, `torch.inference_mode`, `torch.no_grad`, `torch.autocast` and `torch.set_default_device`
+    of the caller do not hold; after it they do again. Also a decorator.
+
+    Parameters
+    ----------
+    grad : bool
+        Whether a graph is recorded.
+
+    Examples
+    --------
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> with torch.inference_mode(), plain_torch():
+    ...     y = (x * x).sum()
+    >>> y.requires_grad, y.is_inference()
+    (True, False)
+    """
+    mixed = [kind for kind in _KINDS if torch.is_autocast_enabled(kind)]
+    elsewhere = torch.get_default_device() != _CPU
+    with torch.inference_mode(False), torch.set_grad_enabled(grad):
+        if not mixed and not elsewhere:
+            yield
+            return
+        with ExitStack() as stack:
+            for kind in mixed:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            if elsewhere:
+                stack.enter_context(_CPU)
+            yield
+
+
+def ordinary(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's inputs, what was made in inference mode copied to ordinary tensors."""
+    return {
+        key: value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
+        for key, value in inputs.items()
+    }
+
+
+def make_ordinary(hf: nn.Module) -> bool:
+    """Make ordinary tensors of the parameters, buffers and others of inference mode.
+
+    A graph cannot hold the tensors of inference mode. Tensors that are tied stay tied.
+
+    Parameters
+    ----------
+    hf : torch.nn.Module
+        The model.
+
+    Returns
+    -------
+    bool
+        Whether there were any.
+    """
+    made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # the old ones keep their ids
+    with plain_torch(False):
+        for module in hf.modules():
+            held: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, vars(module))
+            for kept in held:
+                for name, value in kept.items():
+                    if not isinstance(value, torch.Tensor):
+                        continue
+                    if id(value) not in made and value.is_inference():
+                        made[id(value)] = value, _ordinary(value)
+                    if id(value) in made:
+                        kept[name] = made[id(value)][1]
+    return bool(made)
+
+
+def _ordinary(value: torch.Tensor) -> torch.Tensor:
+    """Return an ordinary tensor of the same values: the given object itself if it can be one."""
+    value.data = value.data.clone()
+    try:
+        value._version  # noqa: B018  what was made in inference mode never counts its versions
+    except RuntimeError:
+        copied = value.data.clone()
+        if isinstance(value, nn.Parameter):
+            return nn.Parameter(copied, requires_grad=value.requires_grad)
+        return copied
+    return value
+
+
+class Modules:
+    """The modules of a model as they are now, listed again only when their tree has changed.
+
+    Walking the tree takes longer than all else that a forward is surrounded with; comparing it
+    with what it was takes microseconds.
+
+    Parameters
+    ----------
+    hf : torch.nn.Module
+        The model.
+    changed : callable
+        Called when the tree has changed; what it raises is raised until the tree is right again.
+    """
+
+    def __init__(self, hf: nn.Module, changed: Callable[[], None]) -> None:
+        self._hf = hf
+        self._changed = changed
+        self._list()
+
+    def _list(self) -> None:
+        self._all = tuple(self._hf.modules())
+        self._children = [(m._modules, tuple(m._modules.values())) for m in self._all if m._modules]
+        self._compiled = any(_is_compiled(module) for module in self._all)
+
+    def now(self) -> tuple[nn.Module, ...]:
+        """Return every module."""
+        if not all(tuple(held.values()) == before for held, before in self._children):
+            self._changed()
+            self._list()
+        return self._all
+
+    @property
+    def compiled(self) -> bool:
+        """Whether a part of the model is compiled; hooks may not run there."""
+        return (
+            self._compiled
+            or _is_compiled(self._hf)
+            or any(module._compiled_call_impl is not None for module in self._all)
+        )
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    forward = module.__dict__.get("forward")
+    return hasattr(forward, "_torchdynamo_orig_callable") or (
+        type(module).__name__ == "OptimizedModule" and hasattr(module, "_orig_mod")
+    )
+
+
+class Measured(Protocol):
+    """What `measuring` needs to know of a `ModelParts`."""
+
+    hf: Any
+    processor: Any
+    lock: threading.RLock
+    modules: Modules
+    sites: tuple[Site, ...]
+
+
+class _Uncompiled:
+    """Have torch run compiled code as it is written; torch knows one such state for the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders: set[object] = set()
+        self._stance: Any = None
+
+    def enter(self, holder: object) -> None:
+        with self._lock:
+            if not self._holders:
+                self._stance = torch.compiler.set_stance("force_eager")
+                self._stance.__enter__()
+            self._holders.add(holder)
+
+    def leave(self, holder: object) -> None:
+        with self._lock:
+            held = holder in self._holders
+            self._holders.discard(holder)
+            if held and not self._holders:
+                self._stance.__exit__(None, None, None)
+
+
+_UNCOMPILED = _Uncompiled()
+
+
+def _made_in_inference_mode(module: nn.Module) -> bool:
+    return any(p is not None and p.is_inference() for p in module._parameters.values())
+
+
+@contextmanager
+def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
+    """Run a model as it is meant to be measured: alone, in evaluation mode, in its own type.
+
+    The model's lock is held. Inside, torch is plain (see `plain_torch`), dropout and gradient
+    checkpointing rest, compiled parts run uncompiled (their hooks would be passed over); all of it
+    is at the end as it was, module by module.
+
+    Parameters
+    ----------
+    model : ModelParts
+        The model.
+    grad : bool
+        Record a graph.
+
+    Raises
+    ------
+    NotSupported
+        If modules with neurons were replaced after loading, or the prompt's image tokens do not
+        fit the picture's features.
+    """
+    with model.lock, plain_torch(grad), _in_our_words(model):
+        training = [module for module in model.modules.now() if module.training]
+        compiled = model.modules.compiled
+        if grad and _made_in_inference_mode(model.sites[0].module):
+            make_ordinary(model.hf)  # the model was moved or cast in inference mode
+        if not (training or compiled):
+            yield
+            return
+        with ExitStack() as stack:
+            if training:
+                stack.enter_context(_in_evaluation(training))
+            if compiled:
+                stack.enter_context(_uncompiled())
+            yield
+
+
+@contextmanager
+def _in_our_words(model: Measured) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError, IndexError) as error:
+        known = mismatch(error, model.hf, model.processor)
+        if known is None:
+            raise
+        raise known from error
+
+
+@contextmanager
+def _in_evaluation(training: Sequence[nn.Module]) -> Iterator[None]:
+    """Have modules in evaluation mode: the flags alone, `eval` may do more (merge weights)."""
+
+    def again() -> None:
+        for module in training:
+            module.training = True
+
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        finish(again)
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    holder = object()
+    try:
+        with Deferred():
+            _UNCOMPILED.enter(holder)
+        yield
+    finally:
+        finish(lambda: _UNCOMPILED.leave(holder))
