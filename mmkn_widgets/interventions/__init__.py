@@ -12,6 +12,7 @@ from .learning import Goal
 from .perturbation import Perturbation, perturb
 from .rows import RowAblation, ablate_rows, caption_rows, repeat
 from .stack import InterventionStack, StackEvent
+from .stack import Standby as Standby
 from .transplantation import (
     Transplant,
     TransplantResult,
