@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..models import decode, decode_rows, logit_lens
 from .accessor import ArrayAccessor, StoreAccessor
-from .accessor import _model_of as _model_of
+from .accessor import model_of as model_of
 from .capture import capture, image_activations
 from .lens import patch_hidden, patch_lens
 from .memory import needed_bytes

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import BadArgument, Concept, bad_argument, provenance
+from ..core import BadArgument, Concept, NeuronIndex, bad_argument, provenance
 from .controls import exists, random_like
 from .evidence import collect
 from .integrated import integrated_gradients
-from .two_stage import two_stage
+from .two_stage import CANDIDATES, TOP, two_stage
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +48,7 @@ def score(
     *,
     evidence: xr.Dataset | None = None,
     seed: int = 0,
-    top: int = 60,
+    top: int = TOP,
     **options: Any,
 ) -> xr.DataArray:
     """Score every neuron by one method.
@@ -127,20 +127,11 @@ def _named(values: xr.DataArray, method: str, made: str) -> xr.DataArray:
 
 
 def _two_stage(evidence: xr.Dataset, filtering: dict[str, Any]) -> xr.DataArray:
-    passed = two_stage(evidence, **(filtering or {"candidates": 0.05}))
+    passed = two_stage(evidence, **(filtering or {"candidates": CANDIDATES}))
     values = np.full(evidence["gradcam"].shape, np.nan, np.float32)
-    rows = _rows(evidence, passed)
-    values[rows, passed.index] = passed.score
+    values.ravel()[NeuronIndex.of_labelled(evidence).ids(passed)] = passed.score
     made = json.dumps(passed.provenance)
     return _named(evidence["gradcam"].copy(data=values), "two_stage", made)
-
-
-def _rows(labels: xr.Dataset, neurons: Any) -> np.ndarray:
-    """Return each neuron's row in arrays (layer, neuron)."""
-    layers = labels["layer"].values.tolist()
-    experts = labels["expert"].values.tolist() if "expert" in labels.coords else [-1] * len(layers)
-    row_of = {place: row for row, place in enumerate(zip(layers, experts, strict=True))}
-    return np.asarray([row_of[(n.layer, n.expert)] for n in neurons], np.int64)
 
 
 def _random(model: Any, seed: int) -> xr.DataArray:
@@ -160,7 +151,7 @@ def _random(model: Any, seed: int) -> xr.DataArray:
 def _random_like(
     model: Any, evidence: xr.Dataset, seed: int, top: int, filtering: dict[str, Any]
 ) -> xr.DataArray:
-    chosen = two_stage(evidence, **{"top": top, **(filtering or {"candidates": 0.05})})
+    chosen = two_stage(evidence, **{"top": top, **(filtering or {"candidates": CANDIDATES})})
     drawn = random_like(chosen, model, seed)
     values = np.full(evidence["gradcam"].shape, np.nan, np.float32)
     order = np.random.default_rng(seed).random(len(drawn), np.float32)

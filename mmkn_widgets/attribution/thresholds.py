@@ -12,11 +12,25 @@ from ..core import bad_argument
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["automatic_thresholds", "otsu", "permutation_threshold", "quantile_threshold"]
+__all__ = [
+    "automatic_thresholds",
+    "otsu",
+    "permutation_threshold",
+    "quantile_threshold",
+    "share_below",
+]
 
 
 def quantile_threshold(scores: np.ndarray, quantile: float) -> float:
     """Return the score that a share `quantile` of all neurons does not exceed.
+
+    Interpolated in float64 and then rounded to float32, in which thresholds are compared: the page
+    computes the same.
+
+    Raises
+    ------
+    BadArgument
+        If the quantile is not from 0 to 1, or no score is a number.
 
     Examples
     --------
@@ -25,7 +39,22 @@ def quantile_threshold(scores: np.ndarray, quantile: float) -> float:
     """
     if not 0 <= quantile <= 1:
         raise bad_argument("quantile", quantile, "a number from 0 to 1")
-    return float(np.quantile(scores[np.isfinite(scores)], quantile))
+    finite = scores[np.isfinite(scores)].astype(np.float64)
+    if not finite.size:
+        raise bad_argument("scores", "no number", "at least one finite score")
+    return float(np.float32(np.quantile(finite, quantile)))
+
+
+def share_below(scores: np.ndarray, threshold: float) -> float:
+    """Return the share of all neurons that a threshold keeps out; 0 where no score is a number.
+
+    Examples
+    --------
+    >>> share_below(np.float32([1, 2, 3, 4]), 3)
+    0.75
+    """
+    finite = scores[np.isfinite(scores)]
+    return float((finite <= np.float32(threshold)).mean()) if finite.size else 0.0
 
 
 def otsu(scores: np.ndarray, bins: int = 512) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..attribution import CANDIDATES, TOP
 from ..core import BadArgument, bad_argument, provenance
 from ..datasets import open_dataset
 from .jobs import claim, part_path, turns, write_json
@@ -137,7 +138,7 @@ METHODS = (
 def select_neurons(
     method: str,
     made: Study,
-    n_neurons: int = 60,
+    n_neurons: int = TOP,
     *,
     without_concept: Sequence[Scene] = (),
     seed: int = 0,
@@ -164,7 +165,7 @@ def select_neurons(
     from ..attribution import NeuronSet, random_like, random_uniform, top_neurons
 
     if method == "two_stage":
-        return made.neurons(quantile_d=0.95, top=n_neurons)
+        return made.neurons(quantile_d=1 - CANDIDATES, top=n_neurons)
     if method == "two_stage_image_signed":
         other = study(
             made.model,
@@ -177,7 +178,7 @@ def select_neurons(
         mixed = made.evidence.assign(difference=other.evidence["difference"])
         return Study(
             made.model, made.concept, made.scored, mixed, pairs=made._pairs, options=made.options
-        ).neurons(quantile_d=0.95, top=n_neurons)
+        ).neurons(quantile_d=1 - CANDIDATES, top=n_neurons)
     if method == "two_stage_auto":
         try:
             found = made.propose_thresholds(without_concept=without_concept, n_random=0)
@@ -187,7 +188,7 @@ def select_neurons(
     if method == "random":
         return random_uniform(n_neurons, made.model, seed)
     if method == "random_like":
-        return random_like(made.neurons(quantile_d=0.95, top=n_neurons), made.model, seed)
+        return random_like(made.neurons(quantile_d=1 - CANDIDATES, top=n_neurons), made.model, seed)
     return top_neurons(method_scores(method, made, seed=seed), n_neurons)
 
 
@@ -230,7 +231,7 @@ def run_study(
     concepts: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     n_scenes: int = _MEASURING,
-    n_neurons: int = 60,
+    n_neurons: int = TOP,
     n_random: int = 20,
     bertscore: str | None = None,
     seed: int = 0,

@@ -195,11 +195,11 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
 
     def _words_of(self, rows: np.ndarray, indices: np.ndarray) -> list[list[str]]:
         """Return what the neurons write, while the model that made the store is in memory."""
-        from ..activations import _model_of
+        from ..activations import model_of
 
         attrs = {**self.store.attrs, **next(iter(self.store.data_vars.values())).attrs}
         try:
-            model = _model_of(attrs)
+            model = model_of(attrs)
         except ValueError:
             return [[] for _ in rows]
         from ..models import decode
