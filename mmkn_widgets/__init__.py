@@ -27,6 +27,7 @@ _ROOM_OF = {
     "Study": "studies",
     "Explorer": "widgets",
     "compare": "widgets",
+    "open_explorer": "widgets",
 }
 _ROOMS = (
     "core",

@@ -409,13 +409,9 @@ class InterventionStack:
         return tuple(e.intervention for e in self._frame().entries if e.alive and e.owner is owner)
 
     @property
-    def owners(self) -> tuple[object, ...]:
-        """The owner of each of `active`; None is the user."""
-        return tuple(
-            e.owner
-            for e in self._frame().entries
-            if e.alive and not isinstance(e.intervention, Standby)
-        )
+    def entries(self) -> tuple[tuple[Intervention, object], ...]:
+        """What stands on the stack here with its owner (None: the user), `Standby` included."""
+        return tuple((e.intervention, e.owner) for e in self._frame().entries if e.alive)
 
     def push(self, intervention: Intervention, *, owner: object = None) -> Intervention:
         """Make an intervention active until it is popped, undone or cleared; return it.

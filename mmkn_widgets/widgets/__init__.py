@@ -6,22 +6,23 @@ import importlib
 from typing import Any
 
 _MODULE_OF = {
-    "AblationPanel": "ablation_panel",
-    "CaptionDiff": "caption_diff",
+    "AblationPanel": "parts",
+    "CaptionDiff": "parts",
     "ConceptPair": "concept_pair",
-    "MaskPainter": "mask_painter",
-    "NeuronTable": "neuron_table",
-    "PatchHeatmap": "patch_heatmap",
+    "MaskPainter": "parts",
+    "NeuronTable": "parts",
+    "PatchHeatmap": "parts",
     "StoreExplorer": "store_explorer",
-    "ThresholdPlane": "threshold_plane",
-    "TokenStrip": "token_strip",
+    "ThresholdPlane": "parts",
+    "TokenStrip": "parts",
     "Explorer": "explorer",
     "FrontierChart": "charts",
     "LayerChart": "charts",
     "MethodChart": "charts",
     "ScoreHistogram": "charts",
     "compare": "concept_pair",
-    "threshold_controls": "controls",
+    "open_explorer": "explorer",
+    "threshold_controls": "charts",
 }
 
 __all__ = sorted(_MODULE_OF)

@@ -256,7 +256,7 @@ def test_an_owner_replaces_its_own_in_one_step(model: Any) -> None:
     assert stack.replace(mine, a)
     assert stack.replace(mine, b)
     assert stack.active == (user, b)
-    assert stack.owners == (None, mine)
+    assert stack.entries == ((user, None), (b, mine))
     assert stack.of(mine) == (b,)
     assert not stack.replace(theirs, None)  # nothing to take back is no step
     assert [stack.undo(), stack.active] == [True, (user, a)]
