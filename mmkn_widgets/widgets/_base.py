@@ -89,11 +89,14 @@ class Call:
         if not isinstance(content.get("name"), str):
             raise bad_argument("request", said(content.get("name")), "a name")
         _check_size(args)
+        raw = list(buffers or ())
+        if not all(isinstance(one, bytes | bytearray | memoryview) for one in raw):
+            raise bad_argument("buffers", said(raw), "binary buffers")
         return cls(
             page_id(content),
             content["name"][:_LONGEST],
             dict(args),
-            [bytes(memoryview(b)) for b in buffers or ()],
+            [bytes(one) for one in raw],
         )
 
     @property

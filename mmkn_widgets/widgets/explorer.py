@@ -458,7 +458,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
 
     @request("patch_scores", stage="looking at the patches")
     def _ask_patch_scores(self, call: Call) -> Answer:
-        ids, scene = self.look.index.checked(int32_array(call.data)), self._asked_scene(call)
+        ids, scene = self.beyond.ids(self.look, int32_array(call.data)), self._asked_scene(call)
         found = self.study.patch_scores(*self.look.index.split(ids), scene=scene)
         if scene == self.scene:
             maps = {"difference_map": found.difference, "gradcam_map": found.gradcam}

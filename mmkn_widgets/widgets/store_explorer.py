@@ -309,3 +309,10 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
             pictures=pictures_of(self, self.kept),
             words=words_by_id(self.map_ids, self.words),
         )
+
+    def close(self) -> None:
+        """Let go of the store, and free the memory."""
+        if self._closed or "look" not in vars(self):
+            return
+        super().close()
+        del self.look, self.selection, self.beyond

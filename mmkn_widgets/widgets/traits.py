@@ -229,9 +229,11 @@ class _Json(_Wire[Any]):
         return self.shape.wants
 
     def validate(self, obj: Any, value: Any) -> Any:
-        if self.shape.fits(value, obj):
-            return list(value) if isinstance(value, tuple) else value
-        self.error(obj, value)
+        if not self.shape.fits(value, obj):
+            self.error(obj, value)
+        if isinstance(value, list | tuple):  # a copy: who changes theirs does not change ours
+            return list(value)
+        return dict(value) if isinstance(value, dict) else value
 
 
 class _Wholes(_Json):
