@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # for type checkers and editors: what __getattr__ below gives
     from .studies import study as study
     from .widgets import Explorer as Explorer
     from .widgets import compare as compare
+    from .widgets import open_explorer as open_explorer
 
 __version__ = "0.1.0"
 
@@ -58,6 +59,7 @@ _ROOM_OF = {
     "Study": "studies",
     "Explorer": "widgets",
     "compare": "widgets",
+    "open_explorer": "widgets",
 }
 _ROOMS = (
     "core",

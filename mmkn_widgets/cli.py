@@ -74,7 +74,7 @@ def _add_find(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold-g", type=float, metavar="Y", help="stage 2, absolute")
     parser.add_argument("--quantile-d", type=float, metavar="Q", help=".95 keeps the top 5 %%")
     parser.add_argument("--quantile-g", type=float, metavar="Q")
-    parser.add_argument("--top", type=int, default=60, help="neurons when no threshold is given")
+    parser.add_argument("--top", type=int, help="neurons when no threshold is given (60)")
     parser.add_argument("--inpainter", default="telea", help="telea, ns, exact, diffusers:NAME")
     parser.add_argument("--positions", default="predicting", help="predicting, image, all")
     parser.add_argument("--difference", default="absolute", help="absolute, signed")
@@ -84,6 +84,7 @@ def _add_find(parser: argparse.ArgumentParser) -> None:
 
 
 def _find(arguments: argparse.Namespace) -> None:
+    from .attribution import TOP
     from .studies import find
 
     _check(arguments)
@@ -97,7 +98,7 @@ def _find(arguments: argparse.Namespace) -> None:
         threshold_g=arguments.threshold_g,
         quantile_d=arguments.quantile_d,
         quantile_g=arguments.quantile_g,
-        top=arguments.top,
+        top=TOP if arguments.top is None else arguments.top,
         seed=arguments.seed,
         inpainter=arguments.inpainter,
         positions=arguments.positions,
@@ -139,7 +140,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concepts", nargs="+", help="words (default: every common category)")
     parser.add_argument("--methods", nargs="+", help="attribution methods (default: all)")
     parser.add_argument("--scenes", type=int, default=100, help="measured with, and without")
-    parser.add_argument("--neurons", type=int, default=60, help="neurons per method and concept")
+    parser.add_argument("--neurons", type=int, help="neurons per method and concept (60)")
     parser.add_argument("--n-random", type=int, default=20, help="draws of the random control")
     parser.add_argument(
         "--bertscore",
@@ -155,6 +156,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> None:
+    from .attribution import TOP
     from .studies import run_study
 
     _check(arguments)
@@ -170,7 +172,7 @@ def _study(arguments: argparse.Namespace) -> None:
         concepts=_listed(arguments.concepts),
         methods=_listed(arguments.methods),
         n_scenes=arguments.scenes,
-        top=arguments.neurons,
+        top=TOP if arguments.neurons is None else arguments.neurons,
         n_random=arguments.n_random,
         bertscore=_encoder(arguments.bertscore),
         seed=arguments.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ from .places import geometries_from_text, geometry_from_text
 if TYPE_CHECKING:
     from ..models import Geometry, MultimodalModel
 
-__all__ = ["ArrayAccessor", "StoreAccessor", "remember"]
+__all__ = ["ArrayAccessor", "StoreAccessor", "model_of", "remember"]
 
 #: Models that captured something and are still alive, by the hash of their weights.
 _MODELS: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
@@ -447,13 +447,30 @@ def _best(reduced: xr.DataArray, n: int, name: str) -> NeuronSet:
     return top_neurons(chosen, n)
 
 
-def model_of(attrs: dict[str, Any]) -> Any:
+def model_of(attrs: Mapping[str, Any]) -> Any:
+    """Return the model that made a store, by the attributes of the store.
+
+    Raises
+    ------
+    BadArgument
+        If it is not in memory any more.
+    """
     found = _MODELS.get(str(attrs.get("weights", "")))
     if found is None:
         raise bad_argument(
             "model", None, f"the model that made the store, {attrs.get('model', 'unknown')!r}"
         )
     return found
+
+
+def _over_images(reduced: xr.DataArray) -> xr.DataArray:
+    """Return the mean over all but layer and neuron, as float32, with their labels alone."""
+    others = [dim for dim in reduced.dims if dim not in ("layer", "neuron")]
+    values = reduced.mean(others, skipna=True) if others else reduced
+    kept = [name for name in ("layer", "expert", "neuron") if name in values.coords]
+    alone = values.transpose("layer", "neuron").astype(np.float32).reset_coords(drop=True)
+    labels = {name: values.coords[name] for name in kept}
+    return alone.drop_attrs().assign_coords(labels)
 
 
 @xr.register_dataset_accessor("mmkn")
@@ -512,6 +529,55 @@ class StoreAccessor:
             return _of_role(kept, role, how).rename(variable)
         return self._array(variable).reduce(how, role)
 
+    def scores(self) -> xr.Dataset:
+        """Return two scores of every neuron: what it does at the picture, and what elsewhere.
+
+        Returns
+        -------
+        xarray.Dataset
+            float32 variables of dims (layer, neuron), means over the images; attributes
+            ``long_name`` and ``short_name``. ``first``: the largest activation at image tokens (at
+            all where there is none). ``second``: the largest activation times gradient over all
+            tokens where the store keeps gradients, else the largest activation at text and
+            generated tokens.
+
+        Examples
+        --------
+        >>> import mmkn_widgets as mmkn
+        >>> model = mmkn.load_model("pocket")
+        >>> store = mmkn.capture(model, mmkn.datasets.pocket_world("val", 1)[0].image)
+        >>> store.mmkn.scores()["first"].attrs["long_name"]
+        'largest activation at image tokens'
+        """
+        store = self._store
+        names = store["role"] if "role" in store.coords else store["token_role"]
+        roles = {str(role) for role in np.unique(names.values)}
+        where = "image" if "image" in roles else None
+        first = _over_images(self.reduce("max", where))
+        place = "image tokens" if where else "all tokens"
+        if {"activation", "gradient"} <= set(store.data_vars):
+            product = store["activation"] * store["gradient"]
+            array = ArrayAccessor(product.assign_attrs(store["activation"].attrs))
+            second, more = _over_images(array.reduce()), ("largest activation × gradient", "cam")
+        elif parts := [
+            _over_images(self.reduce("max", role))
+            for role in ("text", "generated")
+            if role in roles
+        ]:
+            second = parts[0].copy(data=np.fmax.reduce([part.values for part in parts]))
+            more = ("largest activation at text tokens", "text")
+        else:
+            second, more = first, ("the same", "same")
+        said = ((f"largest activation at {place}", where or "all"), more)
+        return xr.Dataset(
+            {
+                name: values.assign_attrs(long_name=long, short_name=short)
+                for name, values, (long, short) in zip(
+                    ("first", "second"), (first, second), said, strict=True
+                )
+            }
+        )
+
     def top(self, n: int = 20, *, how: str = "max", role: str | None = None) -> NeuronSet:
         """See `ArrayAccessor.top`."""
         if "activation" in self._store and "token" not in self._store["activation"].coords:
@@ -552,7 +618,7 @@ class StoreAccessor:
         >>> picture = mmkn.datasets.pocket_world("val", 1)[0].image
         >>> explorer = mmkn.capture(model, picture).mmkn.explore(picture)
         >>> explorer.threshold_d = 2.0
-        >>> explorer.to_neurons() == explorer.to_neurons().top(len(explorer.neurons))
+        >>> explorer.neurons == explorer.neurons.top(len(explorer.kept))
         True
         """
         from ..widgets import StoreExplorer

@@ -20,6 +20,11 @@ from .nouns import Mention as Mention
 from .nouns import mentions as mentions
 from .nouns import nouns
 from .thresholds import automatic_thresholds, otsu, permutation_threshold, quantile_threshold
+from .thresholds import share_below as share_below
+from .two_stage import CANDIDATES as CANDIDATES
+from .two_stage import TOP as TOP
+from .two_stage import best_by_both as best_by_both
+from .two_stage import default_thresholds as default_thresholds
 from .two_stage import passes as passes
 from .two_stage import two_stage
 

@@ -21,7 +21,7 @@ from ..core import (
 from .controls import exists, random_like
 from .evidence import collect
 from .integrated import integrated_gradients
-from .two_stage import two_stage
+from .two_stage import CANDIDATES, TOP, two_stage
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,7 +57,7 @@ def score(
     *,
     evidence: xr.Dataset | None = None,
     seed: int = 0,
-    top: int = 60,
+    top: int = TOP,
     **options: Any,
 ) -> xr.DataArray:
     """Score every neuron by one method.
@@ -138,7 +138,7 @@ def _named(values: xr.DataArray, method: str, made: str) -> xr.DataArray:
 
 
 def _two_stage(evidence: xr.Dataset, filtering: dict[str, Any]) -> xr.DataArray:
-    passed = two_stage(evidence, **(filtering or {"candidates": 0.05}))
+    passed = two_stage(evidence, **(filtering or {"candidates": CANDIDATES}))
     return _only(evidence, passed, passed.score, "two_stage")
 
 
@@ -170,7 +170,7 @@ def _random(model: Any, seed: int) -> xr.DataArray:
 def _random_like(
     model: Any, evidence: xr.Dataset, seed: int, top: int, filtering: dict[str, Any]
 ) -> xr.DataArray:
-    chosen = two_stage(evidence, **{"top": top, **(filtering or {"candidates": 0.05})})
+    chosen = two_stage(evidence, **{"top": top, **(filtering or {"candidates": CANDIDATES})})
     drawn = random_like(model, chosen, seed)
     order = np.random.default_rng(seed).random(len(drawn), np.float32)
     return _only(evidence, drawn, order, "random_like")

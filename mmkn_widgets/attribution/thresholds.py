@@ -12,11 +12,20 @@ from ..core import bad_argument, real_number, whole_number
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["automatic_thresholds", "otsu", "permutation_threshold", "quantile_threshold"]
+__all__ = [
+    "automatic_thresholds",
+    "otsu",
+    "permutation_threshold",
+    "quantile_threshold",
+    "share_below",
+]
 
 
 def quantile_threshold(scores: np.ndarray, quantile: float) -> float:
     """Return the score that a share `quantile` of all neurons does not exceed.
+
+    Interpolated in float64 and then rounded to float32, in which thresholds are compared: the page
+    computes the same.
 
     Parameters
     ----------
@@ -36,7 +45,7 @@ def quantile_threshold(scores: np.ndarray, quantile: float) -> float:
     9.0
     """
     share = real_number("quantile", quantile, lowest=0, highest=1)
-    return float(np.quantile(_known(scores), share))
+    return float(np.float32(np.quantile(_known(scores), share)))
 
 
 def _known(scores: np.ndarray) -> np.ndarray:
@@ -45,6 +54,18 @@ def _known(scores: np.ndarray) -> np.ndarray:
     if not values.size:
         raise bad_argument("scores", "no number", "at least one finite score")
     return values
+
+
+def share_below(scores: np.ndarray, threshold: float) -> float:
+    """Return the share of all neurons that a threshold keeps out; 0 where no score is a number.
+
+    Examples
+    --------
+    >>> share_below(np.float32([1, 2, 3, 4]), 3)
+    0.75
+    """
+    finite = scores[np.isfinite(scores)]
+    return float((finite <= np.float32(threshold)).mean()) if finite.size else 0.0
 
 
 def otsu(scores: np.ndarray, bins: int = 512) -> float:

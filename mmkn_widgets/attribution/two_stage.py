@@ -15,11 +15,15 @@ from ..core import (
     real_number,
     whole_number,
 )
+from .thresholds import quantile_threshold
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["passes", "two_stage"]
+__all__ = ["CANDIDATES", "TOP", "best_by_both", "default_thresholds", "passes", "two_stage"]
+
+#: Which neurons, where nobody says: this share of all by stage 1, of these so many by stage 2.
+CANDIDATES, TOP = 0.05, 60
 
 
 def passes(
@@ -56,6 +60,73 @@ def passes(
 def _as_float32(value: float) -> np.float32:
     with np.errstate(over="ignore"):  # what is beyond float32 is infinity
         return np.float32(value)
+
+
+def default_thresholds(
+    difference: np.ndarray, cam: np.ndarray, top: int = TOP
+) -> tuple[float, float]:
+    """Return the pair of thresholds that keeps the default set.
+
+    Parameters
+    ----------
+    difference, cam : numpy.ndarray of float32, shape (layer, neuron)
+        Stage 1 and stage 2; NaN where there is no neuron.
+    top : int
+
+    Returns
+    -------
+    threshold_d, threshold_g : float
+        What passes both is the share `CANDIDATES` of all neurons by stage 1, of these the `top`
+        best by stage 2; fewer where values are equal. Without any number: 0 and 0.
+
+    Examples
+    --------
+    >>> d, g = np.float32([range(100)]), np.float32([range(100)])
+    >>> pair = default_thresholds(d, g, top=3)
+    >>> int(passes(d, g, *pair).sum())
+    3
+    """
+    if not np.isfinite(difference).any():
+        return 0.0, 0.0
+    threshold_d = quantile_threshold(difference, 1 - CANDIDATES)
+    inside = np.sort(cam[np.isfinite(cam) & (difference > np.float32(threshold_d))])[::-1]
+    if not inside.size:
+        return threshold_d, 0.0
+    if inside.size <= top:
+        return threshold_d, float(np.nextafter(inside[-1], np.float32(-np.inf), dtype=np.float32))
+    middle = np.float32((float(inside[top - 1]) + float(inside[top])) / 2)
+    return threshold_d, float(max(middle, inside[top]))
+
+
+def best_by_both(difference: np.ndarray, cam: np.ndarray, n: int) -> np.ndarray:
+    """Return the flat ids of the neurons that the tightest pairs of thresholds keep, best first.
+
+    A neuron's rank is the worse of its two ranks, so that every corner of the plane that keeps
+    few neurons is covered.
+
+    Parameters
+    ----------
+    difference, cam : numpy.ndarray of float32, shape (layer, neuron)
+    n : int
+        How many at most.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        Of neurons that have both scores; see `mmkn_widgets.core.NeuronIndex`.
+
+    Examples
+    --------
+    >>> best_by_both(np.float32([[3, 1, 2]]), np.float32([[2, 3, 1]]), 2).tolist()
+    [0, 1]
+    """
+    d, g = difference.ravel(), cam.ravel()
+    valid = np.flatnonzero(np.isfinite(d) & np.isfinite(g))
+    rank = np.empty((2, len(valid)), np.int64)
+    for place, values in enumerate((d, g)):
+        rank[place, np.argsort(-values[valid], kind="stable")] = np.arange(len(valid))
+    order = np.lexsort((-g[valid], rank.max(0)))
+    return valid[order[:n]]
 
 
 def two_stage(
@@ -98,7 +169,7 @@ def two_stage(
     Notes
     -----
     Both stages compare maxima: "there is a position p with x[p] > t" is "max over p of x > t".
-    With no argument at all: ``candidates=0.05, top=60``.
+    With no argument at all: `CANDIDATES` and `TOP`, 5 % of all and of these 60.
 
     References
     ----------
@@ -115,7 +186,7 @@ def two_stage(
     """
     given = (threshold_d, threshold_g, quantile_d, quantile_g, candidates, top)
     if all(value is None for value in given):
-        candidates, top = 0.05, 60
+        candidates, top = CANDIDATES, TOP
     if candidates is not None:
         if threshold_d is not None or quantile_d is not None:
             raise bad_argument("candidates", candidates, "None beside a threshold of stage 1")
@@ -156,8 +227,7 @@ def _limit(name: str, scores: np.ndarray, absolute: float | None, quantile: floa
         share = real_number(f"quantile_{name}", quantile, lowest=0, highest=1)
         if not scores.size:
             raise bad_argument(f"quantile_{name}", quantile, "a threshold: no neuron has a score")
-        # as the page computes it
-        return float(np.float32(np.quantile(scores.astype(np.float64), share)))
+        return quantile_threshold(scores, share)
     if absolute is None:
         return -np.inf
     return real_number(f"threshold_{name}", absolute, finite=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..attribution import collect, two_stage
+from ..attribution import CANDIDATES, TOP, collect, two_stage
 from ..core import (
     CancelToken,
     Concept,
@@ -435,7 +435,7 @@ def edit_study(
         shown = scenes.with_concept(source, n_choose)
         if source not in evidence:
             evidence[source] = collect(model, source, shown, cancel=cancel)
-        neurons = two_stage(evidence[source], quantile_d=0.95, top=max(60, top))
+        neurons = two_stage(evidence[source], candidates=CANDIDATES, top=max(TOP, top))
         lessons = [*shown[: n_choose // 2], *scenes.without_concept(source, n_choose)]
         made = edit(
             model,

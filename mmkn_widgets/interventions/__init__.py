@@ -18,6 +18,7 @@ from .rows import ablate_rows, caption_rows
 from .rows import repeat as repeat
 from .stack import InterventionStack
 from .stack import StackEvent as StackEvent
+from .stack import Standby as Standby
 from .transplantation import (
     Transplant,
     TransplantResult,

@@ -86,7 +86,7 @@ class Ablation(ActivationIntervention):
         if self.mode == "from_inpainted":
             assert isinstance(self._values, Reference)
             assert where is not None
-            return self._values.at(row, self.rows[row], where, before)
+            return self._values.at(row, where, before)
         return before.new_zeros(())
 
     def _mean(self, row: int, before: Tensor) -> Tensor:

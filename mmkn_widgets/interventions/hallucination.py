@@ -11,6 +11,7 @@ from ..activations import record
 from ..core import (
     CancelToken,
     Concept,
+    NeuronIndex,
     NeuronSet,
     Progress,
     as_concept,
@@ -142,12 +143,9 @@ def blame(
         if site.layer >= model.n_layers - leave_out_last:
             total[site.row] = -np.inf
     best = np.argsort(total, axis=None)[::-1][:top]
-    rows, index = np.unravel_index(best, total.shape)
-    return NeuronSet(
-        [model.sites[row].layer for row in rows],
-        index,
-        [model.sites[row].expert for row in rows],
-        total[rows, index],
+    return NeuronIndex.of(model).neurons(
+        best,
+        score=total.ravel()[best],
         provenance=provenance("blame", n_texts=len(texts), top=top, leave_out_last=leave_out_last),
     )
 

@@ -17,12 +17,13 @@ __all__ = ["Reference", "read_reference", "record_values"]
 
 
 class Reference:
-    """Activations of one picture, or one for each picture of a batch.
+    """Activations of some neurons on one picture, or on one for each picture of a batch.
 
     Parameters
     ----------
-    values : sequence of mapping of int to Tensor, shape (token, width)
-        For each picture, site row to activations; tokens as in the sequence without padding.
+    values : sequence of mapping of int to Tensor, shape (token, neuron)
+        For each picture, site row to the activations of the neurons that are set there and of no
+        others; tokens as in the sequence without padding.
     """
 
     def __init__(self, values: Sequence[Mapping[int, Tensor]]) -> None:
@@ -31,15 +32,13 @@ class Reference:
     def __len__(self) -> int:
         return len(self._values)
 
-    def at(self, row: int, index: np.ndarray, where: Where, before: Tensor) -> Tensor:
+    def at(self, row: int, where: Where, before: Tensor) -> Tensor:
         """Return the reference's activations at the same tokens.
 
         Parameters
         ----------
         row : int
             The site's row.
-        index : numpy.ndarray of int64
-            The neurons.
         where : Where
             The tokens of this forward.
         before : Tensor, shape (batch, token, neuron)
@@ -50,28 +49,37 @@ class Reference:
                 "reference", f"{len(self)} pictures", f"1 or {where.batch}, as many as the batch"
             )
         after = before.clone()
-        neurons = torch.as_tensor(index)
         for number in range(where.batch):
             own = self._values[number if len(self) > 1 else 0][row]
             place = where.index[number].to(own.device)
             known = (place >= 0) & (place < len(own))
-            chosen = own[place[known]][:, neurons.to(own.device)]
-            after[number, known.to(before.device)] = chosen.to(before.device, before.dtype)
+            after[number, known.to(before.device)] = own[place[known]].to(
+                before.device, before.dtype
+            )
         return after
 
 
 @plain_torch(False)
 def read_reference(model: Any, reference: Any, rows: Mapping[int, np.ndarray]) -> Reference:
-    """Read stores or pictures; pictures are run through the model with nothing active."""
-    if isinstance(reference, Reference):
-        return reference
+    """Read stores or pictures; pictures are run through the model with nothing active.
+
+    What is kept is as large as the neurons are many, not as the model is wide: it stays in the
+    history of the stack.
+    """
     if hasattr(reference, "data_vars"):
         return Reference(_from_store(model, reference, rows))
     pictures = list(reference) if isinstance(reference, list | tuple) else [reference]
     if pictures and all(hasattr(one, "data_vars") for one in pictures):
         return Reference([one for store in pictures for one in _from_store(model, store, rows)])
+    seen = (record_values(model, model.prepare(picture), sorted(rows))[0] for picture in pictures)
     return Reference(
-        [record_values(model, model.prepare(picture), sorted(rows))[0] for picture in pictures]
+        [
+            {
+                row: values[:, torch.as_tensor(rows[row]).to(values.device)]
+                for row, values in one.items()
+            }
+            for one in seen
+        ]
     )
 
 
@@ -97,8 +105,8 @@ def _from_store(model: Any, store: Any, rows: Mapping[int, np.ndarray]) -> list[
         one = activation.isel(image=number)
         found.append(
             {
-                row: torch.as_tensor(np.asarray(one.isel(layer=row).values)[kept].copy())
-                for row in rows
+                row: torch.as_tensor(np.asarray(one.isel(layer=row).values)[kept][:, index].copy())
+                for row, index in rows.items()
             }
         )
     return found
@@ -130,9 +138,9 @@ def record_values(model: Any, prepared: Any, rows: Sequence[int]) -> list[dict[i
 
         return keep
 
-    with model.lock, model.interventions.suspended():
-        with Handles(model.sites[row].hook(keeper(row)) for row in rows):
-            model.forward(prepared, logits_to_keep=1)
+    hooked = Handles(model.sites[row].hook(keeper(row)) for row in rows)
+    with model.lock, model.interventions.suspended(), hooked:
+        model.forward(prepared, logits_to_keep=1)
     lengths = list(prepared.lengths)
     batches = {row: value.reshape(len(lengths), -1, value.shape[-1]) for row, value in got.items()}
     return [

@@ -24,6 +24,7 @@ __all__ = [
     "InterventionStack",
     "Observers",
     "StackEvent",
+    "Standby",
     "Suspension",
     "innermost",
 ]
@@ -36,17 +37,34 @@ class StackEvent:
     Attributes
     ----------
     action : str
-        One of ``"push"``, ``"pop"``, ``"undo"``, ``"redo"``, ``"clear"``, ``"enter"``, ``"exit"``
-        (the last two by a ``with`` block).
+        One of ``"push"``, ``"replace"``, ``"pop"``, ``"forget"``, ``"undo"``, ``"redo"``,
+        ``"clear"``, ``"enter"``, ``"exit"`` (the last two by a ``with`` block).
     intervention : Intervention or None
-        The one pushed, popped, entered or left.
+        The one pushed, popped, entered or left, or that took another's place.
     active : tuple of Intervention
         What is active after the change.
+    owner : object
+        Whose entries were pushed, replaced, popped or forgotten; None for the user's, and for
+        what concerns everyone's.
     """
 
     action: str
     intervention: Intervention | None
     active: tuple[Intervention, ...]
+    owner: object = None
+
+
+class Standby(Intervention):
+    """A change that waits: it stands in the history, and its owner makes it act where it belongs.
+
+    For what concerns one picture and not the model, such as a transplant into one caption. It
+    touches no neuron by itself and is never among the stack's `active`.
+    """
+
+    kind = "standby"
+
+    def __init__(self, model: Any, *, name: str, provenance: dict[str, Any] | None = None) -> None:
+        super().__init__(model, {}, name=name, provenance=provenance)
 
 
 class Observers:
@@ -102,20 +120,29 @@ class Entry:
         Whether a ``with`` block owns it, and so the history does not.
     born : int
         When it was made, on the clock of the history.
+    owner : object
+        Who made it and takes it back, by identity; None is the user.
     """
 
-    __slots__ = ("alive", "born", "frame", "intervention", "scoped")
+    __slots__ = ("alive", "born", "frame", "intervention", "owner", "scoped")
 
-    def __init__(self, intervention: Intervention, frame: Frame, scoped: bool) -> None:
+    def __init__(
+        self, intervention: Intervention, frame: Frame, scoped: bool, owner: object = None
+    ) -> None:
         self.intervention = intervention
         self.frame = frame
         self.scoped = scoped
+        self.owner = owner
         self.alive = True
         self.born = next(_clock)
 
 
 _Entries = tuple[Entry, ...]
-_State = tuple[_Entries, list[tuple[int, _Entries]], list[tuple[int, _Entries]]]
+_Steps = list[tuple[int, _Entries]]
+_State = tuple[_Entries, _Steps, _Steps]
+
+#: steps that can be undone; what lies further back is forgotten
+HISTORY = 200
 
 
 class Frame:
@@ -125,19 +152,50 @@ class Frame:
         self.owner = owner
         self.alive = True
         self.entries: _Entries = ()
-        self.past: list[tuple[int, _Entries]] = []
-        self.future: list[tuple[int, _Entries]] = []
+        self.past: _Steps = []
+        self.future: _Steps = []
 
     @property
     def active(self) -> tuple[Intervention, ...]:
         """The interventions in force, first applied first."""
-        return tuple(entry.intervention for entry in self.entries if entry.alive)
+        return tuple(
+            entry.intervention
+            for entry in self.entries
+            if entry.alive and not isinstance(entry.intervention, Standby)
+        )
 
     def change(self, entries: _Entries) -> None:
         """Set the entries by a push, pop or clear that can be undone."""
         self.past.append((next(_clock), self.entries))
+        del self.past[:-HISTORY]
         self.future.clear()
         self.entries = entries
+
+    def forget(self, owner: object) -> bool:
+        """End every entry of an owner, now and in the history; return whether there was one."""
+        mine = {
+            entry
+            for entries in (self.entries, *(e for _, e in (*self.past, *self.future)))
+            for entry in entries
+            if entry.owner is owner
+        }
+        for entry in mine:
+            entry.alive = False
+        self.sweep()
+        self.past = self._that_differ(self.past)
+        self.future = self._that_differ(self.future)
+        return bool(mine)
+
+    def _that_differ(self, steps: _Steps) -> _Steps:
+        """Leave out steps that have become none, seen from here."""
+        kept: _Steps = []
+        last = self.entries
+        for when, entries in reversed(steps):
+            now = tuple(entry for entry in entries if entry.alive)
+            if now != last:
+                kept.append((when, now))
+            last = now
+        return kept[::-1]
 
     def undo(self) -> bool:
         """Go back one change; return whether there was one."""
@@ -147,9 +205,7 @@ class Frame:
         """Go forward one change; return whether there was one."""
         return self._travel(self.future, self.past)
 
-    def _travel(
-        self, source: list[tuple[int, _Entries]], target: list[tuple[int, _Entries]]
-    ) -> bool:
+    def _travel(self, source: _Steps, target: _Steps) -> bool:
         if not source:
             return False
         when, wanted = source.pop()
@@ -349,8 +405,23 @@ class InterventionStack:
         lines = "\n".join(f"  {number}. {item!r}" for number, item in enumerate(active, 1))
         return f"<InterventionStack: {len(active)} active>\n{lines}"
 
-    def push(self, intervention: Intervention) -> Intervention:
+    def of(self, owner: object) -> tuple[Intervention, ...]:
+        """Return what an owner has on the stack here, `Standby` included."""
+        return tuple(e.intervention for e in self._frame().entries if e.alive and e.owner is owner)
+
+    @property
+    def entries(self) -> tuple[tuple[Intervention, object], ...]:
+        """What stands on the stack here with its owner (None: the user), `Standby` included."""
+        return tuple((e.intervention, e.owner) for e in self._frame().entries if e.alive)
+
+    def push(self, intervention: Intervention, *, owner: object = None) -> Intervention:
         """Make an intervention active until it is popped, undone or cleared; return it.
+
+        Parameters
+        ----------
+        intervention : Intervention
+        owner : object, optional
+            Whose it is, for `replace`, `forget` and `of`; by default the user's.
 
         Raises
         ------
@@ -359,31 +430,104 @@ class InterventionStack:
         """
         self.check(intervention)
         frame = self._frame()
-        self._add(Entry(intervention, frame, scoped=False))
+        self._add(Entry(intervention, frame, scoped=False, owner=owner))
         return intervention
 
+    def replace(self, owner: object, intervention: Intervention | None) -> bool:
+        """Put an intervention in the place of all that an owner has; return whether it changed.
+
+        One step of the history: `undo` brings back what was there.
+
+        Parameters
+        ----------
+        owner : object
+            Not None: the user's interventions are pushed and popped one by one.
+        intervention : Intervention or None
+            None takes back what is there.
+
+        Raises
+        ------
+        BadArgument
+            If it is no intervention, or one of another model.
+
+        Examples
+        --------
+        >>> model = mmkn.load_model("pocket")
+        >>> stack, mine = model.interventions, object()
+        >>> stack.replace(mine, model.ablate({4: [1, 2]})), len(stack)
+        (True, 1)
+        >>> stack.replace(mine, model.ablate({4: [3]})), stack.active[0].n_neurons
+        (True, 1)
+        >>> stack.undo(), stack.active[0].n_neurons
+        (True, 2)
+        >>> stack.forget(mine), len(stack), stack.can_redo
+        (True, 0, False)
+        """
+        if owner is None:
+            raise bad_argument("owner", None, "an object that says whose the entries are")
+        if intervention is not None:
+            self.check(intervention)
+
+        def change(frame: Frame) -> bool:
+            others = tuple(e for e in frame.entries if e.owner is not owner)
+            if intervention is None and len(others) == len(frame.entries):
+                return False
+            mine: _Entries = ()
+            if intervention is not None:
+                mine = (Entry(intervention, frame, scoped=False, owner=owner),)
+            frame.change((*others, *mine))
+            return True
+
+        return self._change("replace", change, lambda: (intervention, owner))
+
+    def forget(self, owner: object) -> bool:
+        """Take back all that an owner has, for good: neither undo nor redo brings it back.
+
+        Returns
+        -------
+        bool
+            Whether there was something, on the stack or in its history.
+        """
+        if owner is None:
+            raise bad_argument("owner", None, "an object that says whose the entries are")
+        found: list[bool] = []
+
+        def gone() -> None:
+            with self._lock:
+                found.extend(frame.forget(owner) for frame in self._frames)
+                self._settle()
+
+        try:
+            finish(gone)
+        finally:
+            if any(found):
+                self._tell("forget", self._base, None, owner)
+        return any(found)
+
     def pop(self, intervention: Intervention | None = None) -> Intervention:
-        """Take back the last intervention, or the given one wherever it stands.
+        """Take back the last active intervention, or the given one wherever it stands.
 
         Raises
         ------
         BadArgument
             If nothing is active, or the given one is not.
         """
-        gone: list[Intervention] = []
+        gone: list[Entry] = []
 
         def change(frame: Frame) -> bool:
             entries = [e for e in frame.entries if e.alive]
             if intervention is not None:
                 entries = [e for e in entries if e.intervention is intervention]
+            else:
+                entries = [e for e in entries if not isinstance(e.intervention, Standby)]
             if not entries:
                 raise bad_argument("intervention", intervention, f"an active one of {self!r}")
-            gone.append(entries[-1].intervention)
+            gone.append(entries[-1])
             frame.change(tuple(e for e in frame.entries if e is not entries[-1]))
             return True
 
-        self._change("pop", change, gone)
-        return gone[0]
+        self._change("pop", change, lambda: (gone[0].intervention, gone[0].owner))
+        return gone[0].intervention
 
     def clear(self) -> None:
         """Take back everything; `undo` brings it back."""
@@ -466,7 +610,7 @@ class InterventionStack:
                 frame.restore(before)
                 finish(self._settle_locked)
                 raise
-        self._tell("enter" if entry.scoped else "push", frame, entry.intervention)
+        self._tell("enter" if entry.scoped else "push", frame, entry.intervention, entry.owner)
 
     def suspended(self) -> Suspension:
         """Return a context manager in which nothing is active: a clean inner scope.
@@ -527,22 +671,35 @@ class InterventionStack:
             finish(self._settle_locked)
 
     def _change(
-        self, action: str, change: Callable[[Frame], bool], about: Sequence[Intervention] = ()
+        self,
+        action: str,
+        change: Callable[[Frame], bool],
+        about: Callable[[], tuple[Intervention | None, object]] = lambda: (None, None),
     ) -> bool:
         """Change the current frame whole or not at all, then tell."""
         changed, frame = False, self._frame()
         try:
-            with self._lock, Deferred():
-                changed = change(frame)
-                self._settle()
+            with self._lock:
+                before = frame.state()
+                try:
+                    with Deferred():
+                        changed = change(frame)
+                        self._settle()
+                except Exception:
+                    changed = False
+                    frame.restore(before)
+                    finish(self._settle_locked)
+                    raise
         finally:
             if changed:
-                self._tell(action, frame, about[0] if about else None)
+                self._tell(action, frame, *about())
         return changed
 
-    def _tell(self, action: str, frame: Frame, intervention: Intervention | None) -> None:
+    def _tell(
+        self, action: str, frame: Frame, intervention: Intervention | None, owner: object = None
+    ) -> None:
         if frame is self._base:
-            self._observers.tell(StackEvent(action, intervention, frame.active))
+            self._observers.tell(StackEvent(action, intervention, frame.active, owner))
 
     def _settle_locked(self) -> None:
         with self._lock:

@@ -6,10 +6,12 @@ from .find import Found, find
 from .jobs import run_jobs as run_jobs
 from .judged import judge as judge
 from .judged import truths as truths
+from .on_scene import Strongest as Strongest
 from .run import METHODS as METHODS
 from .run import concepts_of as concepts_of
 from .run import run_study
 from .search import ThresholdSearch, search_thresholds
+from .study import DEFAULTS as DEFAULTS
 from .study import Study, blank_study, open_study, study
 from .text import describe_found as describe_found
 from .text import progress_line as progress_line

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..attribution import as_concept
+from ..attribution import CANDIDATES, TOP, as_concept
 from ..core import BadArgument, bad_argument, provenance, real_number, seal, write_all
 from ..datasets import CHOOSING, Scene, SceneDataset, as_dataset, as_scenes, select
 from .study import Study, study
@@ -170,7 +170,7 @@ def find(
     threshold_g: float | None = None,
     quantile_d: float | None = None,
     quantile_g: float | None = None,
-    top: int = 60,
+    top: int = TOP,
     n_random: int = 20,
     seed: int = 0,
     progress: Progress | None = None,
@@ -231,7 +231,7 @@ def find(
     kept = made.neurons(
         threshold_d,
         threshold_g,
-        quantile_d=quantile_d if by_threshold else 0.95,
+        quantile_d=quantile_d if by_threshold else 1 - CANDIDATES,
         quantile_g=quantile_g,
         top=None if by_threshold else top,
     )
@@ -296,7 +296,9 @@ def _thresholds(
 ) -> dict[str, Any]:
     """Return the absolute thresholds in force: those given, else the edge of what was kept."""
     inside = neurons.mask(made.model)
-    how = "given" if any(value is not None for value in given) else f"top 5 % then {top} best"
+    how = f"top {CANDIDATES * 100:g} % then {top} best"
+    if any(value is not None for value in given):
+        how = "given"
     edges = {
         name: float(made.evidence[variable].values[inside].min())
         for name, variable in (("threshold_d", "difference"), ("threshold_g", "gradcam"))

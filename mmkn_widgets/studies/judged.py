@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core import NeuronIndex
 from ..evaluation import overlap_at_k, rank_correlation
 
 if TYPE_CHECKING:
@@ -62,14 +63,15 @@ def truths(atlas: xr.Dataset, concept: str, share: float = 0.05) -> dict[str, li
     effect = one["single"].values
     ranked = np.argsort(-effect, axis=None, kind="stable")
     enough = ranked[effect.ravel()[ranked] >= share * effect.max()]
-    order = [(int(layer), int(index)) for layer, index in one["joint"].values]
+    index = NeuronIndex.of_labelled(one["single"])
+    order = [(int(layer), int(number)) for layer, number in one["joint"].values]
     said = one["course"].sel(figure="said").values
     # a round of the selection shares one measurement: its last neuron is the length
     rounds = np.flatnonzero(np.any(np.diff(one["course"].values, axis=0) != 0, axis=1)) + 1
     ends = [*rounds.tolist(), len(order)]
     length = next((end for end in ends if said[end - 1] == 0), len(order))
     return {
-        "single": [divmod(int(at), effect.shape[1]) for at in enough],
+        "single": _places(index, enough),
         "joint": order[:length],
         "order": order,
     }
@@ -116,7 +118,8 @@ def judge(
     known = truths(atlas, concept, share)
     places = [(int(neuron.layer), int(neuron.index)) for neuron in chosen]
     effect = atlas["single"].sel(concept=concept).values
-    best = [divmod(int(at), effect.shape[1]) for at in np.argsort(-effect, axis=None)[:k]]
+    index = NeuronIndex.of_labelled(atlas["single"])
+    best = _places(index, np.argsort(-effect, axis=None)[:k])
     found: dict[str, float | None] = {}
     for name in ("single", "joint"):
         hits = len(set(places) & set(known[name]))
@@ -138,3 +141,8 @@ def mean_judgement(
     return {
         name: mean_interval([judged[word][name] for word in words], seed) for name in JUDGEMENTS
     }
+
+
+def _places(index: NeuronIndex, ids: np.ndarray) -> list[Place]:
+    """Return (layer, index) of flat ids; the atlas is of a dense model."""
+    return [(layer, number) for layer, _, number in index.neurons(ids).places]

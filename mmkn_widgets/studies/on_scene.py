@@ -23,7 +23,9 @@ __all__ = [
     "Change",
     "PatchScores",
     "Place",
+    "Strongest",
     "measured_change",
+    "patch_mask",
     "patch_scores",
     "patch_words",
 ]
@@ -215,6 +217,71 @@ def patch_scores(
         for values in (change / len(row), added)
     ]
     return PatchScores(painted[0], painted[1], len(row))
+
+
+@dataclass(frozen=True)
+class Strongest:
+    """Where a neuron fires most on one scene's picture.
+
+    Attributes
+    ----------
+    scene : int
+    value : float
+        Its activation there.
+    patch : tuple of int
+        Row and column of the token grid.
+    """
+
+    scene: int
+    value: float
+    patch: tuple[int, int]
+
+    @classmethod
+    def on(cls, grid: np.ndarray, scene: int) -> Strongest:
+        """Return the largest value of a map (grid row, grid column) of finite numbers and NaN."""
+        row, column = np.unravel_index(int(np.nanargmax(grid)), grid.shape)
+        return cls(scene, float(grid[row, column]), (int(row), int(column)))
+
+
+def patch_mask(cells: Sequence[int], grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Return cells of the token grid as a mask of the picture.
+
+    Parameters
+    ----------
+    cells : sequence of int
+        ``row * columns + column``.
+    grid : tuple of int
+        Rows and columns.
+    size : tuple of int
+        Width and height of the picture.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (height, width)
+
+    Raises
+    ------
+    BadArgument
+        If there is none, or one lies outside the grid.
+
+    Examples
+    --------
+    >>> patch_mask([1], (1, 2), (4, 1)).tolist()
+    [[False, False, True, True]]
+    """
+    rows, cols = grid
+    chosen = np.asarray(list(cells), np.int64)
+    if not chosen.size:
+        raise bad_argument("patches", "none", "an object, or at least one patch of the picture")
+    outside = chosen[(chosen < 0) | (chosen >= rows * cols)]
+    if outside.size:
+        raise bad_argument("patches", int(outside[0]), f"cells from 0 to {rows * cols - 1}")
+    marked = np.zeros(rows * cols, bool)
+    marked[chosen] = True
+    width, height = size
+    row = ((np.arange(height) + 0.5) * rows / height).astype(int)
+    col = ((np.arange(width) + 0.5) * cols / width).astype(int)
+    return marked.reshape(rows, cols)[row][:, col]
 
 
 def patch_words(

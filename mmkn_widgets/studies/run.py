@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..attribution import CANDIDATES, TOP
 from ..core import BadArgument, bad_argument, check_folder, provenance, seal, write_all
 from ..datasets import open_dataset
 from .jobs import claim, part_path, read_part, turns, write_part
@@ -138,7 +139,7 @@ METHODS = (
 def select_neurons(
     made: Study,
     method: str,
-    top: int = 60,
+    top: int = TOP,
     *,
     without_concept: Sequence[Scene] = (),
     seed: int = 0,
@@ -165,7 +166,7 @@ def select_neurons(
     from ..attribution import NeuronSet, random_like, random_uniform, top_neurons
 
     if method == "two_stage":
-        return made.neurons(quantile_d=0.95, top=top)
+        return made.neurons(quantile_d=1 - CANDIDATES, top=top)
     if method == "two_stage_image_signed":
         other = study(
             made.model,
@@ -178,7 +179,7 @@ def select_neurons(
         mixed = made.evidence.assign(difference=other.evidence["difference"])
         return Study(
             made.model, made.concept, made.scored, mixed, pairs=made._pairs, options=made.options
-        ).neurons(quantile_d=0.95, top=top)
+        ).neurons(quantile_d=1 - CANDIDATES, top=top)
     if method == "two_stage_auto":
         try:
             found = made.propose_thresholds(without_concept=without_concept, n_random=0)
@@ -188,7 +189,7 @@ def select_neurons(
     if method == "random":
         return random_uniform(made.model, top, seed)
     if method == "random_like":
-        return random_like(made.model, made.neurons(quantile_d=0.95, top=top), seed)
+        return random_like(made.model, made.neurons(quantile_d=1 - CANDIDATES, top=top), seed)
     return top_neurons(method_scores(made, method, seed=seed), top)
 
 
@@ -231,7 +232,7 @@ def run_study(
     concepts: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     n_scenes: int = _MEASURING,
-    top: int = 60,
+    top: int = TOP,
     n_random: int = 20,
     bertscore: str | None = None,
     seed: int = 0,

@@ -25,6 +25,7 @@ from ..core import (
     BadArgument,
     Concept,
     NeuronSet,
+    NotSupported,
     as_concept,
     bad_argument,
     heal,
@@ -34,15 +35,25 @@ from ..core import (
     whole_folder,
     whole_numbers,
 )
-from ..datasets import CHOOSING, Scene, as_scenes
+from ..datasets import CHOOSING, ObjectInstance, Scene, as_scenes, open_dataset
 from ..inpainting import get_inpainter
-from .on_scene import Change, PatchScores, Place, measured_change, patch_scores, patch_words
+from .on_scene import (
+    Change,
+    PatchScores,
+    Place,
+    Strongest,
+    measured_change,
+    patch_mask,
+    patch_scores,
+    patch_words,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
     from PIL.Image import Image
 
     from ..core import CancelToken, Progress
+    from ..datasets import SceneDataset
     from ..evaluation import Effect
     from ..inpainting import Inpainter
     from ..interventions import TransplantResult
@@ -334,6 +345,97 @@ class Study:
         made._predicting = {k: v for k, v in self._predicting.items() if k != place}
         return made
 
+    def with_mask(self, scene: int, mask: np.ndarray) -> Study:
+        """Return the study with a mask of the concept that was painted by hand.
+
+        On a scene of the evidence only the inpainted picture changes; on one that was added to
+        look, the mask becomes its object. The scores stay as they are until a study is made anew.
+
+        Parameters
+        ----------
+        scene : int
+        mask : numpy.ndarray of bool, shape (height, width)
+            Of the picture's size; some of it is True.
+
+        Raises
+        ------
+        BadArgument
+            If the mask is empty or has another size.
+        """
+        chosen, marked = self.scenes[scene], np.asarray(mask, bool)
+        if not marked.any() or marked.shape != chosen.image.size[::-1]:
+            wanted = f"some marked pixels, shape {chosen.image.size[::-1]}"
+            raise bad_argument("mask", f"{marked.sum()} of shape {marked.shape}", wanted)
+        if scene < self._scored:
+            painted = self._pairs.inpainter(chosen.image, marked, chosen)
+            self._pairs.keep(chosen, scene_mask(chosen, self.concept), painted)
+            return self
+        rows, columns = np.flatnonzero(marked.any(1)), np.flatnonzero(marked.any(0))
+        x, y = float(columns[0]), float(rows[0])
+        box = (x, y, float(columns[-1] + 1 - x), float(rows[-1] + 1 - y))
+        others = [item for item in chosen.objects if not self.concept.named_in(item.category)]
+        objects = [*others, ObjectInstance(self.concept.word, marked, box)]
+        made = Scene(chosen.id, chosen.image, chosen.captions, objects, source=chosen.source)
+        return self.with_scene(made, scene)
+
+    # -- scenes of other words ----------------------------------------------------------------
+
+    @property
+    def dataset(self) -> SceneDataset | None:
+        """The one data set that the scenes come from, where its name says where it is.
+
+        None where the scenes come from none or from several, and for files of one's own: a scene
+        tells the name of its folder, not the place.
+        """
+        sources = {scene.source for scene in self.scenes} - {"own"}
+        source = sources.pop() if len(sources) == 1 else ""
+        return open_dataset(source) if source.startswith("pocket:") else None
+
+    def scenes_of(self, word: str) -> list[Scene]:
+        """Return the scenes that show another concept: the study's own, else of its data set.
+
+        Scenes that were added to look come with them, where they show it.
+
+        Raises
+        ------
+        BadArgument
+            If there is none; the message lists what the scenes show.
+        """
+        concept, data = as_concept(word), self.dataset
+
+        def showing(scenes: Sequence[Scene]) -> list[Scene]:
+            return [scene for scene in scenes if has_scene_mask(scene, concept)]
+
+        here, added = showing(self.scored), showing(self.scenes[self._scored :])
+        if len(here) < self._scored and data is not None and concept.word in data.categories:
+            here = list(data.with_concept(concept.word, self._scored)) or here
+        if not here and not added:
+            known = sorted({name for scene in self.scenes for name in scene.categories})
+            offered = ", ".join(data.categories if data is not None else known)
+            raise bad_argument("concept", word, f"an object that the scenes show: {offered}")
+        return here + added
+
+    def scenes_without(self, n: int) -> list[Scene]:
+        """Return up to `n` scenes of the data set that do not show the concept; may be none."""
+        data = self.dataset
+        if data is None or self.concept.word not in data.categories:
+            return []
+        return list(data.without_concept(self.concept.word, n))
+
+    def of_word(
+        self, word: str, *, progress: Progress | None = None, cancel: CancelToken | None = None
+    ) -> Study:
+        """Make the same study of another concept, on the scenes that show it (`scenes_of`)."""
+        return study(
+            self.model,
+            word,
+            self.scenes_of(word),
+            inpainter=self._pairs,
+            progress=progress,
+            cancel=cancel,
+            **self.options,
+        )
+
     @property
     def pairs(self) -> PairCache:
         """The inpainter, with what it painted."""
@@ -501,6 +603,48 @@ class Study:
         geometry = token_map.geometry
         painted = [geometry.paint(values, size=geometry.shape, smooth=False) for values in chosen]
         return np.asarray(painted, np.float32).reshape(len(painted), *geometry.shape)
+
+    def strongest_scenes(
+        self,
+        row: int,
+        index: int,
+        n: int = 8,
+        *,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[Strongest]:
+        """Return the scenes on whose pictures a neuron fires most, and where, strongest first.
+
+        Parameters
+        ----------
+        row, index : int
+            The neuron, as in `maps`.
+        n : int
+            How many at most.
+        progress, cancel : optional
+
+        Returns
+        -------
+        list of Strongest
+            Empty where the image tokens have no place on the picture.
+        """
+        found = []
+        for scene in range(len(self.scenes)):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            try:
+                grid = self.maps([row], [index], scene=scene)[0]
+            except NotSupported:
+                return []
+            if np.isfinite(grid).any():
+                found.append(Strongest.on(grid, scene))
+            if progress is not None:
+                progress("looking through the scenes", scene + 1, len(self.scenes))
+        return sorted(found, key=lambda one: -one.value)[:n]
+
+    def patch_mask(self, scene: int, cells: Sequence[int]) -> np.ndarray:
+        """Return cells of a scene's token grid as a mask of its picture; see `on_scene`."""
+        return patch_mask(cells, self.geometry(scene).shape, self.scenes[scene].image.size)
 
     def patch_scores(
         self,
@@ -989,7 +1133,7 @@ def _read_mask(path: Path) -> np.ndarray:
 
 
 def _read_scene(record: dict[str, Any], place: int, folder: Path) -> tuple[Scene, Any]:
-    from ..datasets import ObjectInstance, Scene, read_image
+    from ..datasets import read_image
 
     objects = [
         ObjectInstance(

@@ -6,40 +6,42 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors: what __getattr__ below gives
-    from .ablation_panel import AblationPanel as AblationPanel
-    from .caption_diff import CaptionDiff as CaptionDiff
     from .charts import FrontierChart as FrontierChart
     from .charts import LayerChart as LayerChart
     from .charts import MethodChart as MethodChart
     from .charts import ScoreHistogram as ScoreHistogram
+    from .charts import threshold_controls as threshold_controls
     from .concept_pair import ConceptPair as ConceptPair
     from .concept_pair import compare as compare
-    from .controls import threshold_controls as threshold_controls
     from .explorer import Explorer as Explorer
-    from .mask_painter import MaskPainter as MaskPainter
-    from .neuron_table import NeuronTable as NeuronTable
-    from .patch_heatmap import PatchHeatmap as PatchHeatmap
+    from .explorer import open_explorer as open_explorer
+    from .parts import AblationPanel as AblationPanel
+    from .parts import CaptionDiff as CaptionDiff
+    from .parts import MaskPainter as MaskPainter
+    from .parts import NeuronTable as NeuronTable
+    from .parts import PatchHeatmap as PatchHeatmap
+    from .parts import ThresholdPlane as ThresholdPlane
+    from .parts import TokenStrip as TokenStrip
     from .store_explorer import StoreExplorer as StoreExplorer
-    from .threshold_plane import ThresholdPlane as ThresholdPlane
-    from .token_strip import TokenStrip as TokenStrip
 
 _MODULE_OF = {
-    "AblationPanel": "ablation_panel",
-    "CaptionDiff": "caption_diff",
+    "AblationPanel": "parts",
+    "CaptionDiff": "parts",
     "ConceptPair": "concept_pair",
-    "MaskPainter": "mask_painter",
-    "NeuronTable": "neuron_table",
-    "PatchHeatmap": "patch_heatmap",
+    "MaskPainter": "parts",
+    "NeuronTable": "parts",
+    "PatchHeatmap": "parts",
     "StoreExplorer": "store_explorer",
-    "ThresholdPlane": "threshold_plane",
-    "TokenStrip": "token_strip",
+    "ThresholdPlane": "parts",
+    "TokenStrip": "parts",
     "Explorer": "explorer",
     "FrontierChart": "charts",
     "LayerChart": "charts",
     "MethodChart": "charts",
     "ScoreHistogram": "charts",
     "compare": "concept_pair",
-    "threshold_controls": "controls",
+    "open_explorer": "explorer",
+    "threshold_controls": "charts",
 }
 
 __all__ = sorted(_MODULE_OF)

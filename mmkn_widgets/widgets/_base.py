@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
+import math
+import numbers
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -12,13 +17,12 @@ from typing import Any, ClassVar
 
 import anywidget
 
-from ..core import CancelToken, bad_argument
-from ._explain import explain
-from ._kinds import flag_of
-from .traits import READY, StatusTraits
+from ..core import Cancelled, CancelToken, MmknError, bad_argument, write_whole
+from .traits import READY, StatusTraits, WrongTrait, flag_of, said
 
-__all__ = ["Call", "Widget", "bundle", "request"]
+__all__ = ["Answer", "Call", "Widget", "bundle", "explain", "request"]
 
+_LOG = logging.getLogger("mmkn_widgets.widgets")
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _LARGE = ("words", "thumbnails", "object_masks", "tokens")
 _NOT_BUILT = """export default {{ render({{ el }}) {{
@@ -26,6 +30,10 @@ _NOT_BUILT = """export default {{ render({{ el }}) {{
     + "In a clone run `make`; else install a built wheel.";
 }} }};
 """
+#: what a request may hold: no page of ours sends as much
+_DEEPEST, _MOST_ITEMS, _LONGEST = 6, 200_000, 20_000
+#: how long a script that ends waits for a caption that is being written
+_PATIENCE = 30.0
 
 
 def bundle(name: str) -> Path | str:
@@ -34,9 +42,36 @@ def bundle(name: str) -> Path | str:
     return path if path.is_file() else _NOT_BUILT.format(name=name)
 
 
+def explain(error: BaseException) -> tuple[str, str]:
+    """Return an error as words for people, and what to do about it; log it when unexpected."""
+    if isinstance(error, Cancelled):
+        return "cancelled", "What you see is the last finished state."
+    if isinstance(error, MmknError):
+        return str(error), ""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", "What you see is the last finished state."
+    _LOG.error("a widget's work failed", exc_info=error)
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
+        return (
+            f"The memory is full ({kind}).",
+            "Let go of other models, or compute with fewer scenes; then try again.",
+        )
+    return (
+        f"Something in the kernel failed that should not ({kind}); please report it.",
+        "The full trace is in the log of the kernel (logger mmkn_widgets.widgets).",
+    )
+
+
+# -- requests --------------------------------------------------------------------------------------
+
+
 @dataclass
 class Call:
-    """One request from the page."""
+    """One request from the page; its arguments are read by what they must be.
+
+    Every reader raises `BadArgument` for what is no such value.
+    """
 
     id: str
     name: str
@@ -44,9 +79,130 @@ class Call:
     buffers: list[bytes]
     cancel: CancelToken = field(default_factory=CancelToken)
 
+    @classmethod
+    def from_page(cls, content: dict[str, Any], buffers: Sequence[Any] | None) -> Call:
+        """Read a message; the id is read first of all, so that an error can be answered."""
+        given = content.get("args")
+        args = {} if given is None else given
+        if not isinstance(args, dict):
+            raise bad_argument("args", said(args), "an object")
+        if not isinstance(content.get("name"), str):
+            raise bad_argument("request", said(content.get("name")), "a name")
+        _check_size(args)
+        raw = list(buffers or ())
+        if not all(isinstance(one, bytes | bytearray | memoryview) for one in raw):
+            raise bad_argument("buffers", said(raw), "binary buffers")
+        return cls(
+            page_id(content),
+            content["name"][:_LONGEST],
+            dict(args),
+            [bytes(one) for one in raw],
+        )
+
+    @property
+    def data(self) -> bytes:
+        """The first binary buffer; empty where there is none."""
+        return self.buffers[0] if self.buffers else b""
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a text."""
+        found = self.args.get(name, default)
+        if found is None:
+            return default
+        if not isinstance(found, str):
+            raise bad_argument(name, said(found), "a text")
+        return found
+
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        found = self.args.get(name, False)
+        if not isinstance(found, bool) and found not in (None, 0, 1):
+            raise bad_argument(name, said(found), "true or false")
+        return bool(found)
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """Return a finite number."""
+        found = self.args.get(name, default)
+        if found is None:
+            return default
+        real = isinstance(found, numbers.Real) and not isinstance(found, bool)
+        if not real or not abs(found) <= sys.float_info.max:
+            raise bad_argument(name, said(found), "a finite number")
+        return float(found)
+
+    def whole(self, name: str, default: int, *, beyond: int, what: str | None = None) -> int:
+        """Return a whole number from 0, below `beyond`."""
+        found = self.args.get(name, default)
+        wanted = what or f"a whole number, 0 to {beyond - 1}"
+        if not isinstance(found, numbers.Integral) or isinstance(found, bool):
+            raise bad_argument(name, said(found), wanted)
+        if not 0 <= int(found) < beyond:
+            raise bad_argument(name, int(found), wanted)
+        return int(found)
+
+    def wholes(self, name: str) -> list[int]:
+        """Return a list of whole numbers."""
+        found = self.args.get(name)
+        if found is None:
+            return []
+        right = isinstance(found, list | tuple) and all(
+            isinstance(one, numbers.Integral) and not isinstance(one, bool) for one in found
+        )
+        if not right or any(abs(one) >= 2**62 for one in found):
+            raise bad_argument(name, said(found), "a list of whole numbers")
+        return [int(one) for one in found]
+
+
+def page_id(content: dict[str, Any]) -> str:
+    """Return a message's id as the reply must carry it; what is no id is empty."""
+    found = content.get("id", "")
+    return found[:200] if isinstance(found, str) else ""
+
+
+def _check_size(args: Any) -> None:
+    """Refuse what is too deep or too large to be from our page."""
+    items, level = 0, [args]
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, str) and len(value) > _LONGEST:
+                raise bad_argument("args", said(value), f"texts of at most {_LONGEST} characters")
+            if isinstance(value, dict):
+                inner += [*value.keys(), *value.values()]
+            elif isinstance(value, list | tuple):
+                inner += value
+        items += len(inner)
+        if items > _MOST_ITEMS:
+            raise bad_argument("args", f"over {_MOST_ITEMS} values", "fewer: send a buffer")
+        if not inner:
+            return
+        level = inner
+    raise bad_argument("args", "a deeply nested value", f"at most {_DEEPEST - 1} levels")
+
+
+def _plain(value: Any) -> Any:
+    """Return a result as JSON knows it: what is no number is None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
 
 Answer = dict[str, Any] | tuple[dict[str, Any], Sequence[bytes]] | None
 Handler = Callable[[Any, Call], Answer]
+
+
+@dataclass(frozen=True)
+class _Handled:
+    """Who answers a request: a method of the widget, or of an object that it owns."""
+
+    owner: str
+    method: str
+    worker: bool
+    stage: str
 
 
 def request(name: str, *, worker: bool = True, stage: str = "") -> Callable[[Handler], Handler]:
@@ -69,6 +225,18 @@ def request(name: str, *, worker: bool = True, stage: str = "") -> Callable[[Han
     return mark
 
 
+def _answers_of(cls: type, owner: str) -> dict[str, _Handled]:
+    found: dict[str, _Handled] = {}
+    for base in reversed(cls.__mro__):
+        for method, value in vars(base).items():
+            if answers := getattr(value, "_answers", None):  # any function may stand there
+                found[answers[0]] = _Handled(owner, method, answers[1], answers[2])
+    return found
+
+
+# -- the widget ------------------------------------------------------------------------------------
+
+
 class Widget(StatusTraits, anywidget.AnyWidget):
     """Base of all widgets of this package.
 
@@ -76,27 +244,33 @@ class Widget(StatusTraits, anywidget.AnyWidget):
     Each is answered once: ``{kind: "reply", id, ok, result | error, remedy}``; text that is being
     written comes before as ``{kind: "token", id, text}``. A newer request of the same name
     cancels the older.
+
+    Attributes
+    ----------
+    owned : dict of str to type
+        Objects that answer requests too, by the attribute that holds them.
     """
 
-    _handlers: ClassVar[dict[str, tuple[str, bool, str]]] = {}
+    owned: ClassVar[dict[str, type]] = {}
+    _handlers: ClassVar[dict[str, _Handled]] = {}
     _closed = True  # until it is made
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        found: dict[str, tuple[str, bool, str]] = {}
-        for owner in reversed(cls.__mro__):
-            for attribute, value in vars(owner).items():
-                if answers := getattr(value, "_answers", None):
-                    found[answers[0]] = (attribute, answers[1], answers[2])
-        cls._handlers = found
+        found: dict[str, _Handled] = {}
+        for owner, kind in cls.owned.items():
+            found |= _answers_of(kind, owner)
+        cls._handlers = found | _answers_of(cls, "")
 
     def __init__(self, **kwargs: Any) -> None:
         self._running: dict[str, CancelToken] = {}
+        self._leaving = CancelToken()
         self._owed = 0
         self._closed = False
         self._own_layout = "layout" not in kwargs
         super().__init__(**kwargs)
         self.on_msg(self._receive)
+        _ALIVE.add(self)
 
     # -- the thread that works ---------------------------------------------------------------
 
@@ -106,8 +280,9 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         return None
 
     def _submit(self, job: Callable[[], Any]) -> Future[Any]:
-        if self._worker is not None and not self._worker.is_current:
-            return self._worker.submit(job)
+        worker = self._worker
+        if worker is not None and not worker.is_current:
+            return worker.submit(job)  # type: ignore[no-any-return]
         done: Future[Any] = Future()
         try:
             done.set_result(job())
@@ -117,8 +292,8 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
     def _later(self, job: Callable[[], Any]) -> None:
         """Do something on the worker after what it does now: nobody waits for it."""
-        run = self._guarded(job)
-        if self._worker is None:
+        run, worker = self._guarded(job), self._worker
+        if worker is None:
             run()
             return
         self._owed += 1
@@ -127,41 +302,44 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             self._owed -= 1
             run()
 
-        self._worker.submit(pay)
+        worker.submit(pay)
 
     def wait(self, timeout: float | None = 60.0) -> None:
         """Wait until everything asked for so far is done (for scripts and tests)."""
-        if self._worker is None:
+        worker = self._worker
+        if worker is None or worker.is_current:
             return
-        self._worker.submit(lambda: None).result(timeout)
+        worker.submit(lambda: None).result(timeout)
         while self._owed:
-            self._worker.submit(lambda: None).result(timeout)
+            worker.submit(lambda: None).result(timeout)
 
     # -- requests ----------------------------------------------------------------------------
 
     def _receive(self, _widget: Any, content: Any, buffers: Sequence[Any] | None) -> None:
         if not isinstance(content, dict) or content.get("kind") != "request":
+            _LOG.debug("a message that is no request was passed over")
             return
-        call = Call(
-            str(content.get("id", "")),
-            str(content.get("name", "")),
-            dict(content.get("args") or {}),
-            [bytes(b) for b in buffers or ()],
-        )
-        found = self._handlers.get(call.name)
-        if found is None:
-            wanted = "one of " + ", ".join(sorted(self._handlers))
-            self._reply_error(call, bad_argument("request", call.name, wanted))
+        try:
+            call = Call.from_page(content, buffers)
+            found = self._handlers.get(call.name)
+            if found is None:
+                wanted = "one of " + ", ".join(sorted(self._handlers))
+                raise bad_argument("request", said(call.name), wanted)
+        except Exception as error:
+            self._reply_error(page_id(content), error)
             return
-        attribute, worker, stage = found
-        answer = getattr(self, attribute)
-        if not worker:
+        self._heard()
+        answer = getattr(getattr(self, found.owner) if found.owner else self, found.method)
+        if not found.worker:
             self._answer(call, answer, "")
             return
         if earlier := self._running.get(call.name):
             earlier.cancel()
         self._running[call.name] = call.cancel
-        self._submit(lambda: self._answer(call, answer, stage))
+        self._submit(lambda: self._answer(call, answer, found.stage))
+
+    def _heard(self) -> None:
+        """Note that a page shows this widget: it has asked for something."""
 
     def _answer(self, call: Call, answer: Callable[[Call], Answer], stage: str) -> None:
         try:
@@ -170,20 +348,20 @@ class Widget(StatusTraits, anywidget.AnyWidget):
                 self._working(stage, 0, 0)
             made = answer(call) or {}
             result, buffers = made if isinstance(made, tuple) else (made, ())
-            reply = {"kind": "reply", "id": call.id, "ok": True, "result": result}
+            reply = {"kind": "reply", "id": call.id, "ok": True, "result": _plain(result)}
             self._to_page(reply, list(buffers))
         except BaseException as error:
-            self._reply_error(call, error)
+            self._reply_error(call.id, error)
         finally:
             if self._running.get(call.name) is call.cancel:
                 del self._running[call.name]
             if stage and self.status["state"] == "working":
                 self.status = READY
 
-    def _reply_error(self, call: Call, error: BaseException) -> None:
+    def _reply_error(self, key: str, error: BaseException) -> None:
         message, remedy = explain(error)
         self._to_page(
-            {"kind": "reply", "id": call.id, "ok": False, "error": message, "remedy": remedy}, []
+            {"kind": "reply", "id": key, "ok": False, "error": message, "remedy": remedy}, []
         )
 
     def _stream(self, call: Call, piece: str) -> None:
@@ -193,7 +371,32 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         if not self._closed:
             self.send(content, buffers)
 
-    # -- status ------------------------------------------------------------------------------
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take over what the page sends; what a trait cannot hold is said and sent back."""
+        right, refused, traits = {}, [], self.traits()
+        for name, value in sync_data.items():
+            trait = traits.get(name)
+            try:
+                if trait is not None and flag_of(trait):
+                    trait._validate(self, value)
+                right[name] = value
+            except WrongTrait as error:
+                refused.append(name)
+                self._failed(error)
+        super().set_state(right)
+        if refused:
+            self.send_state(refused)
+
+    # -- traits and status -------------------------------------------------------------------
+
+    def _show(self, values: dict[str, Any]) -> None:
+        """Set traits in one message."""
+        with self.hold_sync():
+            for name, value in values.items():
+                setattr(self, name, value)
+
+    def catch_up(self) -> None:
+        """Bring the traits that cost work up to date; a widget that follows nothing always is."""
 
     def _working(self, stage: str, done: int, total: int, started: float | None = None) -> None:
         left = None
@@ -224,6 +427,10 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
         return show
 
+    def _failed(self, error: BaseException) -> None:
+        message, remedy = explain(error)
+        self.status = {**READY, "state": "error", "message": message, "remedy": remedy}
+
     def _guarded(self, job: Callable[[], Any]) -> Callable[[], None]:
         """Return the job with its failure shown in the widget instead of lost in a thread."""
 
@@ -232,8 +439,8 @@ class Widget(StatusTraits, anywidget.AnyWidget):
                 if not self._closed:
                     job()
             except BaseException as error:
-                message, remedy = explain(error)
-                self.status = {**READY, "state": "error", "message": message, "remedy": remedy}
+                if not self._closed:
+                    self._failed(error)
 
         return run
 
@@ -247,20 +454,31 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             token.cancel()
         return {}
 
+    # -- without a kernel, and the end -------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """What a saved page is called."""
+        return type(self).__name__
+
+    def account(self) -> Any:
+        """Return what the static view says, a `mmkn_widgets.widgets.html.Account`."""
+        from .html import Account
+
+        return Account(type(self).__name__, [], [])
+
     def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
         """Return what another value of a trait brings to a page without a kernel."""
         return {}
 
     def save_html(self, path: str | Path) -> Path:
         """Write one offline page: thresholds, overlays, tables and captions stay alive in it."""
-        from ._html import offline_page
+        from .html import offline_page
 
-        target = Path(path)
-        target.write_text(offline_page(self), encoding="utf-8")
-        return target
+        return write_whole(path, offline_page(self))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from ._fallback import with_fallback
+        from .html import with_fallback
 
         return with_fallback(self, super()._repr_mimebundle_(**kwargs))
 
@@ -268,12 +486,17 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         if not sys.is_finalizing():
             super().__del__()
 
+    def _stop(self) -> None:
+        """Cancel what runs for this widget."""
+        self._leaving.cancel()
+        for token in list(self._running.values()):
+            token.cancel()
+
     def close(self) -> None:
         """Cancel what runs, tell the page, and free the memory."""
         if self._closed:
             return
-        for token in list(self._running.values()):
-            token.cancel()
+        self._stop()
         self.status = {**READY, "state": "closed"}
         self._closed = True
         layout = self.layout if self._own_layout else None
@@ -285,3 +508,21 @@ class Widget(StatusTraits, anywidget.AnyWidget):
                 self._trait_values[name] = b""
             elif name.endswith(_LARGE):
                 self._trait_values[name] = []
+
+
+_ALIVE: weakref.WeakSet[Widget] = weakref.WeakSet()
+
+
+@atexit.register
+def _leave() -> None:
+    """Let a caption that is being written end: no thread computes in a dying process."""
+    widgets = list(_ALIVE)
+    workers = {id(worker): worker for w in widgets if (worker := w._worker) is not None}
+    for widget in widgets:
+        widget._stop()
+        widget._closed = True
+    for worker in workers.values():
+        try:
+            worker.submit(lambda: None).result(_PATIENCE)
+        except Exception:
+            _LOG.debug("a worker did not end in time", exc_info=True)

@@ -1,4 +1,4 @@
-"""bqplot charts for dashboards of one's own, linked by the traits that the Explorer has too.
+"""Charts (bqplot) and plain controls for dashboards of one's own, linked by the Explorer's traits.
 
 Every chart is an ordinary ipywidget with the traits ``threshold_d`` and ``threshold_g``:
 ``traitlets.link((chart, "threshold_d"), (explorer, "threshold_d"))`` keeps two in step. The arrays
@@ -15,12 +15,19 @@ import ipywidgets
 import numpy as np
 import traitlets
 
+from ..attribution import CANDIDATES, passes, quantile_threshold
 from ..core import bad_argument
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FrontierChart", "LayerChart", "MethodChart", "ScoreHistogram"]
+__all__ = [
+    "FrontierChart",
+    "LayerChart",
+    "MethodChart",
+    "ScoreHistogram",
+    "threshold_controls",
+]
 
 _ACCENT, _QUIET, _GOOD = "#2f5fd0", "#9aa3b2", "#1a7f4b"
 _MARGIN = {"top": 34, "bottom": 42, "left": 56, "right": 18}
@@ -44,7 +51,7 @@ def _figure(title: str, x: bqplot.Axis, y: bqplot.Axis, marks: list[Any], **more
 
 
 def _evidence(study: Any) -> xr.Dataset:
-    evidence = getattr(study, "evidence", study)
+    evidence = study.evidence if hasattr(study, "evidence") else study
     if "difference" not in evidence or "gradcam" not in evidence:
         raise bad_argument("study", study, "a Study, or a Dataset with 'difference' and 'gradcam'")
     return evidence
@@ -91,10 +98,7 @@ class LayerChart(ipywidgets.VBox):
         self._count()
 
     def _count(self, _change: object = None) -> None:
-        kept = (self._difference > np.float32(self.threshold_d)) & (
-            self._cam > np.float32(self.threshold_g)
-        )
-        counts = kept.sum(1)
+        counts = passes(self._difference, self._cam, self.threshold_d, self.threshold_g).sum(1)
         self._bars.y = counts
         self.set_trait("counts", [int(count) for count in counts])
 
@@ -149,7 +153,7 @@ class ScoreHistogram(ipywidgets.VBox):
         traitlets.link((self, "threshold"), (self, own))
         self._brush.observe(self._from_brush, "selected")
         self.observe(self._to_brush, "threshold")
-        self.threshold = float(np.float32(np.quantile(values, 0.95))) if values.size else 0.0
+        self.threshold = quantile_threshold(values, 1 - CANDIDATES) if values.size else 0.0
 
     def _from_brush(self, _change: object) -> None:
         selected = self._brush.selected
@@ -278,3 +282,50 @@ class MethodChart(ipywidgets.VBox):
 def _least(retention: Mapping[str, Any]) -> float:
     known = [part["mean"] for part in retention.values() if part is not None]
     return min(known) if known else float("nan")
+
+
+def threshold_controls(study: Any, *, steps: int = 200) -> dict[str, Any]:
+    """Return two sliders over a study's score ranges, by the names of their arguments.
+
+    Parameters
+    ----------
+    study : Study or xarray.Dataset
+        With ``difference`` and ``gradcam`` of dims (layer, neuron).
+    steps : int
+        Positions of each slider.
+
+    Returns
+    -------
+    dict of str to ipywidgets.FloatSlider
+        ``threshold_d`` and ``threshold_g``, to unpack into ``ipywidgets.interact`` (or
+        ``interactive_output``); they start at the 95th percentiles.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> scores = np.linspace(0, 1, 12, dtype="float32").reshape(2, 6)
+    >>> evidence = xr.Dataset({n: (("layer", "neuron"), scores) for n in ("difference", "gradcam")})
+    >>> sorted(threshold_controls(evidence))
+    ['threshold_d', 'threshold_g']
+    """
+    if steps < 2:
+        raise bad_argument("steps", steps, "at least 2")
+    evidence = _evidence(study)
+    sliders = {}
+    for name, variable, label in (
+        ("threshold_d", "difference", "difference"),
+        ("threshold_g", "gradcam", "GradCAM"),
+    ):
+        values = np.asarray(evidence[variable].values, float)
+        values = values[np.isfinite(values)]
+        low, high = min(0.0, float(values.min())), float(values.max())
+        sliders[name] = ipywidgets.FloatSlider(
+            value=quantile_threshold(values, 1 - CANDIDATES),
+            min=low,
+            max=high if high > low else low + 1.0,
+            step=(high - low) / steps or 1.0 / steps,
+            description=label,
+            readout_format=".3g",
+            continuous_update=True,
+        )
+    return sliders

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from ._kinds import flag_of
+from .traits import flag_of
 
 __all__ = ["contract", "contract_json"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,34 +11,59 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..core import bad_argument
-from ._ablation import Ablations
-from ._actions import Actions
-from ._base import bundle
-from ._choice import default_thresholds, kept_ids
-from ._explorer_code import setup_code
-from ._explorer_keep import Keeping
-from ._explorer_study import StudyWork
-from ._open import OpenSaved
-from ._own_picture import OwnPicture
-from ._scene_state import (
+from ..attribution import best_by_both, default_thresholds, share_below
+from ..core import CancelToken, NeuronSet, bad_argument
+from ._base import Answer, Call, bundle, request
+from .changes import Changes, Chosen, Following, Move, finite, measured
+from .code import caption_line, setup_code
+from .encode import encode_picture, float32_bytes, int32_array
+from .look import (
     PREFETCHED,
-    best_neurons,
-    evidence_state,
-    first_words,
-    scene_state,
-    thumbnails,
+    Beyond,
+    Look,
+    enlarge,
+    facts_of,
+    painted,
+    prefetched,
+    read_upload,
+    scene_lines,
+    shown_name,
+    thumbnail,
+    token_state,
 )
+from .parts import Choosing, recipe_of, reference_of, word_index
+from .selection import Selection
+from .traits import PRESETS, ExplorerTraits, bad_trait
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from .protocols import StudyLike
 
-__all__ = ["Explorer"]
+__all__ = ["Explorer", "open_explorer"]
 
-_PRESETS = ("compact", "teaching", "full")
+_PAGE_SCENES, _MOST_MARKS, _OTHER_SCENES = 8, 40, 24
+_STATE = (
+    "mode",
+    "threshold_d",
+    "threshold_g",
+    "quantile_d",
+    "quantile_g",
+    "axis",
+    "scene",
+    "overlay",
+    "opacity",
+    "colormap",
+    "smooth",
+    "signed",
+    "above_percentile",
+    "ablate_mode",
+    "ablate_scale",
+    "preset",
+)
 
 
-class Explorer(Keeping, StudyWork, OwnPicture, Actions):
+class Explorer(ExplorerTraits, Following, Choosing):
     """All parts in one widget, for one study.
 
     Parameters
@@ -57,6 +84,11 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
         and the page says so.
     preset : {"full", "compact", "teaching"}
         How much is shown.
+    state : mapping, optional
+        What `state` of another Explorer of the same concept was.
+    restudy : callable, optional
+        ``restudy(word, progress=..., cancel=...) -> Study``: how "compute" makes the study of
+        another word; by default `Study.of_word`.
 
     Attributes
     ----------
@@ -69,6 +101,8 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
     caption_before, caption_after : str
     state : dict
         Exactly what is on screen, JSON-able.
+    selection : Selection
+        The thresholds, the kept, their scores.
 
     Examples
     --------
@@ -80,6 +114,11 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
     """
 
     _esm: ClassVar[Any] = bundle("explorer")
+    owned: ClassVar[dict[str, type]] = {"changes": Changes, "beyond": Beyond}
+
+    neurons = t.Instance(  # type: ignore[assignment]
+        NeuronSet, ((), ()), help="the checked survivors, best first"
+    )
 
     def __init__(
         self,
@@ -97,13 +136,17 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
     ) -> None:
         if not hasattr(study, "evidence"):
             study = _study_from(study, image, concept, mask)
-        if preset not in _PRESETS:
-            raise bad_argument("preset", preset, "one of " + ", ".join(_PRESETS))
+        if preset not in PRESETS:
+            raise bad_trait("preset", preset, "one of " + ", ".join(PRESETS))
+        self._study: StudyLike | None = study
         self._given_test = test_scenes
         self._restudy = restudy
-        self._quiet = 0
+        self._seconds: float | None = None
+        self._shares: tuple[Any, Any] = (None, None)
+        self._loaded: tuple[Any, int] = (None, -1)
         self._loading = True
-        self._forget_stack: Callable[[], None] = lambda: None
+        self.changes = Changes(self, study.model)
+        self.beyond = Beyond(self)
         super().__init__()
         self.preset = preset
         self.signed = True  # raw means of neurons of both signs cancel
@@ -111,7 +154,24 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
         self._loading = False
         if state is not None:
             self.state = state
-        self._forget_stack = study.model.interventions.observe(self._stack_changed)
+        self.follow(study.model.interventions)
+
+    @property
+    def study(self) -> StudyLike:
+        """The study that is shown.
+
+        Raises
+        ------
+        BadArgument
+            If the Explorer was closed: it has let go of the study and the model.
+        """
+        if self._study is None:
+            raise bad_argument("study", "a closed Explorer", "one that is open: make it again")
+        return self._study
+
+    @property
+    def _worker(self) -> Any:
+        return None if self._study is None else self._study.model.worker
 
     # -- a study comes in --------------------------------------------------------------------
 
@@ -119,71 +179,57 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
         self, study: StudyLike, threshold_d: float | None = None, threshold_g: float | None = None
     ) -> None:
         """Fill every trait from a study, in one message."""
-        made = evidence_state(study)
-        self.study = study
-        self._d = np.asarray(study.evidence["difference"].values, np.float32)
-        self._g = np.asarray(study.evidence["gradcam"].values, np.float32)
-        self._width = int(self._d.shape[1])
-        self._ablations = Ablations(study.model, (self._d.shape[0], self._d.shape[1]))
-        cut_d, cut_g = default_thresholds(self._d, self._g)
-        if threshold_d is not None:
-            cut_d = float(threshold_d)
-        if threshold_g is not None:
-            cut_g = float(threshold_g)
-        first = kept_ids(self._d, self._g, cut_d, cut_g)[:PREFETCHED]
-        rest = best_neurons(self._d, self._g)
-        self._ids = np.concatenate([first, rest[~np.isin(rest, first)]])[:PREFETCHED]
-        if not getattr(study, "scored", study.scenes):
-            self._ids = self._ids[:0]  # no scores yet: no neuron is better than another
-        before = [getattr(study, "_captions", {}).get(k, "") for k in range(len(study.scenes))]
-        words = first_words(study, self._ids)
-        values: dict[str, Any] = {
-            **made,
-            **self._concept_state(study),
-            **scene_state(study, 0, self._ids),
-            "scene": 0,
-            "scenes": [
-                {"name": str(scene.id), "before": before[k], "after": ""}
-                for k, scene in enumerate(study.scenes)
-            ],
-            "thumbnails": thumbnails(study),
-            "words": words,
-            "threshold_d": cut_d,
-            "threshold_g": cut_g,
-            "quantile_g": _share_below(self._g, cut_g),
-            "mode": "absolute",
-            "unchecked": [],
-            "rows_off": [],
-            "marks": [],
-            "selected": int(self._ids[0]) if len(self._ids) else -1,
-            "caption_after": "",
-            "transplanted": None,
-            "stale": [],
-            "uploads": hasattr(study, "with_scene"),
-            "transplants": True,
-            "effect": None,
-            "tokens": [],
-            "token_values": b"",
-            "setup_code": setup_code(study),
-        }
+        look = Look(study)
+        chosen = Selection(study.evidence, look.index, self)
+        d, g = chosen.difference, chosen.gradcam
+        cut_d, cut_g = default_thresholds(d, g)
+        cut_d = cut_d if threshold_d is None else threshold_d
+        cut_g = cut_g if threshold_g is None else threshold_g
+        self._study, self.look, self.selection = study, look, chosen
         was, self._loading = self._loading, True
         try:
             with self.hold_sync():
-                for name, value in values.items():
-                    setattr(self, name, value)
+                cuts = {"threshold_d": cut_d, "threshold_g": cut_g}
+                self._show({**look.evidence(), **_UNTOUCHED, **cuts})
+                self.quantile_g = share_below(g, self.threshold_g)
+                best = chosen.kept[:PREFETCHED]
+                self.prefetched = prefetched(best, best_by_both(d, g, PREFETCHED))
+                if not len(study.scored):  # no scores yet: no neuron is better than another
+                    self.prefetched = self.prefetched[:0]
+                ids, n = self.prefetched, len(study.scenes)
+                names = [str(scene.id) for scene in study.scenes]
+                before = [study.captions.get(k, "") for k in range(n)]
+                facts = (len(study.scored), str(study.pairs.name), self._seconds)
+                self._show(
+                    {
+                        "scenes": scene_lines(names, before),
+                        "scene": 0,
+                        **look.concept(),
+                        **look.scene(0, ids),
+                        "facts": facts_of(study.model, *facts),
+                        "thumbnails": look.thumbnails(),
+                        "words": look.first_words(ids),
+                        "selected": int(ids[0]) if len(ids) else -1,
+                        "setup_code": setup_code(study),
+                    }
+                )
                 self._set_line(0, before=self.caption_before)
                 self._show_active()
-                self._choose()
+                self.neurons = chosen.neurons
         finally:
             self._loading = was
 
-    # -- scenes ------------------------------------------------------------------------------
+    @t.observe(
+        "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off"
+    )
+    def _on_choice(self, _change: Any) -> None:
+        if not self._loading:
+            self._guarded(self._choose)()
 
-    @t.validate("scene")
-    def _valid_scene(self, proposal: Any) -> int:
-        if not self._loading and not 0 <= proposal["value"] < len(self.study.scenes):
-            raise bad_argument("scene", proposal["value"], f"0 to {len(self.study.scenes) - 1}")
-        return int(proposal["value"])
+    def _choose(self) -> None:
+        self.neurons = self.selection.neurons
+
+    # -- scenes ------------------------------------------------------------------------------
 
     @t.observe("scene")
     def _on_scene(self, _change: Any) -> None:
@@ -192,20 +238,20 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
 
     def _load_scene(self) -> None:
         """Show the scene that is wanted now; earlier wishes in the queue find nothing to do."""
-        scene = self.scene
-        if getattr(self, "_shown", (None, -1)) == (self.study, scene):
+        scene, study = self.scene, self.study
+        if self._loaded[0] is study and self._loaded[1] == scene:
             return
-        values = scene_state(self.study, scene, self._ids)
+        self._behind = False
+        values = self.look.scene(scene, self.prefetched)
         values |= self._written(scene, None)
-        if scene != self.scene:
+        if scene != self.scene or study is not self.study:
             return
-        self._shown = (self.study, scene)
+        self._loaded = (study, scene)
         with self.hold_sync():
-            for name, value in values.items():
-                setattr(self, name, value)
+            self._show(values)
             self._set_line(scene, before=self.caption_before)
             self._show_active()
-        if self.study.model.interventions.active:
+        if study.model.interventions.active:
             self._later(self._measure)
 
     def _set_line(self, scene: int, **changes: str) -> None:
@@ -214,43 +260,544 @@ class Explorer(Keeping, StudyWork, OwnPicture, Actions):
             lines[scene].update(changes)
             self.scenes = lines
 
-    # -- the shared stack --------------------------------------------------------------------
+    # -- what acts, and the caption after ----------------------------------------------------
 
-    def _stack_changed(self, event: Any) -> None:
-        """Follow what others do to the model; runs in their thread, so it only enqueues."""
-        if self._quiet == 0 and not self._closed and event.action not in ("enter", "exit"):
-            self._submit(self._guarded(self._after_change))
+    def chosen(self, call: Call) -> Chosen:
+        """Return the neurons that a click means: those that the page sends, else the kept."""
+        chosen = self.selection
+        ids = chosen.index.checked(int32_array(call.data)) if call.buffers else chosen.kept
+        return self._chosen(ids)
 
-    def _quietly(self, change: Callable[[], Any]) -> None:
-        self._quiet += 1
-        try:
-            change()
-        finally:
-            self._quiet -= 1
+    def _chosen(self, ids: np.ndarray) -> Chosen:
+        chosen = self.selection
+        return Chosen(chosen.set_of(ids), recipe_of(chosen, ids), before=self.concept)
 
-    def _ablations_drop(self) -> None:
-        self._quietly(self._ablations.drop)
+    def reference(self, mode: str) -> tuple[Any, str]:
+        """Return what "mean" or "from_inpainted" needs, and the Python for it."""
+        return reference_of(self.study, self.scene, mode)
+
+    def rewrite(self, call: Call | None) -> Answer:
+        """Caption the shown scene with what is active now, and show what that is."""
+        self._behind = False
+        self._show_active()
+        scene = self.scene
+        self.caption_after = ""
+        written = self._written(scene, call)
+        if scene == self.scene:
+            self._show(written)
+        self._later(self._measure)
+        return {"caption": written["caption_after"]}
+
+    def follow_up(self) -> None:
+        """Write the caption with what others made active."""
+        self.rewrite(None)
+
+    def _written(self, scene: int, call: Call | None) -> dict[str, Any]:
+        """Write a scene's caption with what is active; return the traits that show it."""
+        study, now, found = self.study, self.changes.now, None
+        text = ""
+        if isinstance(now, Move) and now.scene == scene:
+            text, found = self._transplanted(now, call)
+        elif study.model.interventions.active:
+            prompt = study.options["prompt"]
+            options = self._told(call)
+            text = str(study.model.caption(study.scenes[scene].image, prompt, **options))
+        self._set_line(scene, after=text)
+        return {"caption_after": text, "transplanted": found}
+
+    def _told(self, call: Call | None) -> dict[str, Any]:
+        """Return who hears what is written, and who stops it."""
+        if call is None:
+            return {"cancel": self._leaving}
+        return {
+            "on_token": lambda piece, *row: self._stream(call, str(piece)),
+            "cancel": call.cancel,
+        }
+
+    def _transplanted(self, move: Move, call: Call | None) -> tuple[str, dict[str, Any]]:
+        """Write the caption of a transplant; return it and what became of the word."""
+        made = self.study.transplant(
+            move.scene, move.index, move.mask, object=move.object, **self._told(call)
+        )
+        return str(made.after), {
+            "object": move.what,
+            "word": str(made.word),
+            "index": int(made.index),
+            "said": str(made.said),
+            "success": None if made.success is None else bool(made.success),
+            "layers": [int(layer) for layer in made.layers],
+        }
+
+    def _show_active(self) -> None:
+        self.ablation = self.changes.state(self._code_inside)
+
+    def _code_inside(self) -> list[str]:
+        """Return the lines that write the shown caption, inside what is active."""
+        study, now = self.study, self.changes.now
+        if not isinstance(now, Move):
+            return [caption_line(study, self.scene)]
+        if now.scene >= len(study.scored):
+            said = f"study: make it with {study.scenes[now.scene].id} among its scenes"
+            return [f"raise NameError({said!r})"]
+        part = f"study.patch_mask({now.scene}, {list(now.cells)})"
+        if now.object:
+            part = f"study.scenes[{now.scene}].mask({now.object!r})"
+        more = f", object={now.object!r}" if now.object else ""
+        return [f"print(study.transplant({now.scene}, {now.index}, {part}{more}).after)"]
+
+    def _measure(self) -> None:
+        """Measure what is active on the shown scene, beside what was predicted."""
+        scene, stack = self.scene, self.changes.stack
+        active = stack.active
+        found = measured(self.study, self.changes.now, scene)
+        if scene == self.scene and active == stack.active:
+            self.ablation = {**self.changes.state(self._code_inside), **found}
+
+    def ablate(self, mode: str | None = None, scale: float | None = None) -> str:
+        """Ablate the kept neurons, as the button does; return the caption after."""
+        mode = self.ablate_mode if mode is None else mode
+        scale = self.ablate_scale if scale is None else scale
+
+        def act() -> None:
+            self.changes.ablate(self._chosen(self.kept), mode, scale)
+            self.rewrite(None)
+
+        self._submit(act).result()
+        return self.caption_after
+
+    def restore(self) -> None:
+        """Take back everything that is active on the model, as the button does."""
+
+        def act() -> None:
+            self.changes.restore()
+            self.rewrite(None)
+
+        self._submit(act).result()
+
+    def undo(self) -> None:
+        """Take back the last change of the model, as the button does."""
+        self._submit(lambda: self.changes.ask_undo(Call("", "undo", {}, []))).result()
+
+    def redo(self) -> None:
+        """Do again what was taken back, as the button does."""
+        self._submit(lambda: self.changes.ask_redo(Call("", "redo", {}, []))).result()
+
+    # -- a part of the picture in the place of a word ----------------------------------------
+
+    @request("transplant", stage="writing the caption")
+    def _ask_transplant(self, call: Call) -> Answer:
+        scene = self._asked_scene(call)
+        index = word_index(call, self.study.caption(scene).split())
+        return self._transplant(scene, index, call.text("object"), call.wholes("cells"), call)
+
+    def _transplant(
+        self, scene: int, index: int, object: str, cells: Sequence[int], call: Call | None
+    ) -> Answer:
+        """Write the caption first: what cannot be put there changes nothing."""
+        study = self.study
+        mask = study.scenes[scene].mask(object) if object else study.patch_mask(scene, cells)
+        words = study.caption(scene).split()
+        word = words[index].strip(".,")
+        move = Move(study.model, scene, index, mask, object=object, cells=cells, word=word)
+        with self.changes.without_own():
+            text, found = self._transplanted(move, call)
+        self.changes.put(move)
+        self._behind = False
+        self._show_active()
+        self._set_line(scene, after=text)
+        if scene == self.scene:
+            self._show({"caption_after": text, "transplanted": found})
+        self._later(self._measure)
+        return {"caption": text}
+
+    def transplant(
+        self, word: str | int, object: str | None = None, *, patches: Sequence[int] = ()
+    ) -> str:
+        """Put an object or patches of the shown picture in the place of a word of its caption.
+
+        Parameters
+        ----------
+        word : str or int
+            A word of `caption_before`, or its place there, from 0.
+        object : str, optional
+            An object of the shown scene; its patches.
+        patches : sequence of int
+            Instead of an object: cells of the token grid, ``row * columns + column``.
+
+        Returns
+        -------
+        str
+            The caption after; `transplanted` says what became of the word.
+        """
+        words = [part.strip(".,;").lower() for part in self.caption_before.split()]
+        wanted = f"a word of the caption {self.caption_before!r}"
+        if isinstance(word, str) and word.lower() not in words:
+            raise bad_argument("word", word, wanted)
+        index = words.index(word.lower()) if isinstance(word, str) else int(word)
+        if not 0 <= index < len(words):
+            raise bad_argument("word", index, f"{wanted}: 0 to {len(words) - 1}")
+        scene, cells = self.scene, [int(cell) for cell in patches]
+        self._submit(lambda: self._transplant(scene, index, object or "", cells, None)).result()
+        return self.caption_after
+
+    # -- what the page asks to see -----------------------------------------------------------
+
+    def looked(self, call: Call) -> tuple[Look, int]:
+        """Return what a request for maps looks at."""
+        return self.look, self._asked_scene(call)
+
+    def words_of(self, ids: np.ndarray) -> list[list[str]]:
+        """Return the words that neurons write."""
+        return self.look.words(ids)
+
+    def _asked_scene(self, call: Call) -> int:
+        return call.whole("scene", self.scene, beyond=self.look.n_scenes)
+
+    def _asked_neuron(self, call: Call) -> int:
+        return call.whole("id", -1, beyond=len(self.look.index))
+
+    @request("patch_scores", stage="looking at the patches")
+    def _ask_patch_scores(self, call: Call) -> Answer:
+        ids, scene = self.beyond.ids(self.look, int32_array(call.data)), self._asked_scene(call)
+        found = self.study.patch_scores(*self.look.index.split(ids), scene=scene)
+        if scene == self.scene:
+            maps = {"difference_map": found.difference, "gradcam_map": found.gradcam}
+            self._show({name: float32_bytes(values) for name, values in maps.items()})
+        return {"count": len(ids)}
+
+    @request("lens")
+    def _ask_lens(self, call: Call) -> Answer:
+        scene = self._asked_scene(call)
+        words = [[str(word) for word in cell] for cell in self.study.patch_words(scene)]
+        if scene == self.scene:
+            self.patch_words = words
+        return {}
+
+    @request("tokens")
+    def _ask_tokens(self, call: Call) -> Answer:
+        flat = self._asked_neuron(call)
+        tokens, values = self.look.tokens(flat, self._asked_scene(call))
+        self._show(token_state(tokens, values, f"activation of {self.selection.name(flat)}"))
+        return {}
+
+    @request("neuron", stage="looking through the scenes")
+    def _ask_neuron(self, call: Call) -> Answer:
+        from ..studies import shares_of
+
+        (row,), (index,) = self.look.index.split([self._asked_neuron(call)])
+        progress, study = self._progress(), self.study
+        best = study.strongest_scenes(
+            int(row), int(index), _PAGE_SCENES, progress=progress, cancel=call.cancel
+        )
+        shares = self._word_shares(progress, call.cancel)
+        return {
+            "scenes": [{"scene": b.scene, "value": b.value, "patch": list(b.patch)} for b in best],
+            "concepts": shares_of(shares, int(row), int(index)),
+            "captions": int(shares.attrs["scenes"]),
+            "neurons": int(np.isfinite(self.selection.difference).sum()),
+        }
+
+    def _word_shares(self, progress: Any, cancel: CancelToken) -> Any:
+        """Return what every neuron adds to every word that captions name; computed once."""
+        study = self.study
+        if self._shares[0] is not study.evidence:
+            data = study.dataset
+            words = () if data is None else tuple(data.categories)
+            others = study.scenes_without(_OTHER_SCENES)
+            made = study.word_shares(others, words, progress=progress, cancel=cancel)
+            self._shares = (study.evidence, made)
+        return self._shares[1]
+
+    # -- long work ---------------------------------------------------------------------------
+
+    @request("compute", stage="computing")
+    def _ask_compute(self, call: Call) -> Answer:
+        word = call.text("concept").strip()
+        if not word:
+            raise bad_argument("concept", word, "a word")
+        started, old = time.monotonic(), self.study
+        make = old.of_word if self._restudy is None else self._restudy
+        made = make(word, progress=self._progress(), cancel=call.cancel)
+        self._seconds = time.monotonic() - started
+        for scene in old.scenes[len(old.scored) :]:  # pictures of one's own stay
+            if all(scene is not other for other in made.scenes):
+                made = made.with_scene(scene)
+        self.changes.forget()
+        if made.model is not old.model:
+            self._change_model(made)
+        self._show_study(made)
+        self._behind = bool(made.model.interventions.active)
+        self._follow_if_shown()
+        return {"concept": word}
+
+    def _change_model(self, made: StudyLike) -> None:
+        self.unfollow()
+        self.changes = Changes(self, made.model)
+        self.follow(made.model.interventions)
+
+    def _need_scores(self) -> None:
+        if not len(self.study.scored):
+            raise bad_argument(
+                "study", "a picture without scores", "the object painted on it, then “compute”"
+            )
+
+    def _test_scenes(self) -> tuple[Sequence[Any], Sequence[Any], bool]:
+        if self._given_test is not None:
+            return self._given_test[0], self._given_test[1], True
+        study = self.study
+        return list(study.scored), study.scenes_without(_OTHER_SCENES), False
+
+    @request("evaluate", stage="measuring")
+    def _ask_evaluate(self, call: Call) -> Answer:
+        self._need_scores()
+        present, absent, held_out = self._test_scenes()
+        neurons = self.selection.neurons
+        found = self.study.evaluate(
+            neurons, present, absent, progress=self._progress(), cancel=call.cancel
+        )
+        self.effect = {
+            "measures": _measures(found),
+            "neurons": len(neurons),
+            "scenes": int(sum(found.n_scenes.get(key, 0) for key in ("with", "without"))),
+            "held_out": held_out,
+        }
+        return {}
+
+    @request("propose", stage="searching thresholds")
+    def _ask_propose(self, call: Call) -> Answer:
+        self._need_scores()
+        absent = self._test_scenes()[1]
+        found = self.study.propose_thresholds(
+            without_concept=absent, progress=self._progress(), cancel=call.cancel
+        )
+        self.marks = _marks(found)
+        self.mode = "absolute"
+        self.threshold_d, self.threshold_g = found.threshold_d, found.threshold_g
+        return {"met": bool(found.met)}
+
+    @request("inpaint", stage="painting the object away")
+    def _ask_inpaint(self, call: Call) -> Answer:
+        scene, mask = self._asked_scene(call), painted(call)
+        size = self.study.scenes[scene].image.size
+        self._study = self.study.with_mask(scene, enlarge(mask, size))
+        self.look = Look(self.study)
+        inpainted = encode_picture(self.study.pictures(scene)[1], 640)
+        self.stale = sorted({*self.stale, scene})
+        if scene == self.scene:
+            none = {"difference_map": b"", "gradcam_map": b""}
+            shown = {**self.look.mask(scene), "inpainted": inpainted}
+            self._show({**none, **shown, "mask": mask.tobytes()})
+        return {}
+
+    @request("export_html", worker=False)
+    def _ask_export_html(self, call: Call) -> Answer:
+        from .html import offline_page
+
+        return {}, [offline_page(self).encode()]
+
+    # -- a picture of one's own --------------------------------------------------------------
+
+    @request("upload", stage="reading the picture")
+    def _ask_upload(self, call: Call) -> Answer:
+        image, name, note = read_upload(call.data, call.text("name"))
+        return {"scene": self._add(image, name), "note": note}
+
+    def add_picture(self, source: Any, name: str | None = None) -> int:
+        """Show a picture of one's own, as the page's upload does; return its number.
+
+        It can be captioned, painted on and, once the concept is painted on it, takes part in the
+        next computation.
+
+        Parameters
+        ----------
+        source : str, path, bytes, PIL.Image.Image or array
+            Whatever `mmkn_widgets.datasets.read_image` reads.
+        name : str, optional
+            What the page calls it.
+        """
+        from ..datasets import read_image
+
+        image = read_image(source, name="source")
+        given = str(source) if isinstance(source, str | Path) else "own picture"
+        return int(self._submit(lambda: self._add(image, shown_name(name or given))).result())
+
+    def _add(self, image: Image, name: str) -> int:
+        from ..datasets import Scene
+
+        known = {str(scene.id) for scene in self.study.scenes}
+        unique, number = name, 1
+        while unique in known:
+            number += 1
+            unique = f"{name} ({number})"
+        self._study = self.study.with_scene(Scene(unique, image, source="own", categories=()))
+        self.look = Look(self.study)
+        place = len(self.study.scenes) - 1
+        lines = [*self.scenes, *scene_lines([unique])]
+        self._show({"scenes": lines, "thumbnails": [*self.thumbnails, thumbnail(image)]})
+        self.scene = place
+        return place
+
+    # -- out of the widget -------------------------------------------------------------------
 
     @property
-    def _worker(self) -> Any:
-        study = getattr(self, "study", None)
-        return None if study is None else study.model.worker
+    def state(self) -> dict[str, Any]:
+        """What is on screen, as JSON knows it; `Explorer(study, state=...)` shows it again."""
+        chosen = self.selection
+        found: dict[str, Any] = {name: getattr(self, name) for name in _STATE}
+        found["concept"] = self.concept
+        found["unchecked"] = [list(chosen.place(int(i))) for i in self.unchecked]
+        found["rows_off"] = [list(chosen.index.rows[int(row)]) for row in self.rows_off]
+        found["selected"] = list(chosen.place(self.selected)) if self.selected >= 0 else None
+        return found
 
-    open: ClassVar[Any] = OpenSaved()
+    @state.setter
+    def state(self, saved: Mapping[str, Any]) -> None:
+        known = {*_STATE, "concept", "unchecked", "rows_off", "selected"}
+        if unknown := sorted(set(saved) - known):
+            raise bad_argument("state", ", ".join(unknown), "the keys of Explorer.state")
+        if saved.get("concept", self.concept) != self.concept:
+            raise bad_argument("state", saved["concept"], f"a state of {self.concept!r}")
+        chosen = self.selection
+        with self.hold_trait_notifications():
+            for name in _STATE:
+                if name in saved:
+                    setattr(self, name, saved[name])
+            self.unchecked = sorted(chosen.flat(place) for place in saved.get("unchecked", []))
+            off = saved.get("rows_off", [])
+            self.rows_off = sorted(chosen.index.row(*(int(n) for n in row)) for row in off)
+            place = saved.get("selected")
+            self.selected = -1 if place is None else chosen.flat(place)
+
+    def to_python(self) -> str:
+        """Return Python lines that do without a widget what is on screen.
+
+        They make the study, the chosen neurons, what acts on the model, and print the caption.
+        """
+        chosen = f"neurons = {self.selection.python()}"
+        lines = [self.setup_code, chosen, *([self.ablation["code"]] if self._acts() else [])]
+        return "\n".join(lines) + "\n"
+
+    def _acts(self) -> bool:
+        return bool(self.ablation["active"])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the study and what is on screen as one folder for `mmkn_widgets.open_explorer`."""
+        shown = json.dumps(self.state, indent=1) + "\n"
+        return Path(self.study.save(path, {"explorer.json": shown}))
+
+    def saved_scenes(self, n: int = 24, neurons: int = 300) -> dict[int, dict[str, Any]]:
+        """Return the traits of the first scenes, for a page that cannot ask the kernel.
+
+        Parameters
+        ----------
+        n : int
+            Scenes at most; the shown one is among them.
+        neurons : int
+            Maps of each scene at least; the kept neurons always have theirs.
+        """
+        kept = self.kept
+        n_maps = max(neurons, min(len(kept), PREFETCHED))
+        ids = prefetched(kept, self.prefetched, n_maps)
+        wanted = range(min(max(n, self.scene + 1), len(self.study.scenes)))
+
+        def made(scene: int) -> dict[str, Any]:
+            after = self.scenes[scene]["after"]
+            return {**self.look.scene(scene, ids), "caption_after": after}
+
+        states = self._submit(lambda: {scene: made(scene) for scene in wanted}).result()
+        decoded = self.prefetched[: len(self.words)].tolist()
+        words = dict(zip(decoded, self.words, strict=True))
+        known = [words.get(int(i)) for i in ids]
+        first = next((k for k, line in enumerate(known) if line is None), len(known))
+        for state in states.values():
+            state["words"] = known[:first]
+        return states
+
+    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """Return what another scene brings, by trait and value, for a page without a kernel."""
+        return {"scene": self.saved_scenes()}
+
+    @property
+    def title(self) -> str:
+        """What a saved page is called."""
+        return self.concept or type(self).__name__
+
+    def account(self) -> Any:
+        """Return what the static view says."""
+        from .html import choosing_account, pictures_of, words_by_id
+
+        said = (("before", self.caption_before), ("after", self.caption_after))
+        return choosing_account(
+            self.selection,
+            self.labels,
+            of=f" of “{self.concept}” in {self.facts['model']}",
+            pictures=pictures_of(self, self.kept),
+            lines=[f"{label}: {text}" for label, text in said if text],
+            words=words_by_id(self.map_ids, self.words),
+        )
 
     def close(self) -> None:
-        """Take back the own ablation, cancel what runs, free the arrays."""
-        if self._closed or not hasattr(self, "_ablations"):
+        """Take back the own change, cancel what runs, let go of the study and the model."""
+        if self._closed or self._study is None:
             return
-        self._forget_stack()
-        self._ablations_drop()
+        self.unfollow()
+        self.changes.forget()
         super().close()
-        del self._d, self._g
+        self._study = self._given_test = self._restudy = None
+        self._shares, self._loaded = (None, None), (None, -1)
+        del self.look, self.selection, self.changes, self.beyond
 
 
-def _share_below(values: np.ndarray, cut: float) -> float:
-    finite = values[np.isfinite(values)]
-    return float((finite <= np.float32(cut)).mean()) if finite.size else 0.0
+#: what a new study begins with
+_UNTOUCHED: dict[str, Any] = {
+    "mode": "absolute",
+    "unchecked": [],
+    "rows_off": [],
+    "marks": [],
+    "caption_after": "",
+    "transplanted": None,
+    "stale": [],
+    "uploads": True,
+    "transplants": True,
+    "effect": None,
+    "tokens": [],
+    "token_values": b"",
+}
+
+
+def _measures(found: Any) -> dict[str, dict[str, float | None]]:
+    """Return an effect's figures with their random controls, as the page shows them."""
+    between = (found.bleu or {}).get("with", {}).get("between")
+    figures = {
+        "suppression": (found.suppression, found.random_control.get("mean")),
+        "retention": (found.retention.get("headline"), None),
+        "bleu": (between, None),
+    }
+    measures = {}
+    for name, (value, random) in figures.items():
+        if value is not None and finite(value) is not None:
+            control = None if random is None else finite(random)
+            measures[name] = {"value": float(value), "random": control}
+    return measures
+
+
+def _marks(found: Any) -> list[dict[str, Any]]:
+    """Return the measured pairs of thresholds that the page shows: the frontier, then the best."""
+    points = found.points
+    least = np.minimum(points["retention"].values, points["suppression"].values)
+    order = dict.fromkeys([*found.frontier, *np.argsort(-least)])
+    controls = points["random_control"].values if "random_control" in points else None
+    return [
+        {
+            "threshold_d": float(points["threshold_d"][k]),
+            "threshold_g": float(points["threshold_g"][k]),
+            "count": int(points["neurons"][k]),
+            "suppression": finite(points["suppression"][k]) or 0.0,
+            "retention": finite(points["retention"][k]) or 0.0,
+            "random": None if controls is None else finite(controls[k]),
+        }
+        for k in list(order)[:_MOST_MARKS]
+    ]
 
 
 def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
@@ -275,3 +822,47 @@ def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
     if not image.categories or (named and not has_scene_mask(image, wanted)):
         return blank_study(model, concept, image)  # the page asks for the mask
     return study(model, concept, image)
+
+
+def open_explorer(path: str | Path, model: Any = None) -> Explorer:
+    """Open what `Explorer.save` wrote.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The folder.
+    model : MultimodalModel, optional
+        The study's model; by default it is loaded by its name.
+
+    Returns
+    -------
+    Explorer
+
+    Raises
+    ------
+    BadArgument
+        If the folder holds no study, or what was on screen cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import mmkn_widgets as mmkn
+    >>> model = mmkn.load_model("pocket")
+    >>> scenes = mmkn.datasets.pocket_world("val", 60).with_concept("car", 1)
+    >>> explorer = mmkn.Explorer(mmkn.study(model, "car", scenes), threshold_d=0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = mmkn.open_explorer(explorer.save(folder + "/car"), model)
+    >>> again.threshold_d
+    0.5
+    """
+    from ..studies import open_study
+
+    study = open_study(path, model)
+    file = Path(path) / "explorer.json"
+    if not file.is_file():
+        return Explorer(study)
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise bad_argument("path", str(file), "what Explorer.save wrote") from error
+    return Explorer(study, state=state)

@@ -7,22 +7,151 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..core import NotSupported, bad_argument
-from . import _kinds as k
+from ..attribution import best_by_both
+from ..core import BadArgument, NeuronIndex, NeuronSet, NotSupported, bad_argument
 from ._base import Answer, Call, bundle, request
-from ._encode import encode_grids, encode_picture, float32_bytes, int32_array, int32_bytes
-from ._labelled import given_pictures, is_store, maps_of, tokens_of
-from ._scene_state import PREFETCHED, best_neurons, thumbnail
-from ._scored import Scored
-from .traits import PictureTraits, SceneTraits, TokenTraits, WordTraits
+from .encode import encode_picture, int32_bytes
+from .labelled import given_pictures, is_store, maps_of, tokens_of
+from .look import (
+    PREFETCHED,
+    Beyond,
+    grid_state,
+    map_state,
+    prefetched,
+    scene_lines,
+    thumbnail,
+    token_state,
+)
+from .parts import Scored
+from .traits import NO_GRID, PictureTraits, SceneTraits, TokenTraits, WordTraits, facts_trait
 
 if TYPE_CHECKING:
     import xarray as xr
+    from PIL.Image import Image
 
-__all__ = ["StoreExplorer"]
+__all__ = ["StoreExplorer", "StoreLook"]
 
-_WORDS_FIRST, _PAGE_PICTURES, _SAVED_PICTURES = 64, 8, 12
+_WORDS_FIRST, _PAGE_PICTURES, _SAVED_PICTURES, _PICTURE = 64, 8, 12, 640
 _PLATE = (236, 239, 244)
+
+
+class StoreLook:
+    """A captured store as the page sees it; read layer by layer, so it may lie on the disk.
+
+    Parameters
+    ----------
+    store : xarray.Dataset
+        From `mmkn_widgets.capture` or `mmkn_widgets.open_store`.
+    index : NeuronIndex
+        Of its rows.
+    pictures : sequence of PIL.Image.Image, optional
+        Those that were captured.
+    """
+
+    def __init__(
+        self, store: xr.Dataset, index: NeuronIndex, pictures: list[Image] | None = None
+    ) -> None:
+        self.store = store
+        self.index = index
+        self.attrs = {**store.attrs, **next(iter(store.data_vars.values())).attrs}
+        self.names = [str(name) for name in store["image"].values] if self._many else ["0"]
+        self._pictures = pictures
+
+    @property
+    def _many(self) -> bool:
+        return "image" in self.store.dims
+
+    @property
+    def n_scenes(self) -> int:
+        """How many pictures there are."""
+        return len(self.names)
+
+    def _one(self, scene: int) -> xr.Dataset:
+        return self.store.isel(image=scene) if self._many else self.store
+
+    def _whole(self, scene: int) -> xr.Dataset:
+        one = self._one(scene)
+        if "activation" not in one:
+            raise NotSupported("the store keeps only reductions: no maps and no tokens")
+        return one
+
+    def _layer(self, scene: int, row: int) -> xr.DataArray:
+        """Return one layer of one picture, dims (token, neuron), in memory."""
+        return self._whole(scene)["activation"].isel(layer=row).load()
+
+    def geometry(self, scene: int) -> Any:
+        """Return where the image tokens of a picture look."""
+        return self._whole(scene).mmkn.geometry
+
+    def picture(self, scene: int) -> Image:
+        """Return a picture; an empty plate of its size where none was given."""
+        from PIL import Image
+
+        if self._pictures is not None:
+            return self._pictures[scene]
+        try:
+            height, width = self.geometry(scene).picture_size
+        except (NotSupported, BadArgument):
+            height, width = 96, 96
+        return Image.new("RGB", (int(width), int(height)), _PLATE)
+
+    def maps(self, ids: np.ndarray, scene: int, *, signed: bool = False) -> np.ndarray:
+        """Return float32 maps (neuron, row, column) of flat ids."""
+        geometry = self.geometry(scene)
+        out = np.zeros((len(ids), *geometry.shape), np.float32)
+        rows, indices = self.index.split(ids)
+        for row in np.unique(rows):
+            at = np.flatnonzero(rows == row)
+            out[at] = maps_of(self._layer(scene, int(row)).isel(neuron=indices[at]), geometry)
+        return out * self.signs(ids, scene)[:, None, None] if signed else out
+
+    def signs(self, ids: np.ndarray, scene: int) -> np.ndarray:
+        """Return the sign of each neuron's activation where the answer begins; int8."""
+        one = self._one(scene)
+        if "activation" not in one:
+            return np.ones(len(ids), np.int8)
+        before = np.flatnonzero(np.asarray(one["step"].values) < 0)
+        if "valid" in one.coords:
+            before = before[np.asarray(one["valid"].values, bool)[before]]
+        last = one["activation"].isel(token=int(before[-1])).values
+        return np.where(last.ravel()[ids] < 0, -1, 1).astype(np.int8)
+
+    def seen(self, scene: int, ids: np.ndarray) -> dict[str, Any]:
+        """Return the traits of one picture, with the maps of neurons."""
+        empty = {"maps": b"", "map_scale": b"", "map_offset": b"", "map_sign": b""}
+        try:
+            maps = self.maps(ids, scene)
+            approximate = self.geometry(scene).approximate
+            made = {
+                **map_state(maps, self.signs(ids, scene)),
+                "grid": grid_state(maps, approximate=approximate),
+            }
+        except (NotSupported, BadArgument) as error:
+            made = {**empty, "grid": {**NO_GRID, "reason": str(error)}}
+        return {**made, "picture": encode_picture(self.picture(scene), _PICTURE)}
+
+    def words(self, ids: np.ndarray) -> list[list[str]]:
+        """Return what neurons write, while the model that made the store is in memory."""
+        from ..activations import decode, model_of
+
+        try:
+            model = model_of(self.attrs)
+        except BadArgument:
+            return [[] for _ in ids]
+        out: list[list[str]] = [[] for _ in ids]
+        rows, indices = self.index.split(ids)
+        for row in np.unique(rows):
+            at = np.flatnonzero(rows == row)
+            layer, expert = self.index.rows[int(row)]
+            found = decode(model, layer, indices[at].tolist(), expert=expert, k=6)
+            for place, words in zip(at, found, strict=True):
+                out[int(place)] = [str(word) for word in words]
+        return out
+
+    def tokens(self, flat: int, scene: int) -> tuple[list[tuple[str, str, int]], np.ndarray]:
+        """Return (text, role, step) of each token, and one neuron's activation there."""
+        (row,), (index,) = self.index.split([flat])
+        return tokens_of(self._layer(scene, int(row)).isel(neuron=int(index)))
 
 
 class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored):
@@ -46,8 +175,8 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
 
     Attributes
     ----------
-    neurons : list of (row, index)
-        The checked survivors; `to_neurons` makes a `NeuronSet` of them.
+    neurons : NeuronSet
+        The checked survivors, by their layers in the model.
     scene : int
         Which picture of the store is shown.
 
@@ -63,7 +192,8 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
     """
 
     _esm: ClassVar[Any] = bundle("store_explorer")
-    facts = k.json({}, "model, layers, neurons, device, scenes, seconds, inpainter")
+    owned: ClassVar[dict[str, type]] = {"beyond": Beyond}
+    facts = facts_trait()
 
     def __init__(
         self,
@@ -75,218 +205,114 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
     ) -> None:
         if not is_store(store):
             raise bad_argument("store", type(store).__name__, "a store that capture made")
-        self.store = store
-        self._names = [str(name) for name in store["image"].values] if _many(store) else ["0"]
-        self._pictures = given_pictures(pictures, len(self._names))
+        self.beyond = Beyond(self)
         super().__init__(store, threshold_d, threshold_g, **traits)
-        rest = best_neurons(self._d, self._g)
-        first = self.kept[:PREFETCHED]
-        self._ids = np.concatenate([first, rest[~np.isin(rest, first)]])[:PREFETCHED]
-        attrs = {**store.attrs, **next(iter(store.data_vars.values())).attrs}
+        index = self.selection.index
+        look = StoreLook(store, index)
+        self.look = StoreLook(store, index, given_pictures(pictures, look.n_scenes))
+        chosen = self.selection
+        best = best_by_both(chosen.difference, chosen.gradcam, PREFETCHED)
+        self.prefetched = prefetched(self.kept[:PREFETCHED], best)
         with self.hold_sync():
-            self.facts = {
-                "model": str(attrs.get("model", "")),
-                "layers": int(self._d.shape[0]),
-                "neurons": int(self._d.shape[1]),
-                "device": "stored activations",
-                "scenes": len(self._names),
-                "seconds": None,
-                "inpainter": "",
-            }
-            self.scenes = [{"name": name, "before": "", "after": ""} for name in self._names]
-            self.thumbnails = [thumbnail(self._picture(i)) for i in range(len(self._names))]
-            width = self._d.shape[1]
-            ids = self._ids[:_WORDS_FIRST]
-            self.words = self._words_of(ids // width, ids % width)
-            if len(self._ids):
-                self.selected = int(self._ids[0])
-            self._show(0)
-            self._show_tokens(self.selected, 0)
+            self._show(
+                {
+                    "facts": {
+                        "model": str(self.look.attrs.get("model", "")),
+                        "layers": index.shape[0],
+                        "neurons": index.shape[1],
+                        "device": "stored activations",
+                        "scenes": self.look.n_scenes,
+                        "seconds": None,
+                        "inpainter": "",
+                    },
+                    "scenes": scene_lines(self.look.names),
+                    "thumbnails": [thumbnail(self.look.picture(i)) for i in range(self._n())],
+                    "map_ids": int32_bytes(self.prefetched),
+                    "words": self.look.words(self.prefetched[:_WORDS_FIRST]),
+                    **self.look.seen(0, self.prefetched),
+                }
+            )
+            if len(self.prefetched):
+                self.selected = int(self.prefetched[0])
+                if "activation" in store:
+                    self._show_tokens(self.selected, 0)
 
-    # -- pictures ----------------------------------------------------------------------------
+    def _n(self) -> int:
+        return self.look.n_scenes
+
+    @property
+    def store(self) -> xr.Dataset:
+        """The store."""
+        return self.look.store
 
     @t.observe("scene")
     def _on_scene(self, change: Any) -> None:
-        if not 0 <= change["new"] < len(self._names):
-            raise bad_argument("scene", change["new"], f"0 to {len(self._names) - 1}")
-        self._guarded(lambda: self._show(self.scene))()
-
-    def _one(self, scene: int) -> xr.Dataset:
-        return self.store.isel(image=scene) if _many(self.store) else self.store
-
-    def _whole(self, scene: int) -> xr.Dataset:
-        one = self._one(scene)
-        if "activation" not in one:
-            raise NotSupported("the store keeps only reductions: no maps and no tokens")
-        return one
-
-    def _geometry(self, scene: int) -> Any:
-        return self._whole(scene).mmkn.geometry
-
-    def _picture(self, scene: int) -> Any:
-        from PIL import Image
-
-        if self._pictures is not None:
-            return self._pictures[scene]
-        try:
-            size = self._geometry(scene).picture_size
-        except (NotSupported, ValueError, KeyError):
-            size = (96, 96)
-        return Image.new("RGB", (int(size[0]), int(size[1])), _PLATE)
-
-    def _show(self, scene: int) -> None:
-        """Fill the traits of one picture, in one message."""
-        values = self._seen(scene)
-        with self.hold_sync():
-            self.map_ids = int32_bytes(self._ids)
-            for name, value in values.items():
-                setattr(self, name, value)
-
-    def _seen(self, scene: int) -> dict[str, Any]:
-        """Return the traits of one picture."""
-        grid = {"rows": 0, "cols": 0, "extent": [0.0, 0.0, 1.0, 1.0], "approximate": False}
-        made, why = None, ""
-        try:
-            maps = self._maps(self._ids, scene)
-            made, shape = encode_grids(maps), maps.shape[1:]
-            approximate = bool(self._geometry(scene).approximate)
-            grid.update(rows=int(shape[0]), cols=int(shape[1]), approximate=approximate)
-        except (NotSupported, ValueError) as error:
-            why = str(error)
-        return {
-            "picture": encode_picture(self._picture(scene), 640),
-            "grid": {**grid, "reason": why},
-            "maps": made.grids if made else b"",
-            "map_scale": made.scale if made else b"",
-            "map_offset": made.offset if made else b"",
-            "map_sign": self._signs(scene).tobytes(),
-        }
-
-    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return what another picture brings, for a page without a kernel."""
-        n = min(max(_SAVED_PICTURES, self.scene + 1), len(self._names))
-        return {"scene": {scene: self._seen(scene) for scene in range(n)}}
-
-    def _layer(self, scene: int, row: int) -> xr.DataArray:
-        """Return one layer of one picture, dims (token, neuron), in memory."""
-        return self._whole(scene)["activation"].isel(layer=row).load()
-
-    def _maps(self, ids: np.ndarray, scene: int) -> np.ndarray:
-        width, geometry = self._d.shape[1], self._geometry(scene)
-        out = np.zeros((len(ids), *geometry.shape), np.float32)
-        for row in np.unique(ids // width):
-            at = np.flatnonzero(ids // width == row)
-            chosen = self._layer(scene, int(row)).isel(neuron=ids[at] % width)
-            out[at] = maps_of(chosen, geometry)
-        return out
-
-    def _signs(self, scene: int) -> np.ndarray:
-        """Return the sign of each prefetched neuron's activation where the answer begins."""
-        one = self._one(scene)
-        if "activation" not in one:
-            return np.ones(len(self._ids), np.int8)
-        before = np.flatnonzero(np.asarray(one["step"].values) < 0)
-        if "valid" in one.coords:
-            before = before[np.asarray(one["valid"].values, bool)[before]]
-        last = one["activation"].isel(token=int(before[-1])).values
-        return np.where(last.ravel()[self._ids] < 0, -1, 1).astype(np.int8)
-
-    # -- words and tokens --------------------------------------------------------------------
-
-    def _words_of(self, rows: np.ndarray, indices: np.ndarray) -> list[list[str]]:
-        """Return what the neurons write, while the model that made the store is in memory."""
-        from ..activations import model_of
-
-        attrs = {**self.store.attrs, **next(iter(self.store.data_vars.values())).attrs}
-        try:
-            model = model_of(attrs)
-        except ValueError:
-            return [[] for _ in rows]
-        from ..models import decode
-
-        out: list[list[str]] = [[] for _ in rows]
-        for row in np.unique(rows):
-            at = np.flatnonzero(rows == row)
-            layer, expert = self.rows[int(row)]
-            found = decode(model, layer, indices[at].tolist(), expert=expert, k=6)
-            for place, words in zip(at, found, strict=True):
-                out[int(place)] = [str(word) for word in words]
-        return out
+        seen = self._guarded(lambda: self._show(self.look.seen(change["new"], self.prefetched)))
+        seen()
 
     def _show_tokens(self, flat: int, scene: int) -> None:
-        if flat < 0 or "activation" not in self.store:
-            return
-        width = self._d.shape[1]
-        layer = self._layer(scene, flat // width)
-        tokens, values = tokens_of(layer.isel(neuron=flat % width))
-        self.tokens = [{"text": x, "role": r, "step": s} for x, r, s in tokens]
-        self.token_values = float32_bytes(values)
-        self.token_label = "activation of L" + "·".join(str(n) for n in self._place(flat))
+        tokens, values = self.look.tokens(flat, scene)
+        self._show(token_state(tokens, values, f"activation of {self.selection.name(flat)}"))
 
     # -- requests ----------------------------------------------------------------------------
 
-    @request("maps")
-    def _ask_maps(self, call: Call) -> Answer:
-        ids = self._checked(np.asarray(call.args.get("ids", []), np.int64))
-        return {"count": len(ids)}, [float32_bytes(self._maps(ids, self._asked_scene(call)))]
+    def looked(self, call: Call) -> tuple[StoreLook, int]:
+        """Return what a request for maps looks at."""
+        return self.look, self._asked_scene(call)
 
-    @request("mean_map")
-    def _ask_mean_map(self, call: Call) -> Answer:
-        ids = self._checked(int32_array(call.buffers[0]))
-        return {"count": len(ids)}, [
-            float32_bytes(self._maps(ids, self._asked_scene(call)).mean(0))
-        ]
+    def words_of(self, ids: np.ndarray) -> list[list[str]]:
+        """Return what neurons write."""
+        return self.look.words(ids)
 
-    @request("words")
-    def _ask_words(self, call: Call) -> Answer:
-        ids, width = self._checked(np.asarray(call.args.get("ids", []), np.int64)), self._d.shape[1]
-        return {"words": self._words_of(ids // width, ids % width)}
+    def _asked_scene(self, call: Call) -> int:
+        return call.whole("scene", self.scene, beyond=self._n())
+
+    def _asked_neuron(self, call: Call) -> int:
+        return call.whole("id", -1, beyond=len(self.look.index))
 
     @request("tokens")
     def _ask_tokens(self, call: Call) -> Answer:
-        ids = self._checked(np.asarray([call.args.get("id", -1)], np.int64))
-        self._show_tokens(int(ids[0]), self._asked_scene(call))
+        self._show_tokens(self._asked_neuron(call), self._asked_scene(call))
         return {}
 
     @request("neuron")
     def _ask_neuron(self, call: Call) -> Answer:
         """Return the pictures whose image tokens excite a neuron most, and where."""
-        ids = self._checked(np.asarray([call.args.get("id", -1)], np.int64))
-        found: list[dict[str, Any]] = []
-        for scene in range(len(self._names)):
-            one = self._maps(ids, scene)[0]
-            row, col = np.unravel_index(int(np.nanargmax(one)), one.shape)
-            patch = [int(row), int(col)]
-            found.append({"scene": scene, "value": float(one[row, col]), "patch": patch})
-        order = np.argsort([-item["value"] for item in found], kind="stable")
-        best = [found[k] for k in order[:_PAGE_PICTURES]]
-        return {"scenes": best, "concepts": [], "captions": 0, "neurons": 0}
+        from ..studies import Strongest
 
-    def _checked(self, ids: np.ndarray) -> np.ndarray:
-        if ids.size and (ids.min() < 0 or ids.max() >= self._d.size):
-            raise bad_argument("ids", int(ids.max()), f"flat ids from 0 to {self._d.size - 1}")
-        if not ids.size:
-            raise bad_argument("ids", "none", "at least one neuron")
-        return ids
-
-    def _asked_scene(self, call: Call) -> int:
-        scene = int(call.args.get("scene", self.scene) or 0)
-        if not 0 <= scene < len(self._names):
-            raise bad_argument("scene", scene, f"0 to {len(self._names) - 1}")
-        return scene
+        ids = np.asarray([self._asked_neuron(call)])
+        grids = [self.look.maps(ids, scene)[0] for scene in range(self._n())]
+        found = [Strongest.on(g, k) for k, g in enumerate(grids) if np.isfinite(g).any()]
+        best = sorted(found, key=lambda one: -one.value)[:_PAGE_PICTURES]
+        scenes = [{"scene": b.scene, "value": b.value, "patch": list(b.patch)} for b in best]
+        return {"scenes": scenes, "concepts": [], "captions": 0, "neurons": 0}
 
     # -- out of the widget -------------------------------------------------------------------
 
-    def to_neurons(self) -> Any:
-        """Return the checked survivors as a `NeuronSet`, best first."""
-        from ..attribution import NeuronSet
+    def to_neurons(self) -> NeuronSet:
+        """Return `neurons`."""
+        return self.neurons
 
-        kept, width = self.kept, self._d.shape[1]
-        place = np.asarray([self.rows[int(i) // width] for i in kept], int).reshape(-1, 2)
-        provenance = {"method": "store", "axes": self.labels, "thresholds": self.thresholds}
-        score = self._g.ravel()[kept]
-        return NeuronSet(place[:, 0], kept % width, place[:, 1], score, provenance=provenance)
+    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """Return what another picture brings, for a page without a kernel."""
+        n = min(max(_SAVED_PICTURES, self.scene + 1), self._n())
+        return {"scene": {scene: self.look.seen(scene, self.prefetched) for scene in range(n)}}
 
+    def account(self) -> Any:
+        """Return what the static view says."""
+        from .html import choosing_account, pictures_of, words_by_id
 
-def _many(store: xr.Dataset) -> bool:
-    return "image" in store.dims
+        return choosing_account(
+            self.selection,
+            self.labels,
+            of=f" in {self.facts['model']}",
+            pictures=pictures_of(self, self.kept),
+            words=words_by_id(self.map_ids, self.words),
+        )
+
+    def close(self) -> None:
+        """Let go of the store, and free the memory."""
+        if self._closed or "look" not in vars(self):
+            return
+        super().close()
+        del self.look, self.selection, self.beyond

@@ -67,9 +67,10 @@ def test_explorer_thresholds_scenes_overlays_and_table(
     wait_for_pixels(page, canvas, second)
     name = third.locator("[role=gridcell]").nth(1).text_content()
     expect(page.locator(".a-picture .note").first).to_have_text(name or "-")
-    by_difference = max(explorer.kept.tolist(), key=lambda i: float(explorer._d.ravel()[i]))
+    chosen = explorer.selection
+    by_difference = max(chosen.kept.tolist(), key=lambda i: float(chosen.difference.ravel()[i]))
     page.get_by_role("button", name="diff", exact=True).click()
-    best = "L" + "·".join(str(n) for n in explorer._place(by_difference))
+    best = chosen.name(by_difference)
     expect(row(page, 1).locator("[role=gridcell]").nth(1)).to_have_text(best)
     page.get_by_role("button", name="copy as Python").click()
     assert trouble == []

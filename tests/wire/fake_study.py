@@ -10,9 +10,11 @@ import xarray as xr
 from fake_model import FakeModel
 from PIL import Image, ImageDraw
 
-from mmkn_widgets.attribution import NeuronSet
-from mmkn_widgets.core.errors import BadArgument
+from mmkn_widgets.attribution import NeuronSet, predicted_from_sum, two_stage
+from mmkn_widgets.core.errors import BadArgument, NotSupported
 from mmkn_widgets.datasets import ObjectInstance, Scene
+from mmkn_widgets.studies import Strongest
+from mmkn_widgets.studies.on_scene import patch_mask
 
 VOCABULARY = [
     *("car", "cars", "bus", "tree", "wheel", "red", "grass", "house"),
@@ -101,6 +103,47 @@ class FakeStudy:
     def scored(self) -> tuple[Scene, ...]:
         return self.scenes
 
+    pairs = SimpleNamespace(name="drawn")
+    dataset = None
+
+    @property
+    def captions(self) -> dict[int, str]:
+        return {}
+
+    def with_scene(self, scene: Any, place: int | None = None) -> Any:
+        raise NotSupported("this study is drawn")
+
+    def with_mask(self, scene: int, mask: np.ndarray) -> Any:
+        return self
+
+    def scenes_without(self, n: int) -> list[Scene]:
+        return []
+
+    def of_word(self, word: str, *, progress: Any = None, cancel: Any = None) -> Any:
+        raise BadArgument(f"concept: got {word!r}, expected an object that the scenes show")
+
+    def geometry(self, scene: int) -> Any:
+        return SimpleNamespace(shape=(12, 12), approximate=self.approximate, reason=self.reason)
+
+    approximate, reason = False, ""
+
+    def patch_mask(self, scene: int, cells: Any) -> np.ndarray:
+        return patch_mask(cells, (12, 12), self.scenes[scene].image.size)
+
+    def strongest_scenes(
+        self, row: int, index: int, n: int = 8, *, progress: Any = None, cancel: Any = None
+    ) -> list[Strongest]:
+        grids = [self.maps([row], [index], scene=k)[0] for k in range(len(self.scenes))]
+        found = [Strongest.on(grid, k) for k, grid in enumerate(grids)]
+        return sorted(found, key=lambda one: -one.value)[:n]
+
+    def predicted_change(self, neurons: NeuronSet, scale: float = 0.0) -> float:
+        sums = self.evidence["gradient_sum"].values
+        return predicted_from_sum(sums, neurons.mask(self.model), scale)
+
+    def save(self, path: Any, also: Any = None) -> Any:
+        raise NotSupported("this study is drawn")
+
     def has_pair(self, scene: int) -> bool:
         return True
 
@@ -111,7 +154,7 @@ class FakeStudy:
     def patch_words(self, scene: int, k: int = 3) -> list[list[str]]:
         return [[VOCABULARY[(cell + j) % 16] for j in range(k)] for cell in range(144)]
 
-    def word_shares(self, others: Any = (), words: Any = (), **options: Any) -> xr.Dataset:
+    def word_shares(self, scenes: Any = (), words: Any = (), **options: Any) -> xr.Dataset:
         options["progress"]("reading captions of other words", 1, 1)
         shape = self.evidence["difference"].shape
         values = np.random.default_rng(1).normal(0, 1, (3, *shape)).astype(np.float32)
@@ -123,7 +166,7 @@ class FakeStudy:
                 "captions": ("word", [6, 4, 2]),
             },
             coords={"word": ["bus", self.concept.word, "tree"]},
-            attrs={"scenes": len(self.scenes) + len(others)},
+            attrs={"scenes": len(self.scenes) + len(scenes)},
         )
 
     def measured_change(
@@ -133,9 +176,8 @@ class FakeStudy:
         predicted = -0.05 * len(rows) if len(rows) else None
         return SimpleNamespace(measured=-0.04 * off, predicted=predicted, unit="nats")
 
-    def transplant(
-        self, scene: int, index: int, mask: Any, object: str = "", **options: Any
-    ) -> Any:
+    def transplant(self, scene: int, index: int, mask: np.ndarray, **options: Any) -> Any:
+        object = options.get("object", "")
         if not mask.any():
             raise BadArgument("threshold: the mask covers no patch")
         before = self.caption(scene).split()
@@ -189,35 +231,20 @@ class FakeStudy:
         tokens = [*prompt, *said]
         return tokens, rng.normal(0, 1, len(tokens)).astype(np.float32)
 
-    def neurons(
-        self,
-        threshold_d: float | None = None,
-        threshold_g: float | None = None,
-        *,
-        quantile_d: float | None = None,
-        quantile_g: float | None = None,
-        exclude: Any = (),
-    ) -> NeuronSet:
-        from mmkn_widgets.attribution import two_stage
+    def neurons(self, **cuts: Any) -> NeuronSet:
+        """For the tests alone: what the library keeps."""
+        return two_stage(self.evidence, **cuts)
 
-        found = two_stage(
-            self.evidence,
-            threshold_d=threshold_d,
-            threshold_g=threshold_g,
-            quantile_d=quantile_d,
-            quantile_g=quantile_g,
-        )
-        gone = {tuple(place) for place in exclude}
-        return found.filter(lambda n: (n.layer, n.index) not in gone)
-
-    def evaluate(self, neurons: Any, present: Any, absent: Any = (), **options: Any) -> Any:
+    def evaluate(
+        self, neurons: NeuronSet, with_concept: Any, without_concept: Any = (), **options: Any
+    ) -> Any:
         options["progress"]("captions after", 1, 2)
         return SimpleNamespace(
             suppression=0.94,
             retention={"scene": 0.99, "other": 1.0, "headline": 0.99},
             bleu={"with": {"between": 0.918}},
             random_control={"mean": 0.02, "max": 0.04},
-            n_scenes={"with": len(present), "without": len(absent)},
+            n_scenes={"with": len(with_concept), "without": len(without_concept)},
         )
 
     def propose_thresholds(self, **options: Any) -> Any:

@@ -10,8 +10,13 @@ import traitlets
 import xarray as xr
 
 from mmkn_widgets.core.errors import BadArgument
-from mmkn_widgets.widgets.charts import FrontierChart, LayerChart, MethodChart, ScoreHistogram
-from mmkn_widgets.widgets.controls import threshold_controls
+from mmkn_widgets.widgets.charts import (
+    FrontierChart,
+    LayerChart,
+    MethodChart,
+    ScoreHistogram,
+    threshold_controls,
+)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ipywidgets.embed import embed_minimal_html
 from PIL import Image
 
 from mmkn_widgets.widgets import Explorer, PatchHeatmap
-from mmkn_widgets.widgets._html import offline_page, wire_state
+from mmkn_widgets.widgets.html import offline_page, wire_state
 
 
 def embedded(page: str, name: str) -> object:
@@ -31,7 +31,7 @@ def test_offline_page_holds_the_state(explorer: Explorer, tmp_path: Path) -> Non
     assert state["read_only"] is True
     assert state["caption_after"] == explorer.caption_after
     raw = base64.b64decode(state["difference"]["$bytes"])
-    np.testing.assert_array_equal(np.frombuffer(raw, "<f4"), explorer._d.ravel())
+    np.testing.assert_array_equal(np.frombuffer(raw, "<f4"), explorer.selection.difference.ravel())
     assert "render" in str(embedded(page, "mmkn-module"))
     assert not re.search(r"""(src|href)=["']?https?:""", page)
 

@@ -51,11 +51,10 @@ def test_the_axes_are_the_largest_activations(
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     assert explorer.labels["difference"] == "largest activation at image tokens"
     d, g = explorer.thresholds
-    kept = [(r, i) for r, i in np.argwhere((explorer._d > d) & (explorer._g > g)).tolist()]
-    assert sorted(explorer.neurons) == kept
-    assert [(n.layer, n.index) for n in explorer.to_neurons()] == [
-        (explorer.rows[r][0], i) for r, i in explorer.neurons
-    ]
+    scores = explorer.selection
+    kept = np.argwhere((scores.difference > d) & (scores.gradcam > g)).tolist()
+    assert sorted((n.layer, n.index) for n in explorer.neurons) == [tuple(place) for place in kept]
+    assert explorer.to_neurons() == explorer.neurons
 
 
 def test_maps_tokens_and_words_are_the_store_s(
@@ -101,7 +100,7 @@ def test_gradients_give_the_second_axis(model: Any, pictures: list[Any]) -> None
     held = mmkn.capture(model, pictures[0], continuation="a", gradients=lambda logits: logits.max())
     made = held.mmkn.explore()
     product = (held.activation * held.gradient).transpose("layer", "token", "neuron").values
-    np.testing.assert_allclose(made._g, product.max(1), rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(made.selection.gradcam, product.max(1), rtol=1e-5, atol=1e-8)
     assert made.labels["short_gradcam"] == "cam"
 
 
@@ -133,7 +132,7 @@ def test_parts_take_scores_as_they_are(store: xr.Dataset) -> None:
     assert NeuronTable(later, 0.0, 0.0).rows == [[2, -1], [4, -1]]
     assert len(ThresholdPlane(store).neurons) == 60
     pair = ThresholdPlane((score, score.transpose("neuron", "layer")))
-    np.testing.assert_array_equal(pair._d, pair._g)
+    np.testing.assert_array_equal(pair.selection.difference, pair.selection.gradcam)
     with pytest.raises(BadArgument, match="dims"):
         ThresholdPlane(store.activation)
 
@@ -143,7 +142,8 @@ def test_parts_take_values_along_tokens(store: xr.Dataset, pictures: list[Any]) 
     strip = TokenStrip(one.isel(layer=4, neuron=7))
     assert len(strip.tokens) == int(one["valid"].sum())
     heat = PatchHeatmap(pictures[0], one.isel(layer=4, neuron=[7, 9]))
-    assert heat.shape == [1, 2]
+    assert [(n.layer, n.index) for n in heat.neurons] == [(4, 7), (4, 9)]
+    assert heat.rows == [[4, -1]]
     assert heat.grid["rows"] == one.mmkn.geometry.shape[0]
     with pytest.raises(BadArgument, match="select"):
         TokenStrip(one.isel(layer=4))

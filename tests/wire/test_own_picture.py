@@ -14,7 +14,7 @@ import mmkn_widgets as mmkn
 from conftest import Page
 from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.widgets import Explorer, PatchHeatmap
-from mmkn_widgets.widgets._own_picture import MOST_BYTES
+from mmkn_widgets.widgets.look import MOST_BYTES
 
 
 def png(image: Image.Image) -> bytes:

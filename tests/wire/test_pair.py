@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_model import mask, off
 from fake_study import FakeStudy
 from test_html import embedded
 
@@ -16,7 +17,7 @@ import mmkn_widgets as mmkn
 from conftest import Page
 from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.widgets import ConceptPair, Explorer
-from mmkn_widgets.widgets._html import offline_page
+from mmkn_widgets.widgets.html import offline_page
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_three_parts_are_the_algebra_of_two_sets(
     pair: ConceptPair, studies: tuple[FakeStudy, FakeStudy]
 ) -> None:
     car, bus = (
-        places(study.neurons(threshold_d=pair.thresholds_of(s)[0], threshold_g=cut))
+        places(study.neurons(threshold_d=pair.side(s).thresholds[0], threshold_g=cut))
         for s, study, cut in (
             ("a", studies[0], pair.a_threshold_g),
             ("b", studies[1], pair.b_threshold_g),
@@ -77,7 +78,7 @@ def test_a_click_ablates_one_part_and_writes_both_captions_beside_random(
     message, _ = page.ask("ablate", [ids.tobytes()], part="a")
     assert message["ok"]
     (active,) = model.interventions.active
-    np.testing.assert_array_equal(np.flatnonzero(active.mask.ravel()), np.sort(ids))
+    np.testing.assert_array_equal(off(active), np.sort(ids))
     assert active.name == f"{len(ids)} neurons ablated: own of car"
     assert pair.a_caption_after == "a red bus next to a big green tree on the grass"
     assert pair.b_caption_after
@@ -107,10 +108,10 @@ def test_the_control_runs_alone_and_leaves_what_is_active(
     (active,) = model.interventions.active
     assert [len(at) for at in seen] == [1, 1, 1, 1]
     assert [at[0] is active for at in seen] == [True, True, False, False]
-    drawn, inside = seen[2][0].mask, active.mask
+    drawn, inside = mask(seen[2][0]), mask(active)
     np.testing.assert_array_equal(drawn.sum(1), inside.sum(1))  # as many in every layer
     assert not (drawn & inside).any()
-    np.testing.assert_array_equal(drawn, seen[3][0].mask)  # one draw for both pictures
+    np.testing.assert_array_equal(drawn, mask(seen[3][0]))  # one draw for both pictures
 
 
 def test_what_another_view_takes_back_has_no_control(

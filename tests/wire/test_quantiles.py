@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from mmkn_widgets.attribution import quantile_threshold as quantile
 from mmkn_widgets.attribution import two_stage
-from mmkn_widgets.widgets._choice import quantile
 
 COMMITTED = Path(__file__).resolve().parents[2] / "js" / "tests" / "quantiles.json"
 

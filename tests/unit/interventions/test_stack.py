@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mmkn_widgets.core.errors import BadArgument
-from mmkn_widgets.interventions import InterventionStack, ablate, perturb
+from mmkn_widgets.interventions import InterventionStack, Standby, ablate, perturb
+from mmkn_widgets.interventions.stack import HISTORY
 from tests.unit.interventions.helpers import logits, n_hooks, same_bits, snapshot
 
 NEURONS = {0: [1, 5], 2: [0, 3]}
@@ -244,3 +245,95 @@ def test_the_repr_lists_what_is_active(model: Any) -> None:
             "  2. <perturbation 'noise 0.5': 1 neuron in layer 2, sigma 0.5, seed 4>",
         ]
     assert repr(stack) == "<InterventionStack: nothing active>"
+
+
+def test_an_owner_replaces_its_own_in_one_step(model: Any) -> None:
+    stack, mine, theirs = model.interventions, object(), object()
+    a, b, user = (ablate(model, {0: [n]}, name=str(n)) for n in range(3))
+    told = []
+    stop = stack.observe(lambda event: told.append((event.action, event.owner)))
+    stack.push(user)
+    assert stack.replace(mine, a)
+    assert stack.replace(mine, b)
+    assert stack.active == (user, b)
+    assert stack.entries == ((user, None), (b, mine))
+    assert stack.of(mine) == (b,)
+    assert not stack.replace(theirs, None)  # nothing to take back is no step
+    assert [stack.undo(), stack.active] == [True, (user, a)]
+    assert [stack.redo(), stack.active] == [True, (user, b)]
+    assert stack.replace(mine, None)
+    assert [stack.active, stack.undo(), stack.active] == [(user,), True, (user, b)]
+    stop()
+    assert told[:3] == [("push", None), ("replace", mine), ("replace", mine)]
+    assert {owner for action, owner in told if action in ("undo", "redo")} == {None}
+    with pytest.raises(ValueError, match="owner"):
+        stack.replace(None, a)
+    stack.clear()
+
+
+def test_what_an_owner_forgets_never_comes_back(model: Any) -> None:
+    """Undone here, redone there, then closed: nothing of it is left, and no empty step."""
+    stack, mine = model.interventions, object()
+    a, user = ablate(model, {0: [1]}), ablate(model, {0: [2]})
+    stack.replace(mine, a)
+    stack.push(user)
+    stack.undo()
+    stack.undo()
+    stack.redo()
+    assert stack.active == (a,)
+    with stack.suspended():
+        stack.push(a, owner=mine)
+        stack.forget(mine)
+        assert stack.active == ()
+    assert stack.active == ()
+    assert not stack.can_undo
+    assert [stack.redo(), stack.active, stack.redo()] == [True, (user,), False]
+    while stack.undo():
+        assert a not in stack.active
+    assert not stack.forget(mine)
+    assert n_hooks(model) == 0
+
+
+def test_a_standby_waits_in_the_history(model: Any) -> None:
+    stack, mine = model.interventions, object()
+    a, waits = ablate(model, {0: [1]}), Standby(model, name="one caption's matter")
+    stack.push(a)
+    stack.replace(mine, waits)
+    assert stack.active == (a,)
+    assert stack.of(mine) == (waits,)
+    assert stack.pop() is a  # the last that acts
+    stack.undo()
+    stack.undo()
+    assert stack.of(mine) == ()
+    stack.redo()
+    assert stack.of(mine) == (waits,)
+    stack.clear()
+    assert stack.of(mine) == ()
+    assert n_hooks(model) == 0
+
+
+def test_the_history_is_bounded(model: Any) -> None:
+    stack, mine = model.interventions, object()
+    for n in range(HISTORY + 50):
+        stack.replace(mine, ablate(model, {0: [n % 3]}))
+    steps = 0
+    while stack.undo():
+        steps += 1
+    assert steps == HISTORY
+    stack.forget(mine)
+
+
+def test_a_replacement_that_fails_leaves_what_was(model: Any) -> None:
+    stack, mine = model.interventions, object()
+    first, broken = perturb(model, {0: [1]}, 3), perturb(model, {0: [2]}, 3)
+    before = snapshot(model)
+    stack.replace(mine, first)
+    changed = snapshot(model)
+    broken.rows = {1: np.array([99])}
+    with pytest.raises(IndexError):
+        stack.replace(mine, broken)
+    assert stack.active == (first,)
+    assert same_bits(model, changed)
+    stack.undo()
+    assert same_bits(model, before)
+    assert not stack.can_undo
