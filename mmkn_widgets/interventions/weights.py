@@ -35,10 +35,22 @@ def writable_columns(model: Any, row: int) -> Tensor:
     Raises
     ------
     NotSupported
-        If the weights are quantised, or not in memory.
+        If the weights are quantised, not in memory, computed, or have an adapter round them.
     """
     site = model.sites[row]
     where = f"layer {site.layer}" + (f", expert {site.expert}" if site.expert >= 0 else "")
+    if site.kind == "wrapped":
+        raise NotSupported(
+            f"the down projection of {where} has an adapter round it ({type(site.module).__name__})"
+            ": its columns are not weights that can be written; merge the adapter first (PEFT: "
+            "model.merge_and_unload()) and load the model again"
+        )
+    name = "down_proj" if site.kind == "routed" else "weight"
+    if site.module._parameters.get(name) is None:
+        raise NotSupported(
+            f"the {name} of the down projection of {where} is computed anew at every forward "
+            f"({type(site.module).__name__}), so what is written into it would be lost"
+        )
     weight = getattr(site.module, "weight", None)
     quantised = isinstance(weight, Tensor) and (
         not weight.is_floating_point() or weight.element_size() < 2

@@ -124,7 +124,7 @@ class ModelParts(ABC):
     @cached_property
     def hidden_size(self) -> int:
         """Size of the residual stream."""
-        return int(weights.site_weight(self.sites[0]).shape[0])
+        return weights.hidden_size(self.sites[0])
 
     @property
     def device(self) -> torch.device:
@@ -239,8 +239,9 @@ class ModelParts(ABC):
     def w_out(self, layer: int, expert: int = -1) -> torch.Tensor:
         """Return W_out of a layer: the live weights, (hidden, neuron), detached.
 
-        Neuron ``i`` writes ``activation * w_out(layer)[:, i]``. Of packed weights a copy in
-        floating point is returned.
+        Neuron ``i`` writes ``activation * w_out(layer)[:, i]``. Of packed weights, and where an
+        adapter (LoRA) is round the projection, a copy in floating point is returned: what the
+        neuron writes with the adapters that are active now.
 
         Examples
         --------

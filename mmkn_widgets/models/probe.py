@@ -15,6 +15,7 @@ from ..core import Handles, MmknError, NotSupported
 from .experts import routed_places
 from .sites import Site
 from .weights import is_quantised, site_bias, site_weight
+from .wrappers import in_halves
 
 if TYPE_CHECKING:
     from .parts import ModelParts
@@ -208,6 +209,7 @@ class _Recorder:
         self.fired: dict[int, int] = defaultdict(int)
         self.inputs: dict[int, torch.Tensor] = {}
         self.outputs: dict[str, torch.Tensor] = {}
+        self.whole: dict[int, torch.Tensor] = {}
         self.routing: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self.places: dict[str, torch.Tensor | None] = {}
         self.residual: dict[int, Residual] = {}
@@ -222,6 +224,8 @@ class _Recorder:
         for name, site in modules.items():
             hook = self._on_module(name, site.kind == "routed")
             yield site.module.register_forward_hook(hook, with_kwargs=True)
+            if site.ffn is not None:
+                yield site.ffn.register_forward_hook(self._on_ffn(site))
         for layer in {site.layer for site in self._model.sites}:
             watcher = Residual(self._model.blocks[layer])
             self.residual[layer] = watcher
@@ -231,6 +235,13 @@ class _Recorder:
         def record(value: torch.Tensor) -> None:
             self.fired[site.row] += 1
             self.inputs[site.row] = value.detach().clone()
+
+        return record
+
+    def _on_ffn(self, site: Site) -> Any:
+        def record(_module: nn.Module, _args: Any, output: Any) -> None:
+            if (made := _first_tensor(output)) is not None:
+                self.whole[site.row] = made.clone()
 
         return record
 
@@ -290,8 +301,9 @@ def verify(
     Raises
     ------
     NotSupported
-        If a hook does not fire exactly once, a width is wrong, or what the activations write is
-        not the projection's output; the message names layer and module.
+        If a hook does not fire exactly once, a width is wrong, what the activations write is not
+        the projection's output, or an FFN writes more than its neurons do; the message names layer
+        and module.
     """
     tries = [("the inputs", inputs)] if inputs is not None else list(_lazily(model))
     problem: NotSupported | None = None
@@ -311,7 +323,9 @@ def verify(
             continue
         missing = [s for s in model.sites if recorder.fired[s.row] != 1]
         if not missing:
-            return _check_all(model, recorder)
+            checks = _check_all(model, recorder)
+            _check_silence(model, given, recorder)
+            return checks
         first = missing[0]
         problem = NotSupported(
             f"model: layer {first.layer}, {first.module_name}: the hook fired "
@@ -337,6 +351,53 @@ def _run(model: ModelParts, inputs: Mapping[str, torch.Tensor]) -> _Recorder:
         model.run(inputs)
         model.draws |= not torch.equal(before, _random_state(model.device))
     return recorder
+
+
+def _check_silence(
+    model: ModelParts, inputs: Mapping[str, torch.Tensor], recorder: _Recorder
+) -> None:
+    """Switch every neuron off: an FFN may then write its bias alone, the same at every token.
+
+    An adapter beside the projection, which its hook does not see, goes on writing.
+    """
+    watched = [site for site in model.sites if site.row in recorder.whole]
+    found: dict[int, tuple[list[torch.Tensor], torch.Tensor]] = {}
+
+    def watch(site: Site) -> Any:
+        def record(_module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+            given = [v.detach() for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor)]
+            if (made := _first_tensor(output)) is not None:
+                found[site.row] = given, made.clone()
+
+        return record
+
+    def hooks() -> Iterator[RemovableHandle]:
+        for site in model.sites:
+            yield site.hook(torch.zeros_like)
+        for site in watched:
+            if site.ffn is not None:
+                yield site.ffn.register_forward_hook(watch(site), with_kwargs=True)
+
+    with model.lock, Handles(hooks()):
+        model.run(inputs)
+    for site in watched:
+        given, silent = found[site.row]
+        scale = recorder.whole[site.row].abs().max().clamp_min(1e-12)
+        # some add the residual stream inside (Bloom)
+        rests = [silent, *(silent - one for one in given if one.shape == silent.shape)]
+        spread = min(float(_spread(rest) / scale) for rest in rests)
+        if not spread <= 10 * TOLERANCE.get(silent.dtype, 5e-2):
+            raise NotSupported(
+                f"model: layer {site.layer}: with all neurons of {site.module_name} off, the FFN "
+                f"still writes {spread:.2g} of its maximum, otherwise at each token: something "
+                "beside that projection writes too (an adapter?); merge it into the weights first"
+            )
+
+
+def _spread(written: torch.Tensor) -> torch.Tensor:
+    """Return how far the tokens differ in what is written for them."""
+    rows = written.reshape(-1, written.shape[-1]).float()
+    return (rows - rows[:1]).abs().max()
 
 
 def _random_state(device: torch.device) -> torch.Tensor:
@@ -379,7 +440,12 @@ def _check_module(name: str, sites: list[Site], recorder: _Recorder) -> tuple[fl
     site, seen = sites[0], recorder.inputs[sites[0].row]
     quantised = site.kind != "routed" and is_quantised(site.module)
     tolerance = QUANTISED_TOLERANCE if quantised else TOLERANCE.get(seen.dtype, 5e-2)
-    written = _routed(sites, recorder) if site.kind == "routed" else write(site, seen)
+    if site.kind == "routed":
+        written = _routed(sites, recorder)
+    elif site.kind == "wrapped":
+        written = in_halves(site.module, seen)
+    else:
+        written = write(site, seen)
     error = relative_error(written, recorder.outputs[name])
     if not error <= tolerance:
         raise NotSupported(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..core import NotSupported, bad_argument
 from .experts import find_experts, hook_expert
+from .wrappers import has_adapter_above, has_own_adapter, outermost
 
 __all__ = ["Hook", "Refusal", "Site", "SiteSearch", "find_sites"]
 
@@ -59,7 +60,8 @@ class Site:
     expert : int
         The routed expert, or -1 for a dense or shared FFN.
     module : torch.nn.Module
-        The down projection (for a routed expert: the module that holds all experts).
+        The down projection, with an adapter that is round it (for a routed expert: the module that
+        holds all experts).
     module_name : str
         Its name in the model.
     width : int
@@ -67,7 +69,8 @@ class Site:
     gated : bool
         Whether the activation is ``act(gate(x)) * up(x)``.
     kind : str
-        ``"linear"``, ``"conv1d"`` or ``"routed"``.
+        ``"linear"``, ``"conv1d"``, ``"routed"``, or ``"wrapped"``: a projection with an adapter
+        round it (LoRA), whose input is the neurons and whose output is all that they write.
     block : torch.nn.Module
         The decoder layer's module.
     act_module : torch.nn.Module or None
@@ -75,6 +78,8 @@ class Site:
         function.
     first_expert : int
         Index of the module's first expert among the layer's, where a layer has several modules.
+    ffn : torch.nn.Module or None
+        The module that holds this projection and those before it; None where that is the block.
     """
 
     row: int
@@ -88,6 +93,7 @@ class Site:
     block: nn.Module = field(repr=False)
     act_module: nn.Module | None = field(default=None, repr=False)
     first_expert: int = 0
+    ffn: nn.Module | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
@@ -215,24 +221,47 @@ class _Down:
     module: nn.Module
     width: int
     gated: bool
+    kind: str
+    ffn: str
+
+
+@dataclass(frozen=True)
+class _Projection:
+    path: str
+    module: nn.Module
+    out: int
+    width: int
+    kind: str
+
+
+def _projections(block: nn.Module) -> list[_Projection]:
+    """Return the projections of a block, each with what is wrapped round it."""
+    found: dict[str, _Projection] = {}
+    for path, module in _inside(block, _NOT_FFN):
+        shape = projection_shape(module)
+        if shape is None:
+            continue
+        outer, whole = outermost(block, path, *shape)
+        kind = "linear" if isinstance(module, nn.Linear) else "conv1d"
+        if whole is not module or has_own_adapter(module):
+            kind = "wrapped"
+        found.setdefault(outer, _Projection(outer, whole, *shape, kind))
+    return list(found.values())
 
 
 def _down_projections(block: nn.Module, hidden: int) -> list[_Down]:
     """Return the down projections of a block: F -> hidden beside hidden -> F or hidden -> 2F."""
-    shapes: list[tuple[str, nn.Module, int, int]] = []
-    for path, module in _inside(block, _NOT_FFN):
-        shape = projection_shape(module)
-        if shape is not None:
-            shapes.append((path, module, *shape))
+    projections = _projections(block)
     found = []
-    for path, module, out, width in shapes:
-        if out != hidden:
+    for down in projections:
+        if down.out != hidden:
             continue
+        path, width = down.path, down.width
         parent = path.rpartition(".")[0]
         ups = [
-            other
-            for other, _, up_out, up_in in shapes
-            if other != path and up_in == hidden and up_out in (width, 2 * width)
+            other.path
+            for other in projections
+            if other.path != path and other.width == hidden and other.out in (width, 2 * width)
         ]
         beside = [other for other in ups if other.rpartition(".")[0] == parent]
         ups = beside or ups
@@ -241,9 +270,21 @@ def _down_projections(block: nn.Module, hidden: int) -> list[_Down]:
             continue
         if width == hidden:
             ups = [u for u in ups if not _DOWN_NAMES.search(u.rpartition(".")[2])]
-        fused = any(out_u == 2 * width for p, _, out_u, _ in shapes if p in ups)
-        found.append(_Down(path, module, width, fused or len(ups) >= 2))
+        fused = any(other.out == 2 * width for other in projections if other.path in ups)
+        gated = fused or len(ups) >= 2
+        found.append(_Down(path, down.module, width, gated, down.kind, _shared_path([path, *ups])))
     return found
+
+
+def _shared_path(paths: Sequence[str]) -> str:
+    """Return the name of the innermost module that holds all of some; "" for the block itself."""
+    split = [path.split(".")[:-1] for path in paths]
+    shared = []
+    for steps in zip(*split, strict=False):
+        if len(set(steps)) > 1:
+            break
+        shared.append(steps[0])
+    return ".".join(shared)
 
 
 def _act_module(block: nn.Module, down_path: str, width: int) -> nn.Module | None:
@@ -309,18 +350,21 @@ def _search(root: nn.Module, prefix: str, config: Any) -> SiteSearch | None:
                 for d in downs[1:]
             ]
         for down in downs[:1]:
-            kind = "linear" if isinstance(down.module, nn.Linear) else "conv1d"
             sites.append(
                 Site(
                     0, layer, -1, down.module, f"{name}.{layer}.{down.path}", down.width,
-                    down.gated, kind, block, _act_module(block, down.path, down.width),
+                    down.gated, down.kind, block, _act_module(block, down.path, down.width),
+                    ffn=block.get_submodule(down.ffn) if down.ffn else None,
                 )
             )  # fmt: skip
         first = 0
         for experts in find_experts(block, hidden):
             where = f"{name}.{layer}.{experts.path}"
-            if experts.reason:
-                refused.append(Refusal(layer, where, experts.reason, experts.count, experts.width))
+            reason = experts.reason
+            if not reason and has_adapter_above(block, experts.path):
+                reason = "adapters over routed experts; merge them into the weights first"
+            if reason:
+                refused.append(Refusal(layer, where, reason, experts.count, experts.width))
                 continue
             for expert in range(experts.count):
                 sites.append(

@@ -17,9 +17,8 @@ from torch import nn
 
 from ..core import Deferred, finish
 from .fit import mismatch
-from .sites import Site
 
-__all__ = ["Modules", "make_ordinary", "measuring", "ordinary", "plain_torch"]
+__all__ = ["Modules", "in_evaluation", "make_ordinary", "measuring", "ordinary", "plain_torch"]
 
 
 _CPU = torch.device("cpu")
@@ -167,7 +166,7 @@ class Measured(Protocol):
     processor: Any
     lock: threading.RLock
     modules: Modules
-    sites: tuple[Site, ...]
+    sites: Any
 
 
 class _Uncompiled:
@@ -231,7 +230,7 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
             return
         with ExitStack() as stack:
             if training:
-                stack.enter_context(_in_evaluation(training))
+                stack.enter_context(in_evaluation(training))
             if compiled:
                 stack.enter_context(_uncompiled())
             yield
@@ -249,7 +248,7 @@ def _in_our_words(model: Measured) -> Iterator[None]:
 
 
 @contextmanager
-def _in_evaluation(training: Sequence[nn.Module]) -> Iterator[None]:
+def in_evaluation(training: Sequence[nn.Module]) -> Iterator[None]:
     """Have modules in evaluation mode: the flags alone, `eval` may do more (merge weights)."""
 
     def again() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from ..core import NotSupported
 from .experts import expert_bias, expert_down
 from .sites import Site
+from .wrappers import active_part, has_adapter, wrapped_bias, wrapped_size, wrapped_weight
 
 __all__ = ["final_norm", "hash_weights", "is_quantised", "site_bias", "site_weight", "unembedding"]
 
@@ -31,6 +32,9 @@ def dense_weight(module: Any) -> torch.Tensor:
     8-bit and 4-bit weights of bitsandbytes are dequantised (a copy); float weights are returned as
     they are. Weights that accelerate keeps on disk or in another memory are fetched.
     """
+    module = active_part(module)
+    if has_adapter(module):
+        return wrapped_weight(module, module.in_features)
     weight: Any = getattr(module, "weight", None)
     if not isinstance(weight, torch.Tensor):
         raise NotSupported(f"weights: {type(module).__name__} has no weight tensor")
@@ -60,15 +64,29 @@ def _offloaded(module: nn.Module) -> torch.Tensor:
 
 
 def site_weight(site: Site) -> torch.Tensor:
-    """Return W_out of a site, (hidden, neuron): a neuron writes with its column."""
+    """Return W_out of a site, (hidden, neuron): a neuron writes with its column.
+
+    Live, but of packed weights and of a projection with an adapter a copy.
+    """
     if site.kind == "routed":
         return expert_down(site.module, site.expert - site.first_expert).detach()
+    if site.kind == "wrapped":
+        return wrapped_weight(site.module, site.width)
     weight = dense_weight(site.module)
     return weight.T if site.kind == "conv1d" else weight
 
 
+def hidden_size(site: Site) -> int:
+    """Return how long a neuron's column is."""
+    if site.kind == "wrapped":
+        return wrapped_size(site.module, site.width)
+    return int(site_weight(site).shape[0])
+
+
 def site_bias(site: Site) -> torch.Tensor | None:
     """Return the down projection's bias, (hidden,), or None."""
+    if site.kind == "wrapped":
+        return wrapped_bias(site.module, site.width)
     if site.kind == "routed":
         bias = expert_bias(site.module, site.expert - site.first_expert)
     else:
@@ -112,10 +130,11 @@ def final_norm(hf: Any, blocks: nn.ModuleList) -> nn.Module | None:
     children = list(parent.named_children())
     place = next(i for i, (_, child) in enumerate(children) if child is blocks)
     for name, child in [*children[place + 1 :], *(c for c in children[:place] if "final" in c[0])]:
-        if any(True for _ in child.children()):
+        inside = active_part(child)  # what PEFT trained in its place
+        if any(True for _ in inside.children()):
             continue
         named = any(key in name for key in _NORM_NAMES) and not _NOT_FINAL.search(name)
-        if named and "norm" in type(child).__name__.lower():
+        if named and "norm" in type(inside).__name__.lower():
             return child
     return None
 
