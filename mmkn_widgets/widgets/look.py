@@ -205,6 +205,8 @@ class Look:
         shape = painting_shape((width, height))
         names: dict[str, np.ndarray] = {}
         for item in chosen.objects:
+            if item.mask is None:  # known to be there, and not where: nothing to fill in for it
+                continue
             mask = np.asarray(item.mask, bool)
             names[item.category] = names.get(item.category, np.zeros_like(mask)) | mask
         wanted = np.zeros((height, width), bool)

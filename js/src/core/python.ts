@@ -1,4 +1,4 @@
-// The code that gives, without a widget, the neurons that are on screen.
+// The code that gives, without a widget, the neurons that are on screen, and does what acts on the model.
 
 import { float32Literal, pythonFloat, pythonString } from "./format";
 import type { Session } from "./session";
@@ -12,25 +12,37 @@ export function asPython(session: Session): string {
     const [layer, expert] = place(Math.floor(id / width));
     return expert < 0 ? `(${layer}, ${id % width})` : `(${layer}, ${expert}, ${id % width})`;
   };
-  const cuts = store.get("mode") === "quantile"
-    ? [`quantile_d=${pythonFloat(store.get("quantile_d"))}`, `quantile_g=${pythonFloat(store.get("quantile_g"))}`]
-    : [`threshold_d=${float32Literal(store.get("threshold_d"))}`, `threshold_g=${float32Literal(store.get("threshold_g"))}`];
+  const cuts =
+    store.get("mode") === "quantile"
+      ? [
+          `quantile_d=${pythonFloat(store.get("quantile_d"))}`,
+          `quantile_g=${pythonFloat(store.get("quantile_g"))}`,
+        ]
+      : [
+          `threshold_d=${float32Literal(store.get("threshold_d"))}`,
+          `threshold_g=${float32Literal(store.get("threshold_g"))}`,
+        ];
   const [td, tg] = session.thresholds();
   const off = session.rowsOff();
-  const out = [...session.unchecked()].filter((id) => session.evidence().passes(id, Math.fround(td), Math.fround(tg), off));
+  const out = [...session.unchecked()].filter((id) =>
+    session.evidence().passes(id, Math.fround(td), Math.fround(tg), off),
+  );
   if (out.length) cuts.push(`exclude=[${out.map(at).join(", ")}]`);
-  const lines = [store.get("setup_code") || `study = mmkn.study(model, ${pythonString(store.get("concept") ?? "")}, scenes)`,
-    `neurons = study.neurons(${cuts.join(", ")})`];
+  const lines = [
+    store.get("setup_code") ||
+      `study = mmkn.study(model, ${pythonString(store.get("concept") ?? "")}, scenes)`,
+    `neurons = study.neurons(${cuts.join(", ")})`,
+  ];
   if (off.size) {
     const experts = [...off].some((row) => place(row)[1] >= 0);
-    const gone = [...off].map((row) => (experts ? `(${place(row).join(", ")})` : String(place(row)[0]))).join(", ");
-    lines.push(`neurons = neurons.filter(lambda n: ${experts ? "(n.layer, n.expert)" : "n.layer"} not in {${gone}})`);
+    const gone = [...off]
+      .map((row) => (experts ? `(${place(row).join(", ")})` : String(place(row)[0])))
+      .join(", ");
+    lines.push(
+      `neurons = neurons.filter(lambda n: ${experts ? "(n.layer, n.expert)" : "n.layer"} not in {${gone}})`,
+    );
   }
-  const ablation = store.get("ablation");
-  if (ablation?.active?.some((item) => item.own)) {
-    const mode = store.get("ablate_mode");
-    const how = mode === "zero" ? "" : mode === "scale" ? `, mode="scale", scale=${pythonFloat(store.get("ablate_scale"))}` : `, mode="${mode}"`;
-    lines.push(`with study.model.ablate(neurons${how}):`, `    print(study.model.caption(study.scenes[${store.get("scene") ?? 0}].image))`);
-  }
+  const acting = store.get("ablation")?.code;
+  if (acting) lines.push(acting); // the kernel knows what acts: it may be of an earlier click
   return lines.join("\n") + "\n";
 }
