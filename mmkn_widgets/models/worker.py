@@ -63,4 +63,5 @@ class Worker:
                 future.set_exception(error)
             else:
                 future.set_result(result)
+                del result
             del future, job

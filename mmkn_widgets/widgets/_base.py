@@ -373,6 +373,9 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what the page sends; what a trait cannot hold is said and sent back."""
+        if not isinstance(sync_data, dict):
+            _LOG.debug("a state that is no object was passed over")
+            return
         right, refused, traits = {}, [], self.traits()
         for name, value in sync_data.items():
             trait = traits.get(name)

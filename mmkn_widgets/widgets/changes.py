@@ -406,13 +406,23 @@ class Following(ActiveTraits, Widget):
             self._submit(self._guarded(self._follow_now)).result()
             self.wait()
 
-    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
-        """Return the traits as they stand: a page that asks for all widgets starts no work."""
+    @contextmanager
+    def _as_it_stands(self) -> Iterator[None]:
+        """Return a context in which reading a trait starts no work."""
         was, self._reading = self._reading, threading.get_ident()
         try:
-            return super().get_state(key, drop_defaults)  # type: ignore[no-any-return]
+            yield
         finally:
             self._reading = was
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """Return the traits as they stand: a page that asks for all widgets starts no work."""
+        with self._as_it_stands():
+            return super().get_state(key, drop_defaults)  # type: ignore[no-any-return]
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        with self._as_it_stands():  # the page says when it shows it
+            return super()._repr_mimebundle_(**kwargs)
 
     def observe(self, handler: Any, names: Any = t.All, type: Any = "change") -> None:
         """Observe traits; who observes a caption wants it written at once."""

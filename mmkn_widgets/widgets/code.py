@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Recipe", "acting_code", "caption_line", "explicit", "pair_code", "setup_code"]
 
+#: more neurons of somebody else's are not written out one by one
+_MOST_PLACES = 2000
+
 
 def setup_code(study: StudyLike) -> str:
     """Return code that loads the model and the scenes and makes the study again.
@@ -104,7 +107,8 @@ def _remade(made: Intervention, recipe: Recipe | None) -> tuple[str, str] | None
         return None
     if recipe is not None:
         return recipe.neurons, recipe.how(made)
-    if made.mode in ("zero", "scale") and made.selection.everywhere:
+    few = made.n_neurons <= _MOST_PLACES
+    if few and made.mode in ("zero", "scale") and made.selection.everywhere:
         return explicit(made), Recipe("").how(made)
     return None
 

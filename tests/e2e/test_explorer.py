@@ -106,6 +106,34 @@ def test_scene_table_and_python_move_each_other(notebook: NotebookPage) -> None:
     expect(root.locator("button.primary")).to_be_enabled()
 
 
+def test_a_cell_that_is_run_again_leaves_nothing_that_works(
+    open_notebook: OpenNotebook, write_cells: Callable[..., None]
+) -> None:
+    """Each run leaves an Explorer in the kernel; a click costs the caption of the shown one."""
+    write_cells(
+        "again.ipynb",
+        [
+            f"import sys; sys.path.insert(0, {str(WIRE)!r})\n"
+            "from fake_study import FakeStudy\n"
+            "from mmkn_widgets.widgets import Explorer\n"
+            "study, made = FakeStudy(), globals().get('made', [])",
+            "made.append(Explorer(made[0].study if made else study))\nmade[-1]",
+        ],
+    )
+    notebook = open_notebook("again.ipynb")
+    for number in range(3):
+        notebook.run_all()
+        notebook.wait_for_python(f"made[{number}].shown")
+    notebook.wait_for_python("[one.shown for one in made] == [False, False, True]")
+    notebook.execute("made[0].study.model.written = 0")
+    widget(notebook).locator("button.primary").click()
+    notebook.wait_for_python("made[2].caption_after")
+    notebook.execute("for one in made: one.wait()")
+    assert notebook.python("made[0].study.model.written") == 1
+    assert notebook.python("made[0].caption_after == made[2].caption_after")
+    assert notebook.errors == []
+
+
 def test_errors_and_closing_are_said_in_the_widget(notebook: NotebookPage) -> None:
     root = widget(notebook)
     notebook.execute(

@@ -98,6 +98,32 @@ def test_copied_python_of_an_ablation_prints_its_caption(
     )
 
 
+@pytest.mark.parametrize("mode", ["mean", "scale", "from_inpainted"])
+def test_copied_python_does_what_acts_and_not_what_the_next_click_would(
+    notebook: NotebookPage, explorer: ExplorerOnPage, mode: str
+) -> None:
+    notebook.execute(
+        "explorer.threshold_d, explorer.threshold_g = 0.2, 0.0\n"
+        f"explorer.ablate_mode, explorer.ablate_scale = {mode!r}, -1.5"
+    )
+    expect(explorer.ablate).to_have_text(re.compile(r"Ablate [\d,]+ neurons"))
+    explorer.ablate.click()
+    notebook.wait_for_python("explorer.caption_after and explorer.ablation['active']")
+    shown = notebook.python("explorer.caption_after")
+    touched = notebook.python("model.interventions.active[0].n_neurons")
+    notebook.execute("explorer.threshold_d, explorer.ablate_mode = 0.4, 'zero'")
+    code, found = run_copied(notebook, explorer)
+    assert found == notebook.python(PLACES.format("explorer.neurons"))
+    explorer.button("restore all").click()
+    notebook.wait_for_python("model.interventions.active == ()")
+    notebook.execute(
+        "import contextlib, io\nsaid, fresh = io.StringIO(), {}\n"
+        f"with contextlib.redirect_stdout(said):\n    exec({code!r}, fresh)"
+    )
+    assert notebook.python("said.getvalue().split(chr(10))[0]") == shown
+    assert notebook.python("len(fresh['acting'])") == touched > len(found)
+
+
 def test_two_explorers_of_one_model_show_one_truth(
     notebook: NotebookPage, explorer: ExplorerOnPage
 ) -> None:

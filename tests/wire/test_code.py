@@ -62,8 +62,7 @@ def test_what_acts_is_done_again(real: Page, mode: str, scale: float) -> None:
         float(np.quantile(values, 0.8)) for values in (scores.difference, scores.gradcam)
     )
     explorer.rows_off = [2]
-    best = [int(i) for i in explorer.kept[:2]]
-    explorer.unchecked = best
+    explorer.unchecked = [int(i) for i in explorer.kept[-2:]]
     clicked = explorer.kept
     assert real.ask("ablate", [clicked.astype("<i4").tobytes()], mode=mode, scale=scale)[0]["ok"]
     (acting,) = explorer.study.model.interventions.active

@@ -14,7 +14,7 @@ from fake_study import FakeStudy
 
 from conftest import Page
 from mmkn_widgets.core.errors import BadArgument, NotSupported
-from mmkn_widgets.widgets import Explorer
+from mmkn_widgets.widgets import ConceptPair, Explorer
 
 
 def flat(explorer: Explorer) -> set[tuple[int, int]]:
@@ -58,6 +58,10 @@ def test_neurons_follow_the_thresholds_in_both_modes(explorer: Explorer, study: 
     wanted = np.argwhere((d > np.float32(0.9)) & (g > np.float32(0.05)))
     assert flat(explorer) == {(int(r), int(i)) for r, i in wanted}
     assert seen[-1] == len(wanted)
+    by_library = study.neurons(threshold_d=0.9, threshold_g=0.05)
+    assert explorer.neurons == by_library
+    np.testing.assert_array_equal(explorer.neurons.sign, by_library.sign)
+    assert explorer.neurons.provenance["arguments"]["threshold_g"] == pytest.approx(0.05)
     explorer.mode, explorer.quantile_d, explorer.quantile_g = "quantile", 0.97, 0.98
     cut_d, cut_g = explorer.thresholds
     by_hand = np.argwhere((d > np.float32(cut_d)) & (g > np.float32(cut_g)))
@@ -236,6 +240,15 @@ def test_compute_brings_another_concept(study: FakeStudy) -> None:
         )
     finally:
         made.close()
+
+
+def test_approximate_places_are_said(study: FakeStudy) -> None:
+    study.approximate, study.reason = True, "painted through cross-attention"
+    explorer, pair = Explorer(study), ConceptPair(study, study)
+    for grid in (explorer.grid, pair.a_grid, pair.b.grid):
+        assert (grid["approximate"], grid["reason"]) == (True, study.reason)
+    explorer.close()
+    pair.close()
 
 
 def test_no_geometry_is_said_not_painted(study: FakeStudy) -> None:

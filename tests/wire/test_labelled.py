@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 import mmkn_widgets as mmkn
 from conftest import Page
@@ -113,6 +115,30 @@ def test_a_store_alone_is_shown_on_a_plate(store: xr.Dataset) -> None:
     assert made.grid["rows"] > 0
     assert made.words[0] == []
     assert made._repr_mimebundle_()[0]["text/html"].startswith("<div")
+
+
+def test_the_plate_is_as_wide_as_the_picture(model: Any) -> None:
+    store = mmkn.capture(model, Image.new("RGB", (160, 80), "red"))
+    made = store.mmkn.explore()
+    assert Image.open(io.BytesIO(made.picture)).size == (160, 80)
+    assert Image.open(io.BytesIO(made.thumbnails[0])).size == (96, 48)
+
+
+def test_neurons_of_parts_are_the_store_s_layers(model: Any, pictures: list[Any]) -> None:
+    """Given to ablate they silence those layers, in whatever part they were chosen."""
+    some = mmkn.capture(model, pictures, layers=[4, 5])
+    parts = [ThresholdPlane(some), NeuronTable(some), some.mmkn.explore(pictures)]
+    for part in parts:
+        assert isinstance(part.neurons, mmkn.NeuronSet)
+        assert set(part.neurons.layer.tolist()) == {4, 5}
+        assert model.ablate(part.neurons).layers == (4, 5)
+        assert part.neurons.provenance["method"] == "store"
+        np.testing.assert_array_equal(part.neurons.score, part.selection.gradcam.ravel()[part.kept])
+        assert part.selection.index.ids(part.neurons).tolist() == part.kept.tolist()
+        assert part.selection.name(int(part.kept[0])).startswith(("L4·", "L5·"))
+        part.rows_off = [0]
+        assert set(part.neurons.layer.tolist()) == {5}
+        assert part.neurons.provenance["arguments"]["rows_off"] == [[4, -1]]
 
 
 def test_reductions_alone_say_why_there_are_no_maps(model: Any, pictures: list[Any]) -> None:

@@ -157,6 +157,10 @@ def test_an_explorer_that_comes_later_shows_what_acts(study: FakeStudy) -> None:
     two = Explorer(study)
     assert two.caption_after == one.caption_after
     assert two._repr_mimebundle_()[0]["text/html"].count("after: a red bus") == 1
+    three, written = Explorer(study), study.model.written
+    three._repr_mimebundle_()  # a cell that shows it does not wait for a caption
+    assert study.model.written == written
+    three.close()
     one.close()
     assert two.caption_after == ""
     two.close()

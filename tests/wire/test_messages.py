@@ -165,6 +165,15 @@ def test_missing_buffers_and_odd_ids() -> None:
     page.widget.close()
 
 
+@pytest.mark.parametrize("state", [None, 3, [1], {"opacity": DEEP, "no_such": 1, "scene": None}])
+def test_states_of_any_shape_change_nothing_wrong(state: Any) -> None:
+    made = Explorer(STUDY)
+    before = {name: getattr(made, name) for name in ("opacity", "scene", "unchecked")}
+    made.set_state(state)
+    assert {name: getattr(made, name) for name in before} == before
+    made.close()
+
+
 def test_no_number_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON knows neither NaN nor infinity, and a page that reads them is lost."""
     page = Page(Explorer(STUDY))

@@ -1,4 +1,4 @@
-// The code that gives, without a widget, the neurons that are on screen.
+// The code that gives, without a widget, the neurons that are on screen, and does what acts on the model.
 
 import { float32Literal, pythonFloat, pythonString } from "./format";
 import type { Session } from "./session";
@@ -42,19 +42,7 @@ export function asPython(session: Session): string {
       `neurons = neurons.filter(lambda n: ${experts ? "(n.layer, n.expert)" : "n.layer"} not in {${gone}})`,
     );
   }
-  const ablation = store.get("ablation");
-  if (ablation?.active?.some((item) => item.own)) {
-    const mode = store.get("ablate_mode");
-    const how =
-      mode === "zero"
-        ? ""
-        : mode === "scale"
-          ? `, mode="scale", scale=${pythonFloat(store.get("ablate_scale"))}`
-          : `, mode="${mode}"`;
-    lines.push(
-      `with study.model.ablate(neurons${how}):`,
-      `    print(study.model.caption(study.scenes[${store.get("scene") ?? 0}].image))`,
-    );
-  }
+  const acting = store.get("ablation")?.code;
+  if (acting) lines.push(acting); // the kernel knows what acts: it may be of an earlier click
   return lines.join("\n") + "\n";
 }

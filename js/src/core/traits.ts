@@ -93,6 +93,8 @@ export interface AblationState {
   unit: string;
   /** why nothing could be measured */
   why: string;
+  /** Python lines that do what is active, and print the caption */
+  code?: string;
 }
 
 export interface Transplanted {

@@ -35,6 +35,7 @@ ORIGINAL = [MODEL.w_out(layer).clone() for layer in range(2)]
 IDS = torch.tensor([[1, 5, 3]])
 
 
+OWNERS = (object(), object())
 THINGS = dict(
     kind=st.sampled_from(["ablate", "perturb"]),
     layer=st.integers(0, 1),
@@ -82,6 +83,42 @@ class Stack(RuleBasedStateMachine):
         self.stack.clear()
         if self.active:
             self.changed([])
+
+    @rule(owner=st.integers(0, 1), **THINGS)
+    def replace(self, owner: int, kind: str, layer: int, neuron: int) -> None:
+        made = self.make(kind, layer, neuron)
+        self.stack.replace(OWNERS[owner], made)
+        made.owner = owner
+        self.changed([*self.without(self.active, owner), made])
+
+    @rule(owner=st.integers(0, 1))
+    def take_back(self, owner: int) -> None:
+        left = self.without(self.active, owner)
+        assert self.stack.replace(OWNERS[owner], None) is (len(left) < len(self.active))
+        if len(left) < len(self.active):
+            self.changed(left)
+
+    @precondition(lambda self: not self.contexts)
+    @rule(owner=st.integers(0, 1))
+    def forget(self, owner: int) -> None:
+        self.stack.forget(OWNERS[owner])
+        self.active = self.without(self.active, owner)
+        for steps in (self.past, self.future):
+            last, kept = self.alive(self.active), []
+            for step in reversed(steps):
+                left = self.without(self.alive(step), owner)
+                if left != last:
+                    kept.append(left)
+                last = left
+            steps[:] = kept[::-1]
+
+    @staticmethod
+    def alive(items: list[Any]) -> list[Any]:
+        return [one for one in items if not hasattr(one, "ended")]
+
+    @staticmethod
+    def without(items: list[Any], owner: int) -> list[Any]:
+        return [one for one in items if vars(one).get("owner") != owner]
 
     @rule(**THINGS)
     def enter(self, kind: str, layer: int, neuron: int) -> None:

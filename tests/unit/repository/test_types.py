@@ -22,7 +22,7 @@ SEEN = {
     "mmkn.compare": "-> mmkn_widgets.widgets.concept_pair.ConceptPair",
     "mmkn.datasets.pocket_world('val')[7]": "mmkn_widgets.datasets.base.Scene",
     "mmkn.evaluation.Effect": "-> mmkn_widgets.evaluation.effect.Effect",
-    "mmkn.widgets.NeuronTable": "-> mmkn_widgets.widgets.neuron_table.NeuronTable",
+    "mmkn.widgets.NeuronTable": "-> mmkn_widgets.widgets.parts.NeuronTable",
     "mmkn.NeuronSet([1], [2]).top(1)": "mmkn_widgets.core.neurons.NeuronSet",
 }
 WRONG = {
