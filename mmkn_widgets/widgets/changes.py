@@ -444,4 +444,6 @@ class Following(ActiveTraits, Widget):
     def close(self) -> None:
         """Follow no more, and free the memory."""
         self.unfollow()
+        if not self._closed:
+            self._view_count = None  # a host that counts on would speak to a line that is cut
         super().close()

@@ -68,7 +68,7 @@ def test_twenty_explorers_leave_nothing(notebook: NotebookPage) -> None:
     for _ in range(20):
         open_and_close(notebook)
     assert notebook.python("model.interventions.active == ()")
-    assert notebook.python("len(model.interventions.observers)") == 0
+    assert notebook.python("len(model.interventions._observers._callbacks)") == 0
     assert notebook.python(COMMS) <= comms
     assert notebook.python("len(kept)") == 23
     grown = notebook.execute(RSS, "rss") - rss, heap(cdp) - page
