@@ -27,7 +27,7 @@ JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures bench \
-        faults screenshots train-pocket evaluate-pocket atlas study browser wheel clean
+        faults screenshots train-pocket train-smollm2 evaluate-pocket atlas study browser wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -91,6 +91,9 @@ screenshots: build browser ## the widgets in real JupyterLab, into screenshots/
 
 train-pocket: build ## train the pocket model again, into .pocket-train/ (resumes)
 	PYTHONPATH=scripts python -m pocket_lab.train --out .pocket-train $(if $(wildcard .pocket-train/checkpoint.pt),--resume) $(TRAIN_ARGS)
+
+train-smollm2: build ## teach SmolLM2 to see the pocket world, into .pocket-smollm2/ (resumes)
+	PYTHONPATH=scripts python -m pocket_lab.smollm2 --out .pocket-smollm2 $(TRAIN_ARGS)
 
 evaluate-pocket: build ## measure the shipped pocket model, write its report
 	PYTHONPATH=scripts python -m pocket_lab.report

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmkn_widgets.pocket import smollm2
 from mmkn_widgets.pocket.words import BACKGROUNDS, CATEGORIES, COLORS, TEMPLATE_WEIGHTS, captions
 from mmkn_widgets.pocket.world import SPLITS, PocketScene, draw
 
+from . import smollm2_model as smollm2
 from .exam import examine
 
 __all__ = ["QUESTIONS", "UNSEEN_QUESTIONS", "main"]

