@@ -9,6 +9,7 @@ from .accessor import StoreAccessor as StoreAccessor
 from .accessor import model_of as model_of
 from .capture import capture
 from .capture import image_activations as image_activations
+from .labels import image_tokens as image_tokens
 from .lens import patch_hidden as patch_hidden
 from .lens import patch_lens
 from .memory import needed_bytes

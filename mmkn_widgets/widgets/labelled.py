@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import BadArgument, NeuronIndex, NotSupported, bad_argument
+from ..core import BadArgument, NeuronIndex, bad_argument
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -151,17 +151,15 @@ def maps_of(values: Any, geometry: Any = None) -> np.ndarray:
     NotSupported
         If the image tokens have no place on the picture, or were not kept.
     """
+    from ..activations import image_tokens
+
     others = [dim for dim in values.dims if dim != "token"]
     if len(others) > 1:
         raise BadArgument(f"maps: dims {others} are left beside token; select or stack them")
     place = values.mmkn.geometry if geometry is None else geometry
     along = values.transpose(*others, "token")
-    kept = np.asarray(along["role"].values) == "image"
+    kept = image_tokens(values, [place])  # wherever they stand: by row and column
     array = np.asarray(along.values, np.float32).reshape(-1, along.sizes["token"])[:, kept]
-    if array.shape[1] != place.n_tokens:
-        raise NotSupported(
-            f"the store keeps {array.shape[1]} of {place.n_tokens} image tokens; capture all roles"
-        )
     maps = [place.paint(line.astype(np.float64), place.shape, smooth=False) for line in array]
     return np.asarray(maps, np.float32).reshape(len(array), *place.shape)
 

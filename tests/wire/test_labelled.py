@@ -180,3 +180,15 @@ def test_wrong_pictures_and_stores_are_named(store: xr.Dataset, pictures: list[A
         store.mmkn.explore(pictures[:2])
     with pytest.raises(BadArgument, match="store"):
         StoreExplorer(xr.Dataset({"difference": ("x", [1.0])}))
+
+
+def test_a_map_follows_the_tokens_places_and_not_their_order() -> None:
+    import mmkn_widgets as mmkn
+    from mmkn_widgets.widgets.labelled import maps_of
+
+    model = mmkn.load_model("pocket")
+    store = mmkn.capture(model, mmkn.datasets.pocket_world("val", 1)[0].image)
+    chosen = store["activation"].sel(layer=4).isel(neuron=slice(3))
+    turned = chosen.isel(token=np.random.default_rng(0).permutation(chosen.sizes["token"]))
+    assert not np.array_equal(turned.values, chosen.values)
+    np.testing.assert_array_equal(maps_of(turned), maps_of(chosen))
