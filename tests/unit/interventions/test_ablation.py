@@ -19,12 +19,9 @@ CHOSEN = {0: [1, 5], 2: [0, 3, 23]}
 
 def columns_scaled(model: Any, neurons: dict[int, list[int]], factor: float) -> Any:
     """Return a copy of the model whose W_out columns are scaled: the same function, by weights."""
-    twin = copy.copy(model)
-    twin._stack = None
-    twin.hf = copy.deepcopy(model.hf)
+    twin = copy.deepcopy(model)
     for layer, index in neurons.items():
-        module = twin.hf.get_submodule(model.sites[layer].module_name)
-        module.weight.data[:, index] *= factor
+        twin.sites[layer].module.weight.data[:, index] *= factor
     return twin
 
 
