@@ -142,14 +142,14 @@ class Modules:
             self._list()
         return self._all
 
-    @property
-    def compiled(self) -> bool:
-        """Whether a part of the model is compiled; hooks may not run there."""
-        return (
-            self._compiled
-            or _is_compiled(self._hf)
-            or any(module._compiled_call_impl is not None for module in self._all)
-        )
+    def unusual(self) -> tuple[list[nn.Module], bool]:
+        """Return the modules in training mode, and whether a part is compiled, hooks unseen."""
+        found = [m for m in self.now() if m.training or m._compiled_call_impl is not None]
+        if not found:
+            return found, self._compiled or _is_compiled(self._hf)
+        training = [module for module in found if module.training]
+        in_place = any(module._compiled_call_impl is not None for module in found)
+        return training, in_place or self._compiled or _is_compiled(self._hf)
 
 
 def _is_compiled(module: nn.Module) -> bool:
@@ -221,8 +221,7 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
         fit the picture's features.
     """
     with model.lock, plain_torch(grad), _in_our_words(model):
-        training = [module for module in model.modules.now() if module.training]
-        compiled = model.modules.compiled
+        training, compiled = model.modules.unusual()
         if grad and _made_in_inference_mode(model.sites[0].module):
             make_ordinary(model.hf)  # the model was moved or cast in inference mode
         if not (training or compiled):

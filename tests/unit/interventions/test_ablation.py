@@ -21,8 +21,7 @@ def columns_scaled(model: Any, neurons: dict[int, list[int]], factor: float) -> 
     """Return a copy of the model whose W_out columns are scaled: the same function, by weights."""
     twin = copy.deepcopy(model)
     for layer, index in neurons.items():
-        module = twin.hf.get_submodule(model.sites[layer].module_name)
-        module.weight.data[:, index] *= factor
+        twin.sites[layer].module.weight.data[:, index] *= factor
     return twin
 
 
