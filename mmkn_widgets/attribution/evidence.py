@@ -165,7 +165,7 @@ def collect(
             run_batch(model, batch, [scene.image for scene in here], gone, options, sums)
             if progress is not None:
                 progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
-    made = _labelled(model, wanted, chosen, found, sums)
+    made = _labelled(model, chosen, found, sums)
     made.attrs.update(
         concept=wanted.word,
         model=model.name,
@@ -198,7 +198,6 @@ def collect(
 
 def _labelled(
     model: MultimodalModel,
-    concept: Concept,
     scenes: Sequence[Scene],
     found: Sequence[Prediction],
     sums: Sums,

@@ -70,7 +70,7 @@ class LastToken:
             self._mask = "attention_mask" in before.inputs
             if self._works is None:
                 self._works = self._agrees(picture, prompt, prefix)
-        except Exception:  # any model, any cache: what fails here runs as a whole forward
+        except Exception:  # noqa: BLE001  any model, any cache: then it is a whole forward
             self._works = False
         if not self._works:
             self._cache = None

@@ -481,7 +481,8 @@ class Vocabulary:
         """
         own = {_Name.of(form, None).keys for form in _forms(concept, "concept")}
         shared = {c for keys, c in self._names.category.items() if keys in own}
-        return _Part(self, shared | {c for c, word in self._main.items() if names(word, concept)})
+        hidden = shared | {c for c, word in self._main.items() if names(word, concept)}
+        return _Part({c: w for c, w in self._main.items() if c not in hidden}, self._names)
 
     def __repr__(self) -> str:
         return f"<Vocabulary of {len(self.categories)} categories>"
@@ -490,10 +491,10 @@ class Vocabulary:
 class _Part(Vocabulary):
     """A vocabulary of which some categories are found but not told."""
 
-    def __init__(self, whole: Vocabulary, hidden: set[str]) -> None:
-        self.categories = tuple(c for c in whole.categories if c not in hidden)
-        self._main = {c: word for c, word in whole._main.items() if c not in hidden}
-        self._names = whole._names
+    def __init__(self, main: dict[str, str], known: _Names) -> None:
+        self.categories = tuple(main)
+        self._main = main
+        self._names = known
 
 
 def spans(text: str, concept: Any) -> list[Mention]:

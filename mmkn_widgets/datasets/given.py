@@ -226,14 +226,14 @@ def _scene(one: Any, concept: Any, name: str, masks: bool) -> Scene:
         return made
     if not _is_picture(one):
         raise bad_argument(name, one, _WANTED)
-    _refuse_text(one, word, name)
+    _refuse_text(one, name)
     if masks and word is not None:
         read_image(one, name=name)  # what is no picture is told first
         raise _where(name, f"a picture alone ({type(one).__name__})", word)
     return row_scene({"image": one}, word or "object", name=name)
 
 
-def _refuse_text(one: Any, word: str | None, name: str) -> None:
+def _refuse_text(one: Any, name: str) -> None:
     """Say what a text is that names neither a data set nor a picture."""
     if not isinstance(one, str | os.PathLike) or is_address(one):
         return  # `read_image` says what to do with an address

@@ -64,7 +64,7 @@ class Replay:
         try:
             with self._model.interventions.suspended():
                 again = self._again()
-        except Exception:  # whatever an architecture needs beside: then it is run whole
+        except Exception:  # noqa: BLE001  whatever an architecture needs beside: then it is run whole
             return False
         return again.shape == own.shape and torch.allclose(
             again.float(), own.float(), rtol=1e-3, atol=1e-3
@@ -79,7 +79,7 @@ class Replay:
             hidden = hidden[:, -self._keep :]
             if self._model.final_norm is not None:
                 hidden = self._model.final_norm(hidden)
-            made: Tensor = self._model._head(hidden)
+            made: Tensor = self._model.head(hidden)
         return made
 
     def logits(self) -> Tensor:

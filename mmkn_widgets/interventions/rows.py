@@ -43,7 +43,7 @@ class RowAblation(ActivationIntervention):
         self.n_rows = n_rows
         self._factors = {row: factor for row, (_, factor) in factors.items()}
 
-    def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:
+    def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:  # noqa: ARG002
         if before.dim() != 3:
             raise NotSupported(
                 "ablate_rows: this layer flattens its tokens and the batch's size is not known"

@@ -88,7 +88,7 @@ class Observers:
         for callback in self._callbacks:
             try:
                 callback(event)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  an observer may raise anything; it is told
                 warnings.warn(
                     f"an observer of the intervention stack failed on {event.action!r}: {error!r}",
                     RuntimeWarning,

@@ -153,7 +153,7 @@ class MiniGPT4ForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.generation_config = language_model.generation_config
         self.stop_sequences: tuple[tuple[int, ...], ...] = ()
 
-    def _init_weights(self, module: nn.Module) -> None:
+    def _init_weights(self, _module: nn.Module) -> None:
         return  # every part comes with weights of its own
 
     def get_decoder(self) -> Any:

@@ -252,7 +252,8 @@ class ModelParts(ABC):
         return weights.site_weight(self.site(layer, expert))
 
     @cached_property
-    def _head(self) -> nn.Module:
+    def head(self) -> nn.Module:
+        """The module that makes logits of hidden states; `NotSupported` without one."""
         found = weights.unembedding(self.hf)
         if found is None:
             raise NotSupported(f"unembedding: {type(self.hf).__name__} has no head over words")
@@ -261,7 +262,7 @@ class ModelParts(ABC):
     @property
     def unembedding(self) -> torch.Tensor:
         """The head's weight, (vocabulary, hidden): live, detached; tied or not, padded or not."""
-        return weights.dense_weight(self._head)
+        return weights.dense_weight(self.head)
 
     @cached_property
     def final_norm(self) -> nn.Module | None:

@@ -83,7 +83,7 @@ def refuse_mismatch(source: str, name: str, config: Any, kind: Any) -> None:
                     held += math.prod(weights.get_slice(key).get_shape())
         with torch.device("meta"):
             wanted = sum(p.numel() for p in kind.from_config(config).parameters())
-    except Exception:  # whatever it is, the loading itself will say it
+    except Exception:  # noqa: BLE001  whatever it is, the loading itself will say it
         return
     if held and wanted > 4 * held + 10**8:
         raise BadArgument(

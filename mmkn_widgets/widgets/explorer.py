@@ -310,7 +310,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         if call is None:
             return {"cancel": self._leaving}
         return {
-            "on_token": lambda piece, *row: self._stream(call, str(piece)),
+            "on_token": lambda piece, *_row: self._stream(call, str(piece)),
             "cancel": call.cancel,
         }
 
@@ -590,7 +590,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         return {}
 
     @request("export_html", worker=False)
-    def _ask_export_html(self, call: Call) -> Answer:
+    def _ask_export_html(self, _call: Call) -> Answer:
         from .html import offline_page
 
         return {}, [offline_page(self).encode()]

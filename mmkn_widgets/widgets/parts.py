@@ -292,7 +292,7 @@ class AblationPanel(AblationTraits, Following, Scored):
         """Return what "mean" or "from_inpainted" needs, and the Python for it."""
         return reference_of(self._open(), self._scene, mode)
 
-    def rewrite(self, call: Call | None) -> Answer:
+    def rewrite(self, _call: Call | None) -> Answer:
         """Show what is active now, and measure what it does."""
         self._behind = False
         self.ablation = self._state()
