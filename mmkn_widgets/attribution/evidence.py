@@ -44,7 +44,7 @@ def scene_mask(scene: Scene, concept: Concept) -> np.ndarray:
     if not named:
         here = ", ".join(scene.categories) or "no annotated object"
         raise bad_argument("concept", concept.word, f"an object of scene {scene.id!r}: {here}")
-    mask = np.logical_or.reduce([scene.mask(category) for category in named])
+    mask: np.ndarray = np.logical_or.reduce([scene.mask(category) for category in named])
     if not mask.any():
         raise bad_argument("mask", f"an empty mask of scene {scene.id!r}", "some marked pixels")
     if mask.shape != scene.image.size[::-1]:

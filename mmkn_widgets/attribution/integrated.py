@@ -300,7 +300,9 @@ def scaled_rows(
             at = logits.float()
             y = (torch.log_softmax(at, -1) if target == "log_prob" else at)[:, token].sum()
     with plain_torch(False):
-        grads = torch.autograd.grad(y, [kept[row][1] for row in rows], allow_unused=True)
+        grads: Sequence[torch.Tensor | None] = torch.autograd.grad(
+            y, [kept[row][1] for row in rows], allow_unused=True
+        )
     found = {}
     for row, grad in zip(rows, grads, strict=True):
         value = kept[row][0]

@@ -663,7 +663,8 @@ class NeuronIndex:
         place = whole_numbers("columns", columns, lowest=0, highest=width - 1)
         if row.shape != place.shape:
             raise bad_argument("columns", f"{len(place)} of them", f"{len(row)}, one for each row")
-        return row * width + place
+        ids: np.ndarray = row * width + place
+        return ids
 
     def checked(self, ids: Any, argument: str = "ids") -> np.ndarray:
         """Return flat ids as int64.

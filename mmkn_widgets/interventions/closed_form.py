@@ -50,7 +50,8 @@ def word_direction(model: Any, source: Concept, targets: Sequence[Concept]) -> T
     norm = direction.norm()
     if norm == 0:
         raise bad_argument("target", [one.word for one in targets], f"other than {source.word!r}")
-    return (direction / norm).cpu()
+    unit: torch.Tensor = direction / norm
+    return unit.cpu()
 
 
 def signs_of(
@@ -87,7 +88,8 @@ def signs_of(
                     "activation", list(activation.data_vars), "evidence with 'activation'"
                 )
             activation = activation["activation"]
-        return np.sign(array_over_neurons(model, activation, "activation"))
+        signs: np.ndarray = np.sign(array_over_neurons(model, activation, "activation"))
+        return signs
     shown = [s for s in scenes or () if any(concept.named_in(c) for c in s.categories)]
     if not shown:
         raise bad_argument(

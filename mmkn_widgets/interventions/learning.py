@@ -408,7 +408,8 @@ class _Learner:
             inputs["logits_to_keep"] = lesson.width
         with self._model.measuring(grad=torch.is_grad_enabled()), self._changed():
             output = self._model.hf(**inputs)
-            return output.logits[:, -lesson.width :]
+            logits: Tensor = output.logits[:, -lesson.width :]
+            return logits
 
     @contextmanager
     def _changed(self) -> Iterator[None]:

@@ -57,7 +57,7 @@ class Perturbation(WeightIntervention):
         """Return the columns with noise of `sigma` times their norm; shape (hidden, neuron)."""
         before = columns.float()
         noise = torch.from_numpy(self._noise(row, before.shape[0])).to(before.device)
-        norm = before.norm(dim=0, keepdim=True)
+        norm: Tensor = before.norm(dim=0, keepdim=True)
         return (before + self.sigma * norm * noise / math.sqrt(before.shape[0])).to(columns.dtype)
 
     def _noise(self, row: int, hidden: int) -> np.ndarray:

@@ -239,4 +239,5 @@ def caption_rows(
     rows = ablate_rows(model, neurons, scale=scale)
     batch = repeat(model.prepare(image, prompt), rows.n_rows)
     with model.interventions.inner(), rows:
-        return model.generate(batch, max_new_tokens=max_new_tokens, cancel=cancel).texts
+        written = model.generate(batch, max_new_tokens=max_new_tokens, cancel=cancel)
+        return list(written.texts)

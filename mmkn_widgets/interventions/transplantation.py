@@ -82,12 +82,13 @@ def _at(total: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     top = np.minimum(y.astype(int), total.shape[0] - 2)
     left = np.minimum(x.astype(int), total.shape[1] - 2)
     down, right = y - top, x - left
-    return (
+    between: np.ndarray = (
         total[top, left] * (1 - down) * (1 - right)
         + total[top, left + 1] * (1 - down) * right
         + total[top + 1, left] * down * (1 - right)
         + total[top + 1, left + 1] * down * right
     )
+    return between
 
 
 def patch_mean(

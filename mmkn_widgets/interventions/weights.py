@@ -65,7 +65,7 @@ def writable_columns(model: Any, row: int) -> Tensor:
         raise NotSupported(
             f"the weights of {where} are not in memory (offloaded); load the model on one device"
         )
-    columns = model.w_out(site.layer, site.expert).detach()
+    columns: Tensor = model.w_out(site.layer, site.expert).detach()
     if not columns.is_floating_point() or columns.element_size() < 2:
         raise NotSupported(f"the weights of {where} are {columns.dtype}, expected floating point")
     return columns

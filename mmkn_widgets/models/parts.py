@@ -130,14 +130,16 @@ class ModelParts(ABC):
     def device(self) -> torch.device:
         """Where inputs go: the device of the first parameter that is loaded."""
         for parameter in self.hf.parameters():
-            if parameter.device.type != "meta":
-                return parameter.device
+            device: torch.device = parameter.device
+            if device.type != "meta":
+                return device
         return torch.device("cpu")
 
     @property
     def dtype(self) -> torch.dtype:
         """The type the model computes in."""
-        return self.hf.dtype
+        dtype: torch.dtype = self.hf.dtype
+        return dtype
 
     @cached_property
     def devices(self) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def refuse_mismatch(source: str, name: str, config: Any, kind: Any) -> None:
     files = list(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
     try:
         for file in files:
-            with safe_open(file, "pt") as weights:  # type: ignore[no-untyped-call]
+            with safe_open(file, "pt") as weights:
                 for key in weights.keys():  # noqa: SIM118
                     held += math.prod(weights.get_slice(key).get_shape())
         with torch.device("meta"):

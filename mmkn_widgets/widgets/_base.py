@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import anywidget
 
@@ -129,7 +129,7 @@ class Call:
         found = self.args.get(name, default)
         if found is None:
             return default
-        real = isinstance(found, numbers.Real) and not isinstance(found, bool)
+        real = not isinstance(found, bool) and isinstance(found, numbers.Real)
         if not real or not abs(found) <= sys.float_info.max:
             raise bad_argument(name, said(found), "a finite number")
         return float(found)
@@ -138,7 +138,7 @@ class Call:
         """Return a whole number from 0, below `beyond`."""
         found = self.args.get(name, default)
         wanted = what or f"a whole number, 0 to {beyond - 1}"
-        if not isinstance(found, numbers.Integral) or isinstance(found, bool):
+        if isinstance(found, bool) or not isinstance(found, numbers.Integral):
             raise bad_argument(name, said(found), wanted)
         if not 0 <= int(found) < beyond:
             raise bad_argument(name, int(found), wanted)
@@ -195,6 +195,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_T = TypeVar("_T")
 Answer = dict[str, Any] | tuple[dict[str, Any], Sequence[bytes]] | None
 Handler = Callable[[Any, Call], Answer]
 
@@ -283,15 +284,15 @@ class Widget(StatusTraits, anywidget.AnyWidget):
     # -- the thread that works ---------------------------------------------------------------
 
     @property
-    def _worker(self) -> Any:
+    def _worker(self) -> Worker | None:
         """The model's worker, or None: then work is done at once."""
         return None
 
-    def _submit(self, job: Callable[[], Any]) -> Future[Any]:
+    def _submit(self, job: Callable[[], _T]) -> Future[_T]:
         worker = self._worker
         if worker is not None and not worker.is_current:
-            return worker.submit(job)  # type: ignore[no-any-return]
-        done: Future[Any] = Future()
+            return worker.submit(job)
+        done: Future[_T] = Future()
         try:
             done.set_result(job())
         except BaseException as error:  # noqa: BLE001  whoever waits gets it
@@ -379,7 +380,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         if not self._closed:
             self.send(content, buffers)
 
-    def set_state(self, sync_data: dict[str, Any]) -> None:
+    def set_state(self, sync_data: Any) -> None:
         """Take over what the page sends; what a trait cannot hold is said and sent back."""
         if not isinstance(sync_data, dict):
             _LOG.debug("a state that is no object was passed over")

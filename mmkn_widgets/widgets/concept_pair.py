@@ -37,6 +37,7 @@ from .traits import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..models import Worker
     from .protocols import StudyLike
 
 __all__ = ["PARTS", "SIDES", "ConceptPair", "Side", "compare"]
@@ -304,7 +305,7 @@ class ConceptPair(PairTraits, Following):
         return self.b.study
 
     @property
-    def _worker(self) -> Any:
+    def _worker(self) -> Worker | None:
         return None if self.model is None else self.model.worker
 
     # -- whose neurons -----------------------------------------------------------------------

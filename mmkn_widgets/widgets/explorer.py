@@ -38,6 +38,7 @@ from .traits import PRESETS, ExplorerTraits, bad_trait
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..models import Worker
     from .protocols import StudyLike
 
 __all__ = ["Explorer", "open_explorer"]
@@ -116,9 +117,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
     _esm: ClassVar[Any] = bundle("explorer")
     owned: ClassVar[dict[str, type]] = {"changes": Changes, "beyond": Beyond}
 
-    neurons = t.Instance(  # type: ignore[assignment]
-        NeuronSet, ((), ()), help="the checked survivors, best first"
-    )
+    neurons = t.Instance(NeuronSet, ((), ()), help="the checked survivors, best first")
 
     def __init__(
         self,
@@ -170,7 +169,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         return self._study
 
     @property
-    def _worker(self) -> Any:
+    def _worker(self) -> Worker | None:
         return None if self._study is None else self._study.model.worker
 
     # -- a study comes in --------------------------------------------------------------------

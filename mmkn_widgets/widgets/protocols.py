@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..core import CancelToken, NeuronSet, Progress
-    from ..models import MultimodalModel
+    from ..models import MultimodalModel, Worker
     from ..studies import Study
 
 __all__ = ["ConceptLike", "ModelLike", "StudyLike"]
@@ -46,7 +46,7 @@ class ModelLike(NeuronModel, Protocol):
     """A multimodal model."""
 
     name: str
-    worker: Any
+    worker: Worker
     tokenizer: Any
 
     @property
