@@ -914,7 +914,7 @@ _WANTED = (
 )
 
 
-def site_row(model: Any, layer: int, expert: int = -1) -> int:
+def site_row(model: NeuronModel, layer: int, expert: int = -1) -> int:
     """Return the site's row in arrays over (layer, neuron).
 
     Raises
@@ -932,7 +932,7 @@ def site_row(model: Any, layer: int, expert: int = -1) -> int:
 
 
 def neuron_rows(
-    model: Any, neurons: Any, *, argument: str = "neurons", empty: bool = True
+    model: NeuronModel, neurons: Any, *, argument: str = "neurons", empty: bool = True
 ) -> dict[int, np.ndarray]:
     """Return the chosen neurons as indices for each site row.
 
@@ -993,7 +993,7 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
-def _from_array(model: Any, given: Any, argument: str) -> dict[int, Any]:
+def _from_array(model: NeuronModel, given: Any, argument: str) -> dict[int, Any]:
     if hasattr(given, "dims") and "layer" in given.coords and set(given.dims) == _DIMS:
         given = given.transpose("layer", "neuron")
         if given.dtype == np.bool_:
@@ -1060,7 +1060,7 @@ def _triple(neuron: Any, argument: str) -> tuple[int, int, int]:
     return layer, expert, index
 
 
-def _from_triples(model: Any, triples: Iterable[tuple[int, int, int]]) -> dict[int, Any]:
+def _from_triples(model: NeuronModel, triples: Iterable[tuple[int, int, int]]) -> dict[int, Any]:
     row_of = {(site.layer, site.expert): row for row, site in enumerate(model.sites)}
     found: dict[int, list[int]] = {}
     for layer, expert, index in triples:
@@ -1071,7 +1071,7 @@ def _from_triples(model: Any, triples: Iterable[tuple[int, int, int]]) -> dict[i
     return found
 
 
-def array_over_neurons(model: Any, values: Any, argument: str) -> np.ndarray:
+def array_over_neurons(model: NeuronModel, values: Any, argument: str) -> np.ndarray:
     """Return an array over (layer, neuron), or a store reduced to one by its mean.
 
     Parameters
@@ -1112,7 +1112,7 @@ def array_over_neurons(model: Any, values: Any, argument: str) -> np.ndarray:
     return np.nan_to_num(array.astype(np.float32))
 
 
-def _in_model_order(model: Any, values: Any, argument: str) -> Any:
+def _in_model_order(model: NeuronModel, values: Any, argument: str) -> Any:
     """Return labelled values with the model's own order of layers and neurons."""
     if "layer" not in values.coords or "neuron" not in values.coords:
         return values
@@ -1146,7 +1146,7 @@ def count(rows: Mapping[int, np.ndarray]) -> int:
     return int(sum(len(index) for index in rows.values()))
 
 
-def describe_layers(model: Any, rows: Iterable[int]) -> str:
+def describe_layers(model: NeuronModel, rows: Iterable[int]) -> str:
     """Return the layers of the rows in words, such as ``"layers 3-5, 7"``.
 
     Examples

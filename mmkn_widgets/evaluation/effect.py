@@ -27,6 +27,7 @@ from .text import BertScore, bertscore, bleu, rouge_l
 
 if TYPE_CHECKING:
     from ..datasets import Scene
+    from ..models import MultimodalModel
 
 __all__ = [
     "METRICS",
@@ -257,7 +258,7 @@ class Effect:
 
 
 def measure_effect(
-    model: Any,
+    model: MultimodalModel,
     neurons: Any,
     with_concept: Any,
     without_concept: Any = (),
@@ -439,7 +440,7 @@ def _control(
     }
 
 
-def _draws(kind: str, neurons: Any, model: Any, count: int, seed: int) -> list[Any]:
+def _draws(kind: str, neurons: Any, model: MultimodalModel, count: int, seed: int) -> list[Any]:
     from ..attribution import random_like, random_uniform
 
     if kind == "like":

@@ -13,6 +13,7 @@ from ..core import Handles, settled
 
 if TYPE_CHECKING:
     from ..datasets import Scene
+    from ..models import MultimodalModel
 
 __all__ = ["FirstNaming", "Replay"]
 
@@ -42,7 +43,7 @@ class Replay:
         model's own logits; where an architecture does more in between, `logits` runs it whole.
     """
 
-    def __init__(self, model: Any, prepared: Any, start: int, keep: int) -> None:
+    def __init__(self, model: MultimodalModel, prepared: Any, start: int, keep: int) -> None:
         self._model, self._prepared, self._keep = model, prepared, keep
         self._blocks = list(model.blocks)[start:]
         self._given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -126,7 +127,7 @@ class FirstNaming:
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         scenes: Sequence[Scene],
         captions: Sequence[str],
         concept: Any,

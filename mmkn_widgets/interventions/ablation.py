@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from ..models import plain_torch
 from .base import ActivationIntervention
 from .reference import Reference, read_reference
 from .where import Selection, Where
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["Ablation", "ablate"]
 
@@ -57,7 +60,7 @@ class Ablation(ActivationIntervention):
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         rows: Mapping[int, np.ndarray],
         selection: Selection,
         mode: str,
@@ -104,7 +107,7 @@ class Ablation(ActivationIntervention):
 
 
 def ablate(
-    model: Any,
+    model: MultimodalModel,
     neurons: Any,
     mode: str = "zero",
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,13 +13,16 @@ from ..activations import predictions
 from ..core import Concept, array_over_neurons, bad_argument
 from .reference import record_values
 
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
+
 __all__ = ["closed_form", "signs_of", "word_direction"]
 
 #: r of `word_direction`, in units of the mean eigenvalue of U^T U.
 RIDGE = 0.01
 
 
-def word_direction(model: Any, source: Concept, targets: Sequence[Concept]) -> Tensor:
+def word_direction(model: MultimodalModel, source: Concept, targets: Sequence[Concept]) -> Tensor:
     """Return the direction in which to push: from one word to another, or away from one.
 
     Parameters
@@ -55,7 +58,7 @@ def word_direction(model: Any, source: Concept, targets: Sequence[Concept]) -> T
 
 
 def signs_of(
-    model: Any,
+    model: MultimodalModel,
     concept: Concept,
     activation: Any,
     scenes: Sequence[Any] | None,
@@ -107,7 +110,7 @@ def signs_of(
 
 
 def closed_form(
-    model: Any,
+    model: MultimodalModel,
     rows: Mapping[int, np.ndarray],
     signs: np.ndarray,
     direction: Tensor,

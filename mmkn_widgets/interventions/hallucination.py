@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,11 +25,14 @@ from .editing import Edit
 from .learning import Goal, Text, lessons, optimise, write
 from .weights import writable_columns
 
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
+
 __all__ = ["blame", "corrections", "reduce_hallucination"]
 
 
 def corrections(
-    model: Any,
+    model: MultimodalModel,
     concept: Any,
     scenes: Sequence[Any],
     *,
@@ -78,7 +81,7 @@ def corrections(
 
 
 def _part(
-    model: Any, concept: Concept, scene: Any, ids: list[int], prompt: str | None
+    model: MultimodalModel, concept: Concept, scene: Any, ids: list[int], prompt: str | None
 ) -> tuple[Text, int] | None:
     best: tuple[Text, int] | None = None
     for caption in scene.captions:
@@ -95,7 +98,7 @@ def _part(
 
 @plain_torch()
 def blame(
-    model: Any,
+    model: MultimodalModel,
     texts: Sequence[Text],
     instead: Sequence[int],
     *,
@@ -151,7 +154,7 @@ def blame(
 
 
 def reduce_hallucination(
-    model: Any,
+    model: MultimodalModel,
     concept: Any,
     scenes: Sequence[Any],
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 from ..core import count, neuron_rows, provenance, real_number, whole_number
 from .base import WeightIntervention
 from .weights import writable_columns
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["Perturbation", "perturb"]
 
@@ -41,7 +44,7 @@ class Perturbation(WeightIntervention):
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         rows: Mapping[int, np.ndarray],
         sigma: float,
         seed: int,
@@ -76,7 +79,12 @@ class Perturbation(WeightIntervention):
 
 
 def perturb(
-    model: Any, neurons: Any, sigma: float = 1.0, *, seed: int = 0, name: str | None = None
+    model: MultimodalModel,
+    neurons: Any,
+    sigma: float = 1.0,
+    *,
+    seed: int = 0,
+    name: str | None = None,
 ) -> Perturbation:
     """Return an intervention that disturbs what neurons write.
 
