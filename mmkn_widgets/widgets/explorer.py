@@ -38,7 +38,8 @@ from .traits import PRESETS, ExplorerTraits, bad_trait
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..models import Worker
+    from ..models import MultimodalModel, Worker
+    from ..studies import Study
     from .protocols import StudyLike
 
 __all__ = ["Explorer", "open_explorer"]
@@ -799,7 +800,7 @@ def _marks(found: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
+def _study_from(model: MultimodalModel, image: Any, concept: str | None, mask: Any) -> Study:
     """Return the study of one picture; where nobody says where the object is, a blank one."""
     if image is None or concept is None:
         raise bad_argument(
@@ -823,7 +824,7 @@ def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
     return study(model, concept, image)
 
 
-def open_explorer(path: str | Path, model: Any = None) -> Explorer:
+def open_explorer(path: str | Path, model: MultimodalModel | None = None) -> Explorer:
     """Open what `Explorer.save` wrote.
 
     Parameters
