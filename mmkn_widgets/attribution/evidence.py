@@ -182,7 +182,7 @@ def collect(
                 concept=wanted.to_dict(),
                 scenes=[f"{scene.source}/{scene.id}" for scene in chosen],
                 inpainter=str(painter.name),
-                inpainter_parameters=dict(getattr(painter, "parameters", None) or {}),
+                inpainter_parameters=dict(painter.parameters),
                 positions=positions,
                 reduce=reduce,
                 difference=difference,

@@ -914,6 +914,13 @@ _WANTED = (
 )
 
 
+def provenance_of(neurons: Any) -> Any:
+    """Return where neurons come from: of a set and of labelled scores what they say, else None."""
+    if isinstance(neurons, NeuronSet):
+        return neurons.provenance
+    return neurons.attrs.get("provenance") if hasattr(neurons, "dims") else None
+
+
 def site_row(model: NeuronModel, layer: int, expert: int = -1) -> int:
     """Return the site's row in arrays over (layer, neuron).
 

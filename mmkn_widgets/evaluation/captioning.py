@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core import CancelToken, Progress, names
+from ..core import CancelToken, Neuron, Progress, names
 from .first_naming import FirstNaming
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Captioner:
             ]
             for neurons in sets
         ]
-        starts = [min((getattr(n, "layer", 0) for n in one), default=0) for one in sets]
+        starts = [min((n.layer for n in one if isinstance(n, Neuron)), default=0) for one in sets]
         open_sets = [n for n, row in enumerate(keys) if any(key not in store for key in row)]
         open_sets.sort(key=starts.__getitem__)
         drafts: dict[int, FirstNaming] = {}

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core import (
     CancelToken,
+    Concept,
     Progress,
     as_concept,
     as_vocabulary,
@@ -18,7 +19,7 @@ from ..core import (
     names,
     provenance,
 )
-from ..datasets import as_scenes
+from ..datasets import SceneDataset, as_scenes
 from .captioning import Captioner
 from .coco_words import coco_vocabulary
 from .concept import identical, kept_counts, retention, substitution, suppression
@@ -388,7 +389,7 @@ def measure_effect(
             "measure_effect",
             model=model.name,
             weights=model.weights_hash,
-            concept=getattr(concept, "word", concept),
+            concept=concept.word if isinstance(concept, Concept) else concept,
             neurons=len(neurons),
             categories=known.categories,
             n_random=n_random,
@@ -404,8 +405,9 @@ def measure_effect(
 
 def _categories(scenes: Sequence[Scene]) -> Sequence[str]:
     """Return the data set's categories, or all those of the scenes."""
-    whole = getattr(scenes, "categories", None)
-    return [c for scene in scenes for c in scene.categories] if whole is None else list(whole)
+    if isinstance(scenes, SceneDataset):
+        return scenes.categories
+    return [c for scene in scenes for c in scene.categories]
 
 
 def _control(

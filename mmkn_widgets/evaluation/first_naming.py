@@ -139,7 +139,7 @@ class FirstNaming:
         self._model, self._n = model, len(scenes)
         self._parts: list[tuple[list[int], list[tuple[int, ...]], list[int], Replay]] = []
         # A decoder beside its encoder is continued in another way: there captions are written.
-        if getattr(model, "is_encoder_decoder", True):
+        if model.is_encoder_decoder:
             return
         ids = dict(enumerate(self._until_named(scenes, captions, concept, prompt)))
         able = [at for at, one in ids.items() if one]

@@ -15,6 +15,7 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    provenance_of,
     real_number,
 )
 from ..models import plain_torch
@@ -191,7 +192,7 @@ def ablate(
         n_neurons=count(rows),
         positions=selection.positions,
         steps=selection.steps,
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
     )
     shown = f"scale {scale:g}" if mode == "scale" else mode
     return Ablation(

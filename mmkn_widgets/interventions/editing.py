@@ -25,6 +25,7 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    provenance_of,
     real_number,
     whole_number,
     write_whole,
@@ -524,7 +525,7 @@ def edit(
         n_neurons=count(rows),
         seed=seed,
         scenes=None if scenes is None else [f"{s.source}/{s.id}" for s in scenes],
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
         **details,
     )
     return Edit(model, rows, deltas, name=shown, provenance=made)

@@ -19,6 +19,7 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    provenance_of,
 )
 from ..models import plain_torch
 from .editing import Edit
@@ -256,7 +257,7 @@ def reduce_hallucination(
         n_neurons=count(rows),
         seed=seed,
         scenes=[f"{s.source}/{s.id}" for s in scenes],
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
         **details,
     )
     return Edit(model, rows, deltas, name=name or f"no false {wanted.word}", provenance=made)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import count, neuron_rows, provenance, real_number, whole_number
+from ..core import count, neuron_rows, provenance, provenance_of, real_number, whole_number
 from .base import WeightIntervention
 from .weights import writable_columns
 
@@ -139,7 +139,7 @@ def perturb(
         sigma=sigma,
         seed=seed,
         n_neurons=count(rows),
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
     )
     shown = name or f"noise {sigma:g}"
     return Perturbation(model, rows, sigma, seed, name=shown, provenance=made)

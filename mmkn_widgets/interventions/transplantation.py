@@ -21,6 +21,7 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    provenance_of,
     whole_numbers,
 )
 from ..models import plain_torch
@@ -316,7 +317,7 @@ def transplant(
         positions=places or selection.positions,
         steps=selection.steps,
         n_neurons=count(rows),
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
     )
     return Transplant(model, rows, selection, array, places, name=name, provenance=made)
 
