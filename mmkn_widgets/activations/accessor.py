@@ -213,7 +213,8 @@ class ArrayAccessor:
             return _by_layer(array, inside, how)
         values = array.astype(np.float32).where(inside)
         over = values.max if how == "max" else values.mean
-        return over("token", skipna=True, keep_attrs=True).drop_vars(FILLS, errors="ignore")
+        found: xr.DataArray = over("token", skipna=True, keep_attrs=True)
+        return found.drop_vars(FILLS, errors="ignore")
 
     def tensor(self, dtype: str | None = None) -> torch.Tensor:
         """Return the values as a torch tensor in the dtype the model computed in, bit for bit.
@@ -276,7 +277,7 @@ class ArrayAccessor:
 
         layer, expert = self._row(layer, expert)
         found = model if model is not None else model_of(self._array.attrs)
-        several = isinstance(neuron, Iterable) and np.ndim(neuron) > 0  # type: ignore[arg-type]
+        several = isinstance(neuron, Iterable) and np.ndim(neuron) > 0
         indices = whole_numbers("neuron", neuron, lowest=0).tolist()
         words = decode(found, layer, indices, expert=expert, k=k, norm=norm)
         return words if several else words[0]
@@ -410,7 +411,7 @@ def _by_layer(array: xr.DataArray, inside: xr.DataArray, how: str) -> xr.DataArr
 def _reduced(layer: xr.DataArray, kept: np.ndarray, how: str) -> np.ndarray:
     """Reduce one layer's (token, neuron) over the tokens kept; float32, shape (neuron,)."""
     values = layer.values
-    found = reductions(values[None], np.where(kept, ROLES[0], ""))[how][0, 0]
+    found: np.ndarray = reductions(values[None], np.where(kept, ROLES[0], ""))[how][0, 0]
     gaps = np.isnan(found)
     if gaps.any() and kept.any():  # some are NaN: over the others
         some = values[kept][:, gaps].astype(np.float32)

@@ -85,7 +85,7 @@ def aim(model: MultimodalModel, of: Any, written: Sequence[int], *, whole: bool)
 def value_of(logits: torch.Tensor, wanted: Aim, target: str) -> torch.Tensor:
     """Return y from the logits (1, token, vocabulary) of the last positions."""
     if wanted.function is not None:
-        value = wanted.function(logits[0].float())
+        value: Any = wanted.function(logits[0].float())
         if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.requires_grad:
             raise bad_argument(
                 "gradients", value, "a function that returns one number computed from the logits"

@@ -107,7 +107,7 @@ class Job:
         prepared = self.model.prepare(_row(picture), self.prompt, continuation=self._forced())
         found = hashlib.sha256()
         for name in sorted(prepared.inputs):
-            value = prepared.inputs[name]
+            value: Any = prepared.inputs[name]  # or what a processor adds that is no tensor
             if not isinstance(value, torch.Tensor):
                 found.update(f"{name} {value!r}".encode())
                 continue

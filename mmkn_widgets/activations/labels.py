@@ -276,7 +276,7 @@ def is_unread(array: xr.DataArray) -> bool:
     """
     from xarray.core import indexing
 
-    data = array.variable._data
+    data = array.variable._data  # noqa: SLF001  `.data` would read it
     if not isinstance(data, indexing.LazilyIndexedArray) or not isinstance(data.array, ImageStack):
         return False
     tokens = data.key.tuple[2]

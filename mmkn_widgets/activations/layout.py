@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..core import BLANK, is_stamped, stamp
-from .lazy import to_bits
+from .lazy import to_bits as to_bits
 from .picture import FILLS, ROLES, Picture
 
 __all__ = [

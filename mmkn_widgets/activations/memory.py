@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core import BadArgument
-from ..models import needed_bytes, readable
+from ..models import needed_bytes as needed_bytes
+from ..models import readable as readable
 from .picture import ROLES
 
 if TYPE_CHECKING:

@@ -42,7 +42,9 @@ class Prediction:
     tokens: tuple[int, ...] = ()
 
 
-def find_span(model: Any, token_ids: Sequence[int], concept: Any) -> tuple[int, int] | None:
+def find_span(
+    model: MultimodalModel, token_ids: Sequence[int], concept: Any
+) -> tuple[int, int] | None:
     """Return where a concept's first mention starts and ends in a list of tokens, or None.
 
     The mention is that of the whole text, by the rule of `mmkn_widgets.core.names`. Tokens are
@@ -92,7 +94,7 @@ def _words(text: str) -> list[str]:
     return [unit.key for unit in units(plain(text))]
 
 
-def find_word(model: Any, token_ids: Sequence[int], concept: Any) -> int | None:
+def find_word(model: MultimodalModel, token_ids: Sequence[int], concept: Any) -> int | None:
     """Return the place of the first token of a concept's first mention, or None."""
     span = find_span(model, token_ids, concept)
     return None if span is None else span[0]

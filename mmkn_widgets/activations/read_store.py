@@ -297,7 +297,7 @@ def expected_files(layout: Layout, number: int, tokens: int) -> list[str]:
 
 def damaged(path: Path, name: str, file: str, reason: object) -> BadArgument:
     """Return the error for a damaged picture, naming it and the file."""
-    said = str(getattr(reason, "strerror", None) or reason)
+    said = str((reason.strerror if isinstance(reason, OSError) else None) or reason)
     return BadArgument(
         f"path: {path}, picture {name!r} is damaged: {file} ({' '.join(said.split())}); the same "
         "capture(..., out=) again makes it anew"

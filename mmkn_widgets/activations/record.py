@@ -138,7 +138,9 @@ class Recording:
                 return {row: torch.zeros_like(self.values[row]) for row in rows}
             with torch.enable_grad():
                 total = of.sum()
-            grads = torch.autograd.grad(total, [part for _, part in parts], allow_unused=True)
+            grads: Sequence[torch.Tensor | None] = torch.autograd.grad(
+                total, [part for _, part in parts], allow_unused=True
+            )
             if all(grad is None for grad in grads):
                 raise bad_argument(
                     "of",

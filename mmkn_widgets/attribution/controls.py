@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import NeuronSet, provenance, whole_number
+from ..core import NeuronModel, NeuronSet, provenance, whole_number
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -51,7 +51,7 @@ def random_uniform(model: MultimodalModel, top: int, seed: int = 0) -> NeuronSet
     )
 
 
-def random_like(model: MultimodalModel, neurons: NeuronSet, seed: int = 0) -> NeuronSet:
+def random_like(model: NeuronModel, neurons: NeuronSet, seed: int = 0) -> NeuronSet:
     """Draw as many other neurons from the same layers.
 
     Parameters
@@ -87,7 +87,7 @@ def random_like(model: MultimodalModel, neurons: NeuronSet, seed: int = 0) -> Ne
 
 
 def _from_rows(
-    model: MultimodalModel, rows: np.ndarray, index: np.ndarray, made: dict[str, Any]
+    model: NeuronModel, rows: np.ndarray, index: np.ndarray, made: dict[str, Any]
 ) -> NeuronSet:
     sites = [model.sites[int(row)] for row in rows]
     return NeuronSet(

@@ -44,7 +44,7 @@ def scene_mask(scene: Scene, concept: Concept) -> np.ndarray:
     if not named:
         here = ", ".join(scene.categories) or "no annotated object"
         raise bad_argument("concept", concept.word, f"an object of scene {scene.id!r}: {here}")
-    mask = np.logical_or.reduce([scene.mask(category) for category in named])
+    mask: np.ndarray = np.logical_or.reduce([scene.mask(category) for category in named])
     if not mask.any():
         raise bad_argument("mask", f"an empty mask of scene {scene.id!r}", "some marked pixels")
     if mask.shape != scene.image.size[::-1]:
@@ -165,7 +165,7 @@ def collect(
             run_batch(model, batch, [scene.image for scene in here], gone, options, sums)
             if progress is not None:
                 progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
-    made = _labelled(model, wanted, chosen, found, sums)
+    made = _labelled(model, chosen, found, sums)
     made.attrs.update(
         concept=wanted.word,
         model=model.name,
@@ -182,7 +182,7 @@ def collect(
                 concept=wanted.to_dict(),
                 scenes=[f"{scene.source}/{scene.id}" for scene in chosen],
                 inpainter=str(painter.name),
-                inpainter_parameters=dict(getattr(painter, "parameters", None) or {}),
+                inpainter_parameters=dict(painter.parameters),
                 positions=positions,
                 reduce=reduce,
                 difference=difference,
@@ -198,7 +198,6 @@ def collect(
 
 def _labelled(
     model: MultimodalModel,
-    concept: Concept,
     scenes: Sequence[Scene],
     found: Sequence[Prediction],
     sums: Sums,

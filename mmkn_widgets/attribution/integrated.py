@@ -70,7 +70,7 @@ class LastToken:
             self._mask = "attention_mask" in before.inputs
             if self._works is None:
                 self._works = self._agrees(picture, prompt, prefix)
-        except Exception:  # any model, any cache: what fails here runs as a whole forward
+        except Exception:  # noqa: BLE001  any model, any cache: then it is a whole forward
             self._works = False
         if not self._works:
             self._cache = None
@@ -300,7 +300,9 @@ def scaled_rows(
             at = logits.float()
             y = (torch.log_softmax(at, -1) if target == "log_prob" else at)[:, token].sum()
     with plain_torch(False):
-        grads = torch.autograd.grad(y, [kept[row][1] for row in rows], allow_unused=True)
+        grads: Sequence[torch.Tensor | None] = torch.autograd.grad(
+            y, [kept[row][1] for row in rows], allow_unused=True
+        )
     found = {}
     for row, grad in zip(rows, grads, strict=True):
         value = kept[row][0]

@@ -153,7 +153,7 @@ def _only(
     return _named(labelled.copy(data=scores.reshape(labelled.shape)), method, made)
 
 
-def _random(model: Any, seed: int) -> xr.DataArray:
+def _random(model: MultimodalModel, seed: int) -> xr.DataArray:
     import xarray as xr
 
     values = np.random.default_rng(seed).random((len(model.sites), model.n_neurons), np.float32)
@@ -168,7 +168,7 @@ def _random(model: Any, seed: int) -> xr.DataArray:
 
 
 def _random_like(
-    model: Any, evidence: xr.Dataset, seed: int, top: int, filtering: dict[str, Any]
+    model: MultimodalModel, evidence: xr.Dataset, seed: int, top: int, filtering: dict[str, Any]
 ) -> xr.DataArray:
     chosen = two_stage(evidence, **{"top": top, **(filtering or {"candidates": CANDIDATES})})
     drawn = random_like(model, chosen, seed)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..activations import find_span
 from ..core import Concept, Vocabulary, inflect, opaque_compounds, plain, units
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["Mention", "mentions", "nouns"]
 
@@ -147,7 +150,9 @@ class Mention:
         return Concept(self.word)
 
 
-def mentions(model: Any, token_ids: Sequence[int], known: Iterable[str] = ()) -> list[Mention]:
+def mentions(
+    model: MultimodalModel, token_ids: Sequence[int], known: Iterable[str] = ()
+) -> list[Mention]:
     """Return the nouns of a generated caption with their tokens, first occurrences in order.
 
     Token, noun and position come from one record, so that they cannot slip against each other.

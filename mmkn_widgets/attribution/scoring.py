@@ -140,7 +140,7 @@ def run_batch(
     predicting = (ends[:, None] - torch.arange(n_sub - 1, -1, -1)).clamp(
         min=0
     )  # (batch, sub-token)
-    inside = _inside(model, prepared, length, valid, predicting, options.positions)
+    inside = _inside(model, prepared, length, valid, options.positions)
     out = {name: torch.zeros(len(batch), *sums.shape, dtype=torch.float32) for name in NAMES}
     unembedding = model.unembedding
     directions = unembedding[targets.to(unembedding.device)].float()  # (batch, sub-token, hidden)
@@ -220,7 +220,6 @@ def _inside(
     prepared: Prepared,
     length: int,
     valid: torch.Tensor,
-    predicting: torch.Tensor,
     positions: str,
 ) -> torch.Tensor | None:
     """Return the positions that count, bool (batch, token); None for the predicting ones."""

@@ -49,7 +49,7 @@ def quantile_threshold(scores: np.ndarray, quantile: float) -> float:
 
 
 def _known(scores: np.ndarray) -> np.ndarray:
-    values = np.asarray(scores, float)
+    values: np.ndarray = np.asarray(scores, float)
     values = values[np.isfinite(values)]
     if not values.size:
         raise bad_argument("scores", "no number", "at least one finite score")

@@ -40,6 +40,7 @@ from .neurons import described_numbers as described_numbers
 from .neurons import neuron_rows as neuron_rows
 from .neurons import neuron_set as neuron_set
 from .neurons import over_neurons as over_neurons
+from .neurons import provenance_of as provenance_of
 from .neurons import top_neurons as top_neurons
 from .provenance import provenance
 from .shield import Deferred as Deferred

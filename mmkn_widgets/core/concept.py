@@ -49,12 +49,14 @@ class Concept:
     synonyms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.word, str) or not units(tidy(self.word)):
-            raise bad_argument("concept", self.word, "a word, such as 'car'")
-        if isinstance(self.synonyms, str) or not all(
-            isinstance(one, str) and units(tidy(one)) for one in self.synonyms
+        word: Any = self.word
+        synonyms: Any = self.synonyms
+        if not isinstance(word, str) or not units(tidy(word)):
+            raise bad_argument("concept", word, "a word, such as 'car'")
+        if isinstance(synonyms, str) or not all(
+            isinstance(one, str) and units(tidy(one)) for one in synonyms
         ):
-            raise bad_argument("synonyms", self.synonyms, "a list of words")
+            raise bad_argument("synonyms", synonyms, "a list of words")
         object.__setattr__(self, "word", inflect(tidy(self.word))[0])
         object.__setattr__(self, "synonyms", tuple(map(tidy, self.synonyms)))
 

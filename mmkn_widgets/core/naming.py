@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from .compounds import compounds
 from .errors import bad_argument
@@ -424,15 +424,27 @@ def _names_of(forms: tuple[tuple[str, str], ...]) -> _Names:
     return _Names(forms)
 
 
+@runtime_checkable
+class Worded(Protocol):
+    """A word with all its forms, as a `Concept` is: it stands above this file."""
+
+    @property
+    def word(self) -> str:
+        """The word."""
+
+    @property
+    def forms(self) -> Sequence[str]:
+        """The word and whatever else means it."""
+
+
 def _forms(entry: Any, what: str = "vocabulary") -> tuple[str, ...]:
     if isinstance(entry, str) and units(plain(entry)):
         return inflect(tidy(entry))
-    found = getattr(entry, "forms", entry)
+    found = entry.forms if isinstance(entry, Worded) else entry
     if isinstance(found, Iterable) and not isinstance(found, str):
         forms = tuple(str(form) for form in found)
-        word = getattr(entry, "word", None)
         if forms and all(units(plain(form)) for form in forms):
-            return (*forms, word) if isinstance(word, str) else forms
+            return (*forms, entry.word) if isinstance(entry, Worded) else forms
     raise bad_argument(what, entry, _WANTED)
 
 
@@ -481,7 +493,8 @@ class Vocabulary:
         """
         own = {_Name.of(form, None).keys for form in _forms(concept, "concept")}
         shared = {c for keys, c in self._names.category.items() if keys in own}
-        return _Part(self, shared | {c for c, word in self._main.items() if names(word, concept)})
+        hidden = shared | {c for c, word in self._main.items() if names(word, concept)}
+        return _Part({c: w for c, w in self._main.items() if c not in hidden}, self._names)
 
     def __repr__(self) -> str:
         return f"<Vocabulary of {len(self.categories)} categories>"
@@ -490,10 +503,10 @@ class Vocabulary:
 class _Part(Vocabulary):
     """A vocabulary of which some categories are found but not told."""
 
-    def __init__(self, whole: Vocabulary, hidden: set[str]) -> None:
-        self.categories = tuple(c for c in whole.categories if c not in hidden)
-        self._main = {c: word for c, word in whole._main.items() if c not in hidden}
-        self._names = whole._names
+    def __init__(self, main: dict[str, str], known: _Names) -> None:
+        self.categories = tuple(main)
+        self._main = main
+        self._names = known
 
 
 def spans(text: str, concept: Any) -> list[Mention]:
@@ -568,4 +581,6 @@ def as_vocabulary(categories: Any) -> Vocabulary:
         return Vocabulary(categories)
     if isinstance(categories, str) or not isinstance(categories, Iterable):
         raise bad_argument("vocabulary", categories, "a list of words or a mapping to their forms")
-    return Vocabulary({str(getattr(entry, "word", entry)): entry for entry in categories})
+    return Vocabulary(
+        {entry.word if isinstance(entry, Worded) else str(entry): entry for entry in categories}
+    )

@@ -663,7 +663,8 @@ class NeuronIndex:
         place = whole_numbers("columns", columns, lowest=0, highest=width - 1)
         if row.shape != place.shape:
             raise bad_argument("columns", f"{len(place)} of them", f"{len(row)}, one for each row")
-        return row * width + place
+        ids: np.ndarray = row * width + place
+        return ids
 
     def checked(self, ids: Any, argument: str = "ids") -> np.ndarray:
         """Return flat ids as int64.
@@ -913,7 +914,14 @@ _WANTED = (
 )
 
 
-def site_row(model: Any, layer: int, expert: int = -1) -> int:
+def provenance_of(neurons: Any) -> Any:
+    """Return where neurons come from: of a set and of labelled scores what they say, else None."""
+    if isinstance(neurons, NeuronSet):
+        return neurons.provenance
+    return neurons.attrs.get("provenance") if hasattr(neurons, "dims") else None
+
+
+def site_row(model: NeuronModel, layer: int, expert: int = -1) -> int:
     """Return the site's row in arrays over (layer, neuron).
 
     Raises
@@ -931,7 +939,7 @@ def site_row(model: Any, layer: int, expert: int = -1) -> int:
 
 
 def neuron_rows(
-    model: Any, neurons: Any, *, argument: str = "neurons", empty: bool = True
+    model: NeuronModel, neurons: Any, *, argument: str = "neurons", empty: bool = True
 ) -> dict[int, np.ndarray]:
     """Return the chosen neurons as indices for each site row.
 
@@ -992,7 +1000,7 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
-def _from_array(model: Any, given: Any, argument: str) -> dict[int, Any]:
+def _from_array(model: NeuronModel, given: Any, argument: str) -> dict[int, Any]:
     if hasattr(given, "dims") and "layer" in given.coords and set(given.dims) == _DIMS:
         given = given.transpose("layer", "neuron")
         if given.dtype == np.bool_:
@@ -1059,7 +1067,7 @@ def _triple(neuron: Any, argument: str) -> tuple[int, int, int]:
     return layer, expert, index
 
 
-def _from_triples(model: Any, triples: Iterable[tuple[int, int, int]]) -> dict[int, Any]:
+def _from_triples(model: NeuronModel, triples: Iterable[tuple[int, int, int]]) -> dict[int, Any]:
     row_of = {(site.layer, site.expert): row for row, site in enumerate(model.sites)}
     found: dict[int, list[int]] = {}
     for layer, expert, index in triples:
@@ -1070,7 +1078,7 @@ def _from_triples(model: Any, triples: Iterable[tuple[int, int, int]]) -> dict[i
     return found
 
 
-def array_over_neurons(model: Any, values: Any, argument: str) -> np.ndarray:
+def array_over_neurons(model: NeuronModel, values: Any, argument: str) -> np.ndarray:
     """Return an array over (layer, neuron), or a store reduced to one by its mean.
 
     Parameters
@@ -1111,7 +1119,7 @@ def array_over_neurons(model: Any, values: Any, argument: str) -> np.ndarray:
     return np.nan_to_num(array.astype(np.float32))
 
 
-def _in_model_order(model: Any, values: Any, argument: str) -> Any:
+def _in_model_order(model: NeuronModel, values: Any, argument: str) -> Any:
     """Return labelled values with the model's own order of layers and neurons."""
     if "layer" not in values.coords or "neuron" not in values.coords:
         return values
@@ -1145,7 +1153,7 @@ def count(rows: Mapping[int, np.ndarray]) -> int:
     return int(sum(len(index) for index in rows.values()))
 
 
-def describe_layers(model: Any, rows: Iterable[int]) -> str:
+def describe_layers(model: NeuronModel, rows: Iterable[int]) -> str:
     """Return the layers of the rows in words, such as ``"layers 3-5, 7"``.
 
     Examples

@@ -199,7 +199,8 @@ class Scene:
                 f"{what}, only a box or a name; with_concept gives the scenes with masks, and "
                 "single_scene(image, mask, concept) takes a mask of your own"
             )
-        return np.logical_or.reduce(masks)
+        union: np.ndarray = np.logical_or.reduce(masks)
+        return union
 
     def without(self, *categories: str) -> Image:
         """Return the exact picture without every object of the given categories.

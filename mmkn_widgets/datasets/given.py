@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..core import BadArgument, bad_argument
 from .base import Scene, SceneDataset
@@ -76,7 +76,8 @@ def as_scenes(
     mmkn_widgets.core.errors.BadArgument: scenes: got 'https://example.org/car.jpg', expected a ...
     """
     data = as_dataset(given, concept, name=name)
-    if data is given and not masks:
+    as_it_is = data is given
+    if data is not None and as_it_is and not masks:
         return data
     if data is not None:
         if concept is None:
@@ -196,7 +197,7 @@ def _names(concept: Any, category: str) -> bool:
     return word_of(concept).casefold() == category.casefold()
 
 
-def _is_scene(one: Any) -> bool:
+def _is_scene(one: Any) -> TypeGuard[Scene]:
     """Return whether something is a scene, or another class that has what a scene has."""
     return isinstance(one, Scene) or (hasattr(one, "image") and hasattr(one, "categories"))
 
@@ -226,14 +227,14 @@ def _scene(one: Any, concept: Any, name: str, masks: bool) -> Scene:
         return made
     if not _is_picture(one):
         raise bad_argument(name, one, _WANTED)
-    _refuse_text(one, word, name)
+    _refuse_text(one, name)
     if masks and word is not None:
         read_image(one, name=name)  # what is no picture is told first
         raise _where(name, f"a picture alone ({type(one).__name__})", word)
     return row_scene({"image": one}, word or "object", name=name)
 
 
-def _refuse_text(one: Any, word: str | None, name: str) -> None:
+def _refuse_text(one: Any, name: str) -> None:
     """Say what a text is that names neither a data set nor a picture."""
     if not isinstance(one, str | os.PathLike) or is_address(one):
         return  # `read_image` says what to do with an address

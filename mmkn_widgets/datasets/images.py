@@ -134,7 +134,7 @@ def _instead(address: str) -> str:
 
 
 def _open_file(source: str | os.PathLike[str], name: str) -> BinaryIO:
-    text = os.fspath(source)
+    text: str | bytes = os.fspath(source)  # of a path of any kind
     if isinstance(text, str) and is_address(text):
         raise bad_argument(
             name,
@@ -177,13 +177,13 @@ def _open(file: Any, shown: str, orient: bool, name: str) -> Image:
 
 def _opened(file: Any, shown: str, name: str) -> Image:
     """Return a picture of which no pixel is read yet, and whose size is bearable."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         picture = Image.open(file, formats=_formats())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _bomb(error, shown, name) from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise bad_argument(name, shown, f"{_PICTURE}; this is none") from None
     except _DAMAGES as error:
         raise bad_argument(name, shown, f"{_PICTURE}; it cannot be read ({error})") from error

@@ -108,7 +108,8 @@ def _as_mask(source: Any, width: int, height: int, name: str) -> np.ndarray:
         if not source:
             raise bad_argument(name, source, "at least one mask")
         masks = [read_mask(one, (width, height), name=name) for one in source]
-        return np.logical_or.reduce(masks)
+        union: np.ndarray = np.logical_or.reduce(masks)
+        return union
     if hasattr(source, "detach") or hasattr(source, "__array__"):
         return _from_array(source, name)
     raise bad_argument(name, source, _WANTED)
@@ -122,9 +123,9 @@ def _from_image(picture: Image, name: str) -> np.ndarray:
     if picture.mode.startswith("I") or picture.mode == "F":
         return _from_array(np.asarray(picture) != 0, name)
     pixels = np.asarray(picture.convert("RGBA"))
-    drawn = pixels[..., :3].max(axis=-1) > (127 if lossy else 0)
+    drawn: np.ndarray = pixels[..., :3].max(axis=-1) > (127 if lossy else 0)
     if picture.has_transparency_data:
-        opaque = pixels[..., 3] > 0
+        opaque: np.ndarray = pixels[..., 3] > 0
         if not opaque.all():
             return opaque & drawn if (opaque & drawn).any() else opaque
     return drawn

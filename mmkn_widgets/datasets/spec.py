@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..core import bad_argument
 from .base import SceneDataset
@@ -57,7 +58,8 @@ def open_dataset(spec: str, n: int | None = None, *, concept: str | None = None)
     """
     if not isinstance(spec, str):
         raise bad_argument("dataset", spec, _WANTED)
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+    asked: Any = n
+    if n is not None and (isinstance(asked, bool) or not isinstance(asked, int) or n < 1):
         raise bad_argument("n", n, "a number of scenes from 1, or None for all")
     kind, _, rest = spec.partition(":")
     if kind == "pocket" and rest:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core import CancelToken, Progress, names
+from ..core import CancelToken, Neuron, Progress, names
 from .first_naming import FirstNaming
 
 if TYPE_CHECKING:
     from ..datasets import Scene
+    from ..models import MultimodalModel
 
 __all__ = ["Captioner"]
 
@@ -33,7 +34,7 @@ class Captioner:
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         prompt: str | None = None,
         *,
         max_new_tokens: int | None = None,
@@ -44,13 +45,13 @@ class Captioner:
             size = sum(parameter.numel() for parameter in model.hf.parameters())
             batch_size = _ROWS_SMALL if size < _SMALL else _ROWS_LARGE
         self.model, self.prompt, self.batch_size = model, prompt, batch_size
-        self._options = {"max_new_tokens": max_new_tokens, "cancel": cancel}
-        self._cancel = cancel
+        self._length, self._cancel = max_new_tokens, cancel
 
     def _generate(self, prepared: Any) -> list[str]:
         if self._cancel is not None:
             self._cancel.raise_if_cancelled()
-        return list(self.model.generate(prepared, **self._options).texts)
+        made = self.model.generate(prepared, max_new_tokens=self._length, cancel=self._cancel)
+        return list(made.texts)
 
     def before(
         self,
@@ -162,7 +163,7 @@ class Captioner:
             ]
             for neurons in sets
         ]
-        starts = [min((getattr(n, "layer", 0) for n in one), default=0) for one in sets]
+        starts = [min((n.layer for n in one if isinstance(n, Neuron)), default=0) for one in sets]
         open_sets = [n for n, row in enumerate(keys) if any(key not in store for key in row)]
         open_sets.sort(key=starts.__getitem__)
         drafts: dict[int, FirstNaming] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from ..interventions import (
 from .captioning import Captioner
 from .concept import kept_counts
 from .text import words as words_of
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = [
     "EditStudy",
@@ -191,7 +194,7 @@ class TradeOffPoint:
 
 
 def trade_off(
-    model: Any,
+    model: MultimodalModel,
     interventions: Sequence[Any],
     concept: Any,
     with_concept: Sequence[Any],
@@ -377,7 +380,7 @@ _HIGH_IS_GOOD = {"success", "gone", "locality", "kept_scene", "kept_other"}
 
 
 def edit_study(
-    model: Any,
+    model: MultimodalModel,
     pairs: Sequence[tuple[str, str]],
     scenes: Any,
     test: Any,
@@ -461,7 +464,7 @@ def edit_study(
 
 
 def hallucination_study(
-    model: Any,
+    model: MultimodalModel,
     concept: Any,
     scenes: Sequence[Any],
     with_concept: Sequence[Any],

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core import (
     CancelToken,
+    Concept,
     Progress,
     as_concept,
     as_vocabulary,
@@ -18,7 +19,7 @@ from ..core import (
     names,
     provenance,
 )
-from ..datasets import as_scenes
+from ..datasets import SceneDataset, as_scenes
 from .captioning import Captioner
 from .coco_words import coco_vocabulary
 from .concept import identical, kept_counts, retention, substitution, suppression
@@ -27,6 +28,7 @@ from .text import BertScore, bertscore, bleu, rouge_l
 
 if TYPE_CHECKING:
     from ..datasets import Scene
+    from ..models import MultimodalModel
 
 __all__ = [
     "METRICS",
@@ -257,7 +259,7 @@ class Effect:
 
 
 def measure_effect(
-    model: Any,
+    model: MultimodalModel,
     neurons: Any,
     with_concept: Any,
     without_concept: Any = (),
@@ -387,7 +389,7 @@ def measure_effect(
             "measure_effect",
             model=model.name,
             weights=model.weights_hash,
-            concept=getattr(concept, "word", concept),
+            concept=concept.word if isinstance(concept, Concept) else concept,
             neurons=len(neurons),
             categories=known.categories,
             n_random=n_random,
@@ -403,8 +405,9 @@ def measure_effect(
 
 def _categories(scenes: Sequence[Scene]) -> Sequence[str]:
     """Return the data set's categories, or all those of the scenes."""
-    whole = getattr(scenes, "categories", None)
-    return [c for scene in scenes for c in scene.categories] if whole is None else list(whole)
+    if isinstance(scenes, SceneDataset):
+        return scenes.categories
+    return [c for scene in scenes for c in scene.categories]
 
 
 def _control(
@@ -439,7 +442,7 @@ def _control(
     }
 
 
-def _draws(kind: str, neurons: Any, model: Any, count: int, seed: int) -> list[Any]:
+def _draws(kind: str, neurons: Any, model: MultimodalModel, count: int, seed: int) -> list[Any]:
     from ..attribution import random_like, random_uniform
 
     if kind == "like":

@@ -13,6 +13,7 @@ from ..core import Handles, settled
 
 if TYPE_CHECKING:
     from ..datasets import Scene
+    from ..models import MultimodalModel
 
 __all__ = ["FirstNaming", "Replay"]
 
@@ -42,7 +43,7 @@ class Replay:
         model's own logits; where an architecture does more in between, `logits` runs it whole.
     """
 
-    def __init__(self, model: Any, prepared: Any, start: int, keep: int) -> None:
+    def __init__(self, model: MultimodalModel, prepared: Any, start: int, keep: int) -> None:
         self._model, self._prepared, self._keep = model, prepared, keep
         self._blocks = list(model.blocks)[start:]
         self._given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -64,7 +65,7 @@ class Replay:
         try:
             with self._model.interventions.suspended():
                 again = self._again()
-        except Exception:  # whatever an architecture needs beside: then it is run whole
+        except Exception:  # noqa: BLE001  whatever an architecture needs beside: then it is run whole
             return False
         return again.shape == own.shape and torch.allclose(
             again.float(), own.float(), rtol=1e-3, atol=1e-3
@@ -79,7 +80,7 @@ class Replay:
             hidden = hidden[:, -self._keep :]
             if self._model.final_norm is not None:
                 hidden = self._model.final_norm(hidden)
-            made: Tensor = self._model._head(hidden)
+            made: Tensor = self._model.head(hidden)
         return made
 
     def logits(self) -> Tensor:
@@ -126,7 +127,7 @@ class FirstNaming:
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         scenes: Sequence[Scene],
         captions: Sequence[str],
         concept: Any,
@@ -138,7 +139,7 @@ class FirstNaming:
         self._model, self._n = model, len(scenes)
         self._parts: list[tuple[list[int], list[tuple[int, ...]], list[int], Replay]] = []
         # A decoder beside its encoder is continued in another way: there captions are written.
-        if getattr(model, "is_encoder_decoder", True):
+        if model.is_encoder_decoder:
             return
         ids = dict(enumerate(self._until_named(scenes, captions, concept, prompt)))
         able = [at for at, one in ids.items() if one]

@@ -283,7 +283,7 @@ def _scored(
 
 @lru_cache(maxsize=2)
 def _known(
-    place: str, layer: int, device: str | None
+    _place: str, _layer: int, _device: str | None
 ) -> dict[tuple[str, ...], tuple[float, float, float]]:
     return {}
 
@@ -343,8 +343,8 @@ def _scorer(place: str, layer: int, device: str | None) -> Any:
         raise NotSupported(
             f"bertscore: cannot load an encoder from {place!r}: {reason[0]}"
         ) from error
-    limit = getattr(scorer._model.config, "max_position_embeddings", 512)
-    tokenizer = scorer._tokenizer
+    model, tokenizer = scorer._model, scorer._tokenizer  # noqa: SLF001  nothing public has them
+    limit = getattr(model.config, "max_position_embeddings", 512)
     # A tokenizer without a limit says 1e30, which the Rust side cannot take.
     tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     return scorer

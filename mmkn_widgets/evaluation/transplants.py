@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from ..activations import find_word
 from ..attribution import scene_mask
 from ..core import CancelToken, Progress, as_concept, bad_argument
 from ..interventions import TransplantResult, first_words, patch_mean, transplant
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["TransplantReport", "transplant_report"]
 
@@ -52,7 +55,7 @@ class TransplantReport:
 
 
 def transplant_report(
-    model: Any,
+    model: MultimodalModel,
     scenes: Sequence[Any],
     *,
     donors: str = "other",
@@ -124,7 +127,7 @@ def transplant_report(
 
 
 def _batch(
-    model: Any,
+    model: MultimodalModel,
     group: list[Any],
     scenes: Sequence[Any],
     donors: str,

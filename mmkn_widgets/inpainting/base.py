@@ -161,7 +161,8 @@ def coverage(mask: np.ndarray, dilate: int, feather: int) -> np.ndarray:
 
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     beyond = np.maximum(np.ceil(outside - 1e-4) - dilate, 0)
-    return np.clip(1 - beyond / (feather + 1), 0, 1).astype(np.float32)
+    cover: np.ndarray = np.clip(1 - beyond / (feather + 1), 0, 1)
+    return cover.astype(np.float32)
 
 
 def blend(original: Image, filled: Image, share: np.ndarray) -> Image:

@@ -151,7 +151,9 @@ class DiffusersInpainter:
         _limit_prompts(pipeline)
         return pipeline.to(device)
 
-    def __call__(self, image: Any, mask: Any, scene: Scene | None = None) -> Image:
+    def __call__(
+        self, image: Any, mask: Any, scene: Scene | None = None  # noqa: ARG002  Inpainter's
+    ) -> Image:  # fmt: skip
         """Return the picture without what the mask covers; `scene` is not looked at."""
         return self.batch([image], [mask])[0]
 

@@ -67,7 +67,9 @@ class OpenCVInpainter(OneByOne):
         }
         self._radius, self._dilate, self._feather = radius, dilate, feather
 
-    def __call__(self, image: Any, mask: Any, scene: Scene | None = None) -> Image:
+    def __call__(
+        self, image: Any, mask: Any, scene: Scene | None = None  # noqa: ARG002  Inpainter's
+    ) -> Image:  # fmt: skip
         """Return the picture without what the mask covers; `scene` is not looked at."""
         import cv2
         from PIL import Image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,12 +15,16 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    provenance_of,
     real_number,
 )
 from ..models import plain_torch
 from .base import ActivationIntervention
 from .reference import Reference, read_reference
 from .where import Selection, Where
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["Ablation", "ablate"]
 
@@ -57,7 +61,7 @@ class Ablation(ActivationIntervention):
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         rows: Mapping[int, np.ndarray],
         selection: Selection,
         mode: str,
@@ -104,7 +108,7 @@ class Ablation(ActivationIntervention):
 
 
 def ablate(
-    model: Any,
+    model: MultimodalModel,
     neurons: Any,
     mode: str = "zero",
     *,
@@ -188,7 +192,7 @@ def ablate(
         n_neurons=count(rows),
         positions=selection.positions,
         steps=selection.steps,
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
     )
     shown = f"scale {scale:g}" if mode == "scale" else mode
     return Ablation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 from ..core import NotSupported, count, describe_layers
 from ..models import plain_torch
 from .where import Selection, Where
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["ActivationIntervention", "Intervention", "WeightIntervention", "change"]
 
@@ -56,7 +59,7 @@ class Intervention:
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         rows: Mapping[int, np.ndarray],
         *,
         name: str,
@@ -110,7 +113,8 @@ class Intervention:
         return mine[-1] if mine else None
 
     def _leave(self, mine: tuple[int, Entered]) -> None:
-        self.model.interventions.leave(mine[1])
+        entry: Any = mine[1]  # the stack's own kind, which stands above this file
+        self.model.interventions.leave(entry)
         self._entered = [pair for pair in self._entered if pair is not mine]
 
     def __repr__(self) -> str:
@@ -127,7 +131,7 @@ class ActivationIntervention(Intervention):
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         rows: Mapping[int, np.ndarray],
         selection: Selection,
         *,

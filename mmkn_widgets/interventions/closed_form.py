@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,13 +13,16 @@ from ..activations import predictions
 from ..core import Concept, array_over_neurons, bad_argument
 from .reference import record_values
 
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
+
 __all__ = ["closed_form", "signs_of", "word_direction"]
 
 #: r of `word_direction`, in units of the mean eigenvalue of U^T U.
 RIDGE = 0.01
 
 
-def word_direction(model: Any, source: Concept, targets: Sequence[Concept]) -> Tensor:
+def word_direction(model: MultimodalModel, source: Concept, targets: Sequence[Concept]) -> Tensor:
     """Return the direction in which to push: from one word to another, or away from one.
 
     Parameters
@@ -50,11 +53,12 @@ def word_direction(model: Any, source: Concept, targets: Sequence[Concept]) -> T
     norm = direction.norm()
     if norm == 0:
         raise bad_argument("target", [one.word for one in targets], f"other than {source.word!r}")
-    return (direction / norm).cpu()
+    unit: torch.Tensor = direction / norm
+    return unit.cpu()
 
 
 def signs_of(
-    model: Any,
+    model: MultimodalModel,
     concept: Concept,
     activation: Any,
     scenes: Sequence[Any] | None,
@@ -87,7 +91,8 @@ def signs_of(
                     "activation", list(activation.data_vars), "evidence with 'activation'"
                 )
             activation = activation["activation"]
-        return np.sign(array_over_neurons(model, activation, "activation"))
+        signs: np.ndarray = np.sign(array_over_neurons(model, activation, "activation"))
+        return signs
     shown = [s for s in scenes or () if any(concept.named_in(c) for c in s.categories)]
     if not shown:
         raise bad_argument(
@@ -105,7 +110,7 @@ def signs_of(
 
 
 def closed_form(
-    model: Any,
+    model: MultimodalModel,
     rows: Mapping[int, np.ndarray],
     signs: np.ndarray,
     direction: Tensor,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    provenance_of,
     real_number,
     whole_number,
     write_whole,
@@ -33,6 +34,9 @@ from .base import WeightIntervention
 from .closed_form import closed_form, signs_of, word_direction
 from .learning import Goal, lessons, optimise, swaps
 from .weights import writable_columns
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = [
     "Edit",
@@ -128,7 +132,7 @@ def as_targets(target: Any) -> list[Concept]:
     return [as_concept(target)]
 
 
-def columns_hash(model: Any, rows: Any) -> str:
+def columns_hash(model: MultimodalModel, rows: Any) -> str:
     """Return the SHA-256 of the original columns of some neurons, type and place included."""
     digest = hashlib.sha256()
     for row in sorted(rows):
@@ -210,7 +214,7 @@ def _stamped(raw: bytes, held: str) -> bytes:
     return head + f'"checksum":"{hashlib.sha256(blank).hexdigest()}"'.encode() + tail
 
 
-def load_edit(model: Any, path: str | Path) -> Edit:
+def load_edit(model: MultimodalModel, path: str | Path) -> Edit:
     """Read a patch that `Edit.save` wrote, for the model that it was made for.
 
     Parameters
@@ -353,7 +357,7 @@ class Edit(WeightIntervention):
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         rows: Mapping[int, np.ndarray],
         deltas: Mapping[int, Tensor],
         *,
@@ -380,7 +384,7 @@ class Edit(WeightIntervention):
 
 
 def edit(
-    model: Any,
+    model: MultimodalModel,
     neurons: Any,
     source: Any,
     target: Any = None,
@@ -521,14 +525,14 @@ def edit(
         n_neurons=count(rows),
         seed=seed,
         scenes=None if scenes is None else [f"{s.source}/{s.id}" for s in scenes],
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
         **details,
     )
     return Edit(model, rows, deltas, name=shown, provenance=made)
 
 
 def _choose(
-    model: Any, neurons: Any, top: int | None, leave_out_last: int
+    model: MultimodalModel, neurons: Any, top: int | None, leave_out_last: int
 ) -> dict[int, np.ndarray]:
     if top is not None:
         top = whole_number("top", top, lowest=1)
@@ -547,7 +551,7 @@ def _choose(
 
 
 def _smallest(
-    model: Any,
+    model: MultimodalModel,
     rows: Mapping[int, np.ndarray],
     deltas: Mapping[int, Tensor],
     source: Concept,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,17 +19,21 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    provenance_of,
 )
 from ..models import plain_torch
 from .editing import Edit
 from .learning import Goal, Text, lessons, optimise, write
 from .weights import writable_columns
 
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
+
 __all__ = ["blame", "corrections", "reduce_hallucination"]
 
 
 def corrections(
-    model: Any,
+    model: MultimodalModel,
     concept: Any,
     scenes: Sequence[Any],
     *,
@@ -78,7 +82,7 @@ def corrections(
 
 
 def _part(
-    model: Any, concept: Concept, scene: Any, ids: list[int], prompt: str | None
+    model: MultimodalModel, concept: Concept, scene: Any, ids: list[int], prompt: str | None
 ) -> tuple[Text, int] | None:
     best: tuple[Text, int] | None = None
     for caption in scene.captions:
@@ -95,7 +99,7 @@ def _part(
 
 @plain_torch()
 def blame(
-    model: Any,
+    model: MultimodalModel,
     texts: Sequence[Text],
     instead: Sequence[int],
     *,
@@ -151,7 +155,7 @@ def blame(
 
 
 def reduce_hallucination(
-    model: Any,
+    model: MultimodalModel,
     concept: Any,
     scenes: Sequence[Any],
     *,
@@ -253,7 +257,7 @@ def reduce_hallucination(
         n_neurons=count(rows),
         seed=seed,
         scenes=[f"{s.source}/{s.id}" for s in scenes],
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
         **details,
     )
     return Edit(model, rows, deltas, name=name or f"no false {wanted.word}", provenance=made)

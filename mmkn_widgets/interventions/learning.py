@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from ..activations import find_span
 from ..core import CancelToken, Concept, Progress, bad_argument, finish
 from ..models import plain_torch
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["Goal", "Lesson", "Text", "lessons", "optimise", "swaps", "write"]
 
@@ -75,7 +78,7 @@ class Text:
 
 
 def swaps(
-    model: Any,
+    model: MultimodalModel,
     source: Concept,
     target: Concept | None,
     scenes: Sequence[Any],
@@ -133,7 +136,7 @@ def swaps(
 
 
 def _next_best(
-    model: Any, source: Concept, scene: Any, ahead: list[int], prompt: str | None
+    model: MultimodalModel, source: Concept, scene: Any, ahead: list[int], prompt: str | None
 ) -> int:
     """Return the token the model would say there if it could not say the source."""
     prepared = model.prepare([scene.image], prompt, continuation=[ahead])
@@ -143,7 +146,7 @@ def _next_best(
 
 
 def write(
-    model: Any, scenes: Sequence[Any], prompt: str | None, batch_size: int
+    model: MultimodalModel, scenes: Sequence[Any], prompt: str | None, batch_size: int
 ) -> list[tuple[Any, list[int]]]:
     """Return each scene with the ids of its greedy caption."""
     made: list[tuple[Any, list[int]]] = []
@@ -155,7 +158,7 @@ def write(
 
 @plain_torch(False)
 def lessons(
-    model: Any,
+    model: MultimodalModel,
     texts: Sequence[Text],
     prompt: str | None,
     batch_size: int,
@@ -184,7 +187,9 @@ def _groups(items: list[Any], size: int) -> list[list[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _lesson(model: Any, group: Sequence[Text], prompt: str | None, once: bool) -> Lesson:
+def _lesson(
+    model: MultimodalModel, group: Sequence[Text], prompt: str | None, once: bool
+) -> Lesson:
     captions = [list(text.ids) for text in group]
     prepared = model.prepare([text.scene.image for text in group], prompt, continuation=captions)
     total = max(prepared.lengths)
@@ -259,7 +264,7 @@ class Goal:
 
 @plain_torch()
 def optimise(
-    model: Any,
+    model: MultimodalModel,
     rows: Mapping[int, np.ndarray],
     changing: Sequence[Lesson],
     staying: Sequence[Lesson],
@@ -352,7 +357,7 @@ def _log_not(log_p: Tensor) -> Tensor:
 class _Learner:
     """Deltas as parameters of a forward that never touches the model's own."""
 
-    def __init__(self, model: Any, rows: Mapping[int, np.ndarray]) -> None:
+    def __init__(self, model: MultimodalModel, rows: Mapping[int, np.ndarray]) -> None:
         self._model = model
         self._index = {
             row: torch.as_tensor(index, device=model.w_out(*_place(model, row)).device)
@@ -385,17 +390,18 @@ class _Learner:
         for row, theta in self.theta.items():
             site, index = self._model.sites[row], self._index[row]
             delta = self._unit * theta
+            module: Any = site.module
             if site.kind == "routed":
-                place = (site.module, "down_proj")
-                whole = changed.get(place, site.module.down_proj)
+                place = (module, "down_proj")
+                whole = changed.get(place, module.down_proj)
                 at = site.expert - site.first_expert
-                axis = 0 if site.module.is_transposed else 1
+                axis = 0 if module.is_transposed else 1
                 one = whole[at].index_add(axis, index, _like(delta, whole, axis))
                 changed[place] = torch.cat([whole[:at], one[None], whole[at + 1 :]])
             else:
                 axis = 0 if site.kind == "conv1d" else 1
-                weight = site.module.weight
-                changed[site.module, "weight"] = weight.index_add(
+                weight = module.weight
+                changed[module, "weight"] = weight.index_add(
                     axis, index, _like(delta, weight, axis)
                 )
         return changed
@@ -408,7 +414,8 @@ class _Learner:
             inputs["logits_to_keep"] = lesson.width
         with self._model.measuring(grad=torch.is_grad_enabled()), self._changed():
             output = self._model.hf(**inputs)
-            return output.logits[:, -lesson.width :]
+            logits: Tensor = output.logits[:, -lesson.width :]
+            return logits
 
     @contextmanager
     def _changed(self) -> Iterator[None]:
@@ -437,7 +444,7 @@ class _Learner:
         return float(torch.cat(found).mean())
 
 
-def _place(model: Any, row: int) -> tuple[int, int]:
+def _place(model: MultimodalModel, row: int) -> tuple[int, int]:
     return model.sites[row].layer, model.sites[row].expert
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import count, neuron_rows, provenance, real_number, whole_number
+from ..core import count, neuron_rows, provenance, provenance_of, real_number, whole_number
 from .base import WeightIntervention
 from .weights import writable_columns
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["Perturbation", "perturb"]
 
@@ -41,7 +44,7 @@ class Perturbation(WeightIntervention):
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         rows: Mapping[int, np.ndarray],
         sigma: float,
         seed: int,
@@ -57,7 +60,7 @@ class Perturbation(WeightIntervention):
         """Return the columns with noise of `sigma` times their norm; shape (hidden, neuron)."""
         before = columns.float()
         noise = torch.from_numpy(self._noise(row, before.shape[0])).to(before.device)
-        norm = before.norm(dim=0, keepdim=True)
+        norm: Tensor = before.norm(dim=0, keepdim=True)
         return (before + self.sigma * norm * noise / math.sqrt(before.shape[0])).to(columns.dtype)
 
     def _noise(self, row: int, hidden: int) -> np.ndarray:
@@ -76,7 +79,12 @@ class Perturbation(WeightIntervention):
 
 
 def perturb(
-    model: Any, neurons: Any, sigma: float = 1.0, *, seed: int = 0, name: str | None = None
+    model: MultimodalModel,
+    neurons: Any,
+    sigma: float = 1.0,
+    *,
+    seed: int = 0,
+    name: str | None = None,
 ) -> Perturbation:
     """Return an intervention that disturbs what neurons write.
 
@@ -131,7 +139,7 @@ def perturb(
         sigma=sigma,
         seed=seed,
         n_neurons=count(rows),
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
     )
     shown = name or f"noise {sigma:g}"
     return Perturbation(model, rows, sigma, seed, name=shown, provenance=made)

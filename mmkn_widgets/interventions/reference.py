@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 from ..core import Handles, bad_argument
 from ..models import plain_torch
 from .where import Where
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["Reference", "read_reference", "record_values"]
 
@@ -60,7 +63,9 @@ class Reference:
 
 
 @plain_torch(False)
-def read_reference(model: Any, reference: Any, rows: Mapping[int, np.ndarray]) -> Reference:
+def read_reference(
+    model: MultimodalModel, reference: Any, rows: Mapping[int, np.ndarray]
+) -> Reference:
     """Read stores or pictures; pictures are run through the model with nothing active.
 
     What is kept is as large as the neurons are many, not as the model is wide: it stays in the
@@ -83,7 +88,9 @@ def read_reference(model: Any, reference: Any, rows: Mapping[int, np.ndarray]) -
     )
 
 
-def _from_store(model: Any, store: Any, rows: Mapping[int, np.ndarray]) -> list[dict[int, Tensor]]:
+def _from_store(
+    model: MultimodalModel, store: Any, rows: Mapping[int, np.ndarray]
+) -> list[dict[int, Tensor]]:
     if "activation" not in store.data_vars:
         raise bad_argument("reference", list(store.data_vars), "a store with 'activation'")
     activation = store["activation"]
@@ -113,7 +120,9 @@ def _from_store(model: Any, store: Any, rows: Mapping[int, np.ndarray]) -> list[
 
 
 @plain_torch(False)
-def record_values(model: Any, prepared: Any, rows: Sequence[int]) -> list[dict[int, Tensor]]:
+def record_values(
+    model: MultimodalModel, prepared: Any, rows: Sequence[int]
+) -> list[dict[int, Tensor]]:
     """Run a batch with nothing active and return what the FFNs of some sites get.
 
     Parameters

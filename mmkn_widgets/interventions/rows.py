@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from ..core import CancelToken, NotSupported, bad_argument, neuron_rows, provena
 from ..models import plain_torch
 from .base import ActivationIntervention
 from .where import Selection, Where
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["RowAblation", "ablate_rows", "caption_rows", "repeat"]
 
@@ -25,7 +28,7 @@ class RowAblation(ActivationIntervention):
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         factors: Mapping[int, tuple[np.ndarray, Tensor]],
         n_rows: int,
         selection: Selection,
@@ -43,7 +46,7 @@ class RowAblation(ActivationIntervention):
         self.n_rows = n_rows
         self._factors = {row: factor for row, (_, factor) in factors.items()}
 
-    def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:
+    def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:  # noqa: ARG002
         if before.dim() != 3:
             raise NotSupported(
                 "ablate_rows: this layer flattens its tokens and the batch's size is not known"
@@ -66,7 +69,7 @@ class RowAblation(ActivationIntervention):
 
 @plain_torch(False)
 def ablate_rows(
-    model: Any,
+    model: MultimodalModel,
     neurons: Any,
     *,
     scale: float | Sequence[float] = 0.0,
@@ -124,7 +127,7 @@ def _scales(scale: float | Sequence[float], n_rows: int) -> np.ndarray:
 
 
 def _from_sets(
-    model: Any, sets: list[Any], scale: float | Sequence[float]
+    model: MultimodalModel, sets: list[Any], scale: float | Sequence[float]
 ) -> tuple[dict[int, tuple[np.ndarray, Tensor]], int]:
     if not sets:
         raise bad_argument("neurons", sets, "one neuron set for each row of the batch")
@@ -149,7 +152,7 @@ def _scales_or_error(scale: float | Sequence[float], n_rows: int) -> np.ndarray:
 
 
 def _from_array(
-    model: Any, array: Any, scale: float | Sequence[float]
+    model: MultimodalModel, array: Any, scale: float | Sequence[float]
 ) -> tuple[dict[int, tuple[np.ndarray, Tensor]], int]:
     values = array.detach().cpu().numpy() if hasattr(array, "detach") else np.asarray(array)
     wanted = (len(model.sites), model.n_neurons)
@@ -199,7 +202,7 @@ def repeat(prepared: Any, n: int) -> Any:
 
 
 def caption_rows(
-    model: Any,
+    model: MultimodalModel,
     image: Any,
     neurons: Sequence[Any],
     prompt: str | None = None,
@@ -239,4 +242,5 @@ def caption_rows(
     rows = ablate_rows(model, neurons, scale=scale)
     batch = repeat(model.prepare(image, prompt), rows.n_rows)
     with model.interventions.inner(), rows:
-        return model.generate(batch, max_new_tokens=max_new_tokens, cancel=cancel).texts
+        written = model.generate(batch, max_new_tokens=max_new_tokens, cancel=cancel)
+        return list(written.texts)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -16,6 +16,9 @@ from ..core import Deferred, NotSupported, bad_argument, finish
 from .base import ActivationIntervention, Intervention, WeightIntervention, change
 from .weights import WeightKeeper
 from .where import Run, Running
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = [
     "Entry",
@@ -63,7 +66,9 @@ class Standby(Intervention):
 
     kind = "standby"
 
-    def __init__(self, model: Any, *, name: str, provenance: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, model: MultimodalModel, *, name: str, provenance: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(model, {}, name=name, provenance=provenance)
 
 
@@ -88,7 +93,7 @@ class Observers:
         for callback in self._callbacks:
             try:
                 callback(event)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  an observer may raise anything; it is told
                 warnings.warn(
                     f"an observer of the intervention stack failed on {event.action!r}: {error!r}",
                     RuntimeWarning,
@@ -246,7 +251,7 @@ class Hooks:
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         before_forward: Callable[[Any, tuple[Any, ...], dict[str, Any]], None],
         after_forward: Callable[[], None],
         change: Callable[[int, Tensor], Tensor],
@@ -370,7 +375,7 @@ class InterventionStack:
     <InterventionStack: nothing active>
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: MultimodalModel) -> None:
         self.model = model
         self._lock = model.lock
         self._base = Frame(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,12 +21,16 @@ from ..core import (
     count,
     neuron_rows,
     provenance,
+    provenance_of,
     whole_numbers,
 )
 from ..models import plain_torch
 from .base import ActivationIntervention
 from .reference import record_values
 from .where import Selection, Where
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = [
     "Transplant",
@@ -82,16 +86,17 @@ def _at(total: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     top = np.minimum(y.astype(int), total.shape[0] - 2)
     left = np.minimum(x.astype(int), total.shape[1] - 2)
     down, right = y - top, x - left
-    return (
+    between: np.ndarray = (
         total[top, left] * (1 - down) * (1 - right)
         + total[top, left + 1] * (1 - down) * right
         + total[top + 1, left] * down * (1 - right)
         + total[top + 1, left + 1] * down * right
     )
+    return between
 
 
 def patch_mean(
-    model: Any,
+    model: MultimodalModel,
     image: Any,
     mask: np.ndarray | Sequence[np.ndarray],
     prompt: str | None = None,
@@ -167,7 +172,7 @@ def _covered(tokens: Any, mask: np.ndarray, threshold: float) -> np.ndarray:
     return np.asarray(tokens.image_positions)[chosen]
 
 
-def first_words(model: Any, token_ids: Sequence[int], start: int, concept: Any) -> str:
+def first_words(model: MultimodalModel, token_ids: Sequence[int], start: int, concept: Any) -> str:
     """Return what was written from a place on: as many words as the concept's name has.
 
     Parameters
@@ -214,7 +219,7 @@ class Transplant(ActivationIntervention):
 
     def __init__(
         self,
-        model: Any,
+        model: MultimodalModel,
         rows: Mapping[int, np.ndarray],
         selection: Selection,
         values: np.ndarray,
@@ -255,7 +260,7 @@ class Transplant(ActivationIntervention):
 
 
 def transplant(
-    model: Any,
+    model: MultimodalModel,
     values: Any,
     neurons: Any = None,
     *,
@@ -312,12 +317,14 @@ def transplant(
         positions=places or selection.positions,
         steps=selection.steps,
         n_neurons=count(rows),
-        neurons=getattr(neurons, "provenance", None),
+        neurons=provenance_of(neurons),
     )
     return Transplant(model, rows, selection, array, places, name=name, provenance=made)
 
 
-def _values(model: Any, values: Any, positions: Any) -> tuple[np.ndarray, tuple[int, ...] | None]:
+def _values(
+    model: MultimodalModel, values: Any, positions: Any
+) -> tuple[np.ndarray, tuple[int, ...] | None]:
     if not hasattr(values, "dims") and np.ndim(values) == 3:
         array = np.stack([array_over_neurons(model, one, "values") for one in values])
         if not isinstance(positions, str) and np.ndim(positions) == 1:
@@ -375,7 +382,7 @@ class TransplantResult:
 
 
 def transplant_object(
-    model: Any,
+    model: MultimodalModel,
     scene: Any,
     word: Any,
     object: Any,
@@ -458,13 +465,13 @@ def transplant_object(
     )
 
 
-def last_third(model: Any) -> tuple[int, ...]:
+def last_third(model: MultimodalModel) -> tuple[int, ...]:
     """Return the last third of a model's layers, where the word is written (pocket: 4 and 5)."""
     layers = sorted({int(site.layer) for site in model.sites})
     return tuple(layers[-max(1, round(len(layers) / 3)) :])
 
 
-def word_start(model: Any, token_ids: Sequence[int], index: int) -> int | None:
+def word_start(model: MultimodalModel, token_ids: Sequence[int], index: int) -> int | None:
     """Return the first token of a caption's word, counted from 0 between spaces, or None.
 
     Examples
@@ -483,7 +490,7 @@ def word_start(model: Any, token_ids: Sequence[int], index: int) -> int | None:
 
 
 def transplant_patches(
-    model: Any,
+    model: MultimodalModel,
     image: Any,
     mask: np.ndarray,
     index: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,10 +14,13 @@ from ..core import NotSupported
 from ..models import plain_torch
 from .base import WeightIntervention
 
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
+
 __all__ = ["WeightKeeper", "writable_columns"]
 
 
-def writable_columns(model: Any, row: int) -> Tensor:
+def writable_columns(model: MultimodalModel, row: int) -> Tensor:
     """Return a site's W_out as a live view, or say why it cannot be written.
 
     Parameters
@@ -65,7 +68,7 @@ def writable_columns(model: Any, row: int) -> Tensor:
         raise NotSupported(
             f"the weights of {where} are not in memory (offloaded); load the model on one device"
         )
-    columns = model.w_out(site.layer, site.expert).detach()
+    columns: Tensor = model.w_out(site.layer, site.expert).detach()
     if not columns.is_floating_point() or columns.element_size() < 2:
         raise NotSupported(f"the weights of {where} are {columns.dtype}, expected floating point")
     return columns
@@ -84,7 +87,7 @@ class WeightKeeper:
         The model whose W_out columns are written.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: MultimodalModel) -> None:
         self._model = model
         #: (site row) -> neuron -> original column, kept while an intervention may need it
         self._originals: dict[int, dict[int, Tensor]] = {}

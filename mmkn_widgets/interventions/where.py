@@ -6,13 +6,16 @@ import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..core import BadArgument, NotSupported, bad_argument, whole_number
+
+if TYPE_CHECKING:
+    from ..models import MultimodalModel
 
 __all__ = ["ROLES", "Run", "RunTracker", "Running", "Selection", "Where"]
 
@@ -270,7 +273,7 @@ class Run(threading.local):
         Tells which token ids are image tokens and which are special.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: MultimodalModel) -> None:
         self._model = model
         self._tracker: RunTracker | None = None
         self.where: Where | None = None
@@ -292,7 +295,7 @@ class Run(threading.local):
         self.where = None
 
 
-def _tracker(model: Any) -> RunTracker:
+def _tracker(model: MultimodalModel) -> RunTracker:
     from ..models import image_mask, image_token_ids
 
     image_ids = image_token_ids(model)

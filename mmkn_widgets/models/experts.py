@@ -79,7 +79,7 @@ def routed_places(module: nn.Module) -> torch.Tensor | None:
 
 def expert_down(module: Any, expert: int) -> torch.Tensor:
     """Return one expert's down projection, (hidden, neuron), as a view of the live weights."""
-    weight = module.down_proj[expert]
+    weight: torch.Tensor = module.down_proj[expert]
     return weight.T if module.is_transposed else weight
 
 
@@ -177,7 +177,10 @@ def _own_forward(module: Any) -> Callable[..., torch.Tensor]:
 
     _, before = _SWITCHED.get(id(module.config), (0, None))
     original = type(module).forward.__wrapped__
-    return ALL_EXPERTS_FUNCTIONS.get_interface(before or "eager", original)
+    own: Callable[..., torch.Tensor] = ALL_EXPERTS_FUNCTIONS.get_interface(
+        before or "eager", original
+    )
+    return own
 
 
 def hooked_experts_forward(
@@ -239,7 +242,8 @@ def _neurons(module: Any, rows: torch.Tensor, expert: int) -> torch.Tensor:
     weight = getattr(module, name)[expert]
     bias = getattr(module, f"{name}_bias")[expert] if module.has_bias else None
     hidden = functional.linear(rows, weight.T if module.is_transposed else weight, bias)
-    return module._apply_gate(hidden) if module.has_gate else module.act_fn(hidden)
+    made: torch.Tensor = module._apply_gate(hidden) if module.has_gate else module.act_fn(hidden)
+    return made
 
 
 _NOT_EXPERTS = re.compile(r"attn|attention|router|indexer|mamba|conv")

@@ -210,7 +210,7 @@ def generate(
     from transformers import StoppingCriteria, StoppingCriteriaList
 
     class Cancelling(StoppingCriteria):
-        def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> Any:
+        def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> Any:
             stop = cancel is not None and cancel.cancelled
             rows = [stop or done for done in stream.finished]
             return torch.tensor(rows[: input_ids.shape[0]], device=input_ids.device)

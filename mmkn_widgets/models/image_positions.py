@@ -67,7 +67,8 @@ def image_mask(model: ModelParts, inputs: Mapping[str, Any]) -> NDArray[np.bool_
         return np.isin(ids, tokens)
     kinds = inputs.get("mm_token_type_ids")
     if kinds is not None and tuple(kinds.shape) == ids.shape:
-        return np.asarray(kinds.detach().cpu()) == 1
+        marked: NDArray[np.bool_] = np.asarray(kinds.detach().cpu()) == 1
+        return marked
     return np.zeros(ids.shape, bool)
 
 

@@ -54,7 +54,7 @@ def stand_in(model: MultimodalModel) -> Prepared | None:
     for pixels in _pixels(model):
         try:
             n_tokens = _count(model, pixels)
-        except Exception:  # this layout is not the model's: the next one is tried
+        except Exception:  # noqa: BLE001  this layout is not the model's: the next one is tried
             continue
         if n_tokens:
             ids = torch.tensor([[images[0]] * n_tokens + [5] * _WORDS])

@@ -73,11 +73,12 @@ class Eyes(PreTrainedModel):
         """Return image tokens, (batch, token, width), of pixels (batch, 3, height, width)."""
         seen = self.vision_model(pixel_values=pixel_values).last_hidden_state
         if not self.config.num_query_tokens:
-            patches = seen[:, 1:]
+            patches: torch.Tensor = seen[:, 1:]
             return patches.reshape(len(patches), patches.shape[1] // NEIGHBOURS, -1)
         queries = self.query_tokens.expand(len(seen), -1, -1).to(seen.dtype)
         read = self.qformer(query_embeds=queries, encoder_hidden_states=seen)
-        return read.last_hidden_state
+        made: torch.Tensor = read.last_hidden_state
+        return made
 
 
 class MiniGPT4Config(PreTrainedConfig):
@@ -153,7 +154,7 @@ class MiniGPT4ForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.generation_config = language_model.generation_config
         self.stop_sequences: tuple[tuple[int, ...], ...] = ()
 
-    def _init_weights(self, module: nn.Module) -> None:
+    def _init_weights(self, _module: nn.Module) -> None:
         return  # every part comes with weights of its own
 
     def get_decoder(self) -> Any:
@@ -162,16 +163,18 @@ class MiniGPT4ForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the language model's token embedding."""
-        return self.language_model.get_input_embeddings()
+        words: nn.Module = self.language_model.get_input_embeddings()
+        return words
 
     def get_output_embeddings(self) -> nn.Module:
         """Return the language model's head."""
-        return self.language_model.get_output_embeddings()
+        head: nn.Module = self.language_model.get_output_embeddings()
+        return head
 
     def embed(self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None) -> torch.Tensor:
         """Return the prompt's embeddings with the image tokens in their places."""
         places = input_ids == self.config.image_token_id
-        embeds = self.get_input_embeddings()(input_ids.masked_fill(places, 0))
+        embeds: torch.Tensor = self.get_input_embeddings()(input_ids.masked_fill(places, 0))
         if pixel_values is None:
             return embeds
         image = self.llama_proj(self.eyes(pixel_values).to(self.llama_proj.weight.dtype))
@@ -212,8 +215,9 @@ class MiniGPT4ForConditionalGeneration(PreTrainedModel, GenerationMixin):
         **options: Any,
     ) -> torch.Tensor:
         """Continue a prompt; returns the new ids alone, (batch, token)."""
-        return self.language_model.generate(
+        ids: torch.Tensor = self.language_model.generate(
             inputs_embeds=self.embed(input_ids, pixel_values),
             attention_mask=attention_mask,
             **options,
         )
+        return ids

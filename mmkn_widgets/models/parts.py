@@ -130,14 +130,16 @@ class ModelParts(ABC):
     def device(self) -> torch.device:
         """Where inputs go: the device of the first parameter that is loaded."""
         for parameter in self.hf.parameters():
-            if parameter.device.type != "meta":
-                return parameter.device
+            device: torch.device = parameter.device
+            if device.type != "meta":
+                return device
         return torch.device("cpu")
 
     @property
     def dtype(self) -> torch.dtype:
         """The type the model computes in."""
-        return self.hf.dtype
+        dtype: torch.dtype = self.hf.dtype
+        return dtype
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
@@ -252,7 +254,8 @@ class ModelParts(ABC):
         return weights.site_weight(self.site(layer, expert))
 
     @cached_property
-    def _head(self) -> nn.Module:
+    def head(self) -> nn.Module:
+        """The module that makes logits of hidden states; `NotSupported` without one."""
         found = weights.unembedding(self.hf)
         if found is None:
             raise NotSupported(f"unembedding: {type(self.hf).__name__} has no head over words")
@@ -261,7 +264,7 @@ class ModelParts(ABC):
     @property
     def unembedding(self) -> torch.Tensor:
         """The head's weight, (vocabulary, hidden): live, detached; tied or not, padded or not."""
-        return weights.dense_weight(self._head)
+        return weights.dense_weight(self.head)
 
     @cached_property
     def final_norm(self) -> nn.Module | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -151,11 +151,12 @@ def _count(n: int) -> str:
 
 
 def call_processor(
-    processor: Any, picture: Image | tuple[Image, ...], text: str
+    processor: Callable[..., Mapping[str, Any]], picture: Image | tuple[Image, ...], text: str
 ) -> Mapping[str, Any]:
     """Return what a processor makes of one prompt and its picture or pictures."""
     pictures = list(pictures_of(picture))
-    parameters = inspect.signature(type(processor).__call__).parameters
+    called: Any = type(processor).__call__
+    parameters = inspect.signature(called).parameters
     if "text" in parameters or any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
         if getattr(processor, "tokenizer", None) is None:  # an image processor alone
             return processor(images=picture, return_tensors="pt")

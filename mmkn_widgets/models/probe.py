@@ -315,7 +315,7 @@ def verify(
             recorder = _run(model, given)
         except MmknError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the error is told as the reason
             text = " ".join(str(error).split())[:200]
             problem = NotSupported(
                 f"model: {type(model.hf).__name__} fails on {what}: {type(error).__name__}: {text}"
@@ -340,7 +340,7 @@ def verify(
 def _lazily(model: ModelParts) -> Iterator[tuple[str, Any]]:
     try:
         yield from probe_inputs(model)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the caller tells it
         yield "a grey picture", error
 
 

@@ -96,7 +96,7 @@ def _kind(config: Any) -> Any:
 def stills_only(kind: Any) -> Any:
     """Return a processor class that differs from `kind` in having no part for clips."""
 
-    class Stills(kind):  # type: ignore[misc, valid-type]
+    class Stills(kind):  # type: ignore[misc]  # made of whatever class it is
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
             if isinstance(argument, NoClips):
                 return NoClips
@@ -120,7 +120,7 @@ def stills_only(kind: Any) -> Any:
 def _rest(kind: Any) -> Any:
     """Return a class like `kind` that does not name its video part."""
 
-    class Rest(kind):  # type: ignore[misc, valid-type]
+    class Rest(kind):  # type: ignore[misc]  # made of whatever class it is
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in kind.get_attributes() if "video" not in name]

@@ -153,7 +153,7 @@ def _rendered(processor: Any, content: Any) -> str | None:
         return str(
             processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
         )
-    except Exception:  # whatever a template from outside raises: another way is tried
+    except Exception:  # noqa: BLE001  whatever a template from outside raises: another way is tried
         return None
 
 

@@ -287,7 +287,7 @@ def _shared_path(paths: Sequence[str]) -> str:
     return ".".join(shared)
 
 
-def _act_module(block: nn.Module, down_path: str, width: int) -> nn.Module | None:
+def _act_module(block: nn.Module, down_path: str) -> nn.Module | None:
     """Return the parameterless activation module beside the down projection, if there is one."""
     parent_path = down_path.rpartition(".")[0]
     parent = block.get_submodule(parent_path) if parent_path else block
@@ -353,7 +353,7 @@ def _search(root: nn.Module, prefix: str, config: Any) -> SiteSearch | None:
             sites.append(
                 Site(
                     0, layer, -1, down.module, f"{name}.{layer}.{down.path}", down.width,
-                    down.gated, down.kind, block, _act_module(block, down.path, down.width),
+                    down.gated, down.kind, block, _act_module(block, down.path),
                     ffn=block.get_submodule(down.ffn) if down.ffn else None,
                 )
             )  # fmt: skip

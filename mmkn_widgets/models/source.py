@@ -78,12 +78,12 @@ def refuse_mismatch(source: str, name: str, config: Any, kind: Any) -> None:
     files = list(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
     try:
         for file in files:
-            with safe_open(file, "pt") as weights:  # type: ignore[no-untyped-call]
+            with safe_open(file, "pt") as weights:
                 for key in weights.keys():  # noqa: SIM118
                     held += math.prod(weights.get_slice(key).get_shape())
         with torch.device("meta"):
             wanted = sum(p.numel() for p in kind.from_config(config).parameters())
-    except Exception:  # whatever it is, the loading itself will say it
+    except Exception:  # noqa: BLE001  whatever it is, the loading itself will say it
         return
     if held and wanted > 4 * held + 10**8:
         raise BadArgument(

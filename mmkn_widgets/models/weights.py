@@ -35,7 +35,7 @@ def dense_weight(module: Any) -> torch.Tensor:
     module = active_part(module)
     if has_adapter(module):
         return wrapped_weight(module, module.in_features)
-    weight: Any = getattr(module, "weight", None)
+    weight = getattr(module, "weight", None)
     if not isinstance(weight, torch.Tensor):
         raise NotSupported(f"weights: {type(module).__name__} has no weight tensor")
     if weight.device.type == "meta":
@@ -47,11 +47,15 @@ def dense_weight(module: Any) -> torch.Tensor:
         scale, packed = getattr(weight, "SCB", None), getattr(weight, "CB", None)
         scale = module.state.SCB if scale is None else scale
         packed = weight.data if packed is None else packed
-        return packed.to(torch.float32) * (scale.to(torch.float32) / 127.0).unsqueeze(1)
+        whole: torch.Tensor = packed.to(torch.float32) * (scale.to(torch.float32) / 127).unsqueeze(
+            1
+        )
+        return whole
     if kind == "Params4bit":
         from bitsandbytes.functional import dequantize_4bit
 
-        return dequantize_4bit(weight.data, getattr(weight, "quant_state", None))
+        made: torch.Tensor = dequantize_4bit(weight.data, getattr(weight, "quant_state", None))
+        return made
     raise NotSupported(f"weights: {kind} weights of {type(module).__name__} cannot be read")
 
 
@@ -60,7 +64,8 @@ def _offloaded(module: nn.Module) -> torch.Tensor:
     stored = getattr(hook, "weights_map", None)
     if stored is None:
         raise NotSupported("weights: the weights are on the meta device and were never loaded")
-    return stored["weight"].detach()
+    weight: torch.Tensor = stored["weight"]
+    return weight.detach()
 
 
 def site_weight(site: Site) -> torch.Tensor:
@@ -119,7 +124,7 @@ def unembedding(hf: Any) -> tuple[str, nn.Module] | None:
     return name, head
 
 
-def final_norm(hf: Any, blocks: nn.ModuleList) -> nn.Module | None:
+def final_norm(hf: nn.Module, blocks: nn.ModuleList) -> nn.Module | None:
     """Return the norm between the last decoder block and the unembedding, or None.
 
     It stands beside the list of blocks, behind it; post-norm models (BERT-like decoders) have none.

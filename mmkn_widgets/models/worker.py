@@ -59,7 +59,7 @@ class Worker:
                 continue
             try:
                 result = job()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  whoever waits gets it
                 future.set_exception(error)
             else:
                 future.set_result(result)

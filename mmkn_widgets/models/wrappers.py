@@ -100,9 +100,12 @@ def active_part(module: nn.Module) -> nn.Module:
         return module
     wrapper: Any = module
     trained = [name for name in wrapper.active_adapters if name in wrapper.modules_to_save]
-    if wrapper.disable_adapters or not trained:
-        return wrapper.original_module
-    return wrapper.modules_to_save[trained[0]]
+    runs: nn.Module = (
+        wrapper.original_module
+        if wrapper.disable_adapters or not trained
+        else wrapper.modules_to_save[trained[0]]
+    )
+    return runs
 
 
 # -- round one projection ------------------------------------------------------------------------
@@ -254,7 +257,9 @@ def _lora_weight(module: Any) -> torch.Tensor | None:
         return None
     base = module.base_layer
     weight = getattr(base, "weight", None)
-    if not isinstance(base, nn.Linear) or weight is None or not weight.is_floating_point():
+    if not isinstance(base, nn.Linear) or not isinstance(weight, torch.Tensor):
+        return None
+    if not weight.is_floating_point():
         return None
     if weight.is_meta or (module.disable_adapters and module.merged):
         return None

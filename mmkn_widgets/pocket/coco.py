@@ -34,7 +34,8 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     """
     flat = np.concatenate([[False], mask.ravel(order="F")])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
-    return np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+    runs: list[int] = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+    return runs
 
 
 def _annotation(scene: PocketScene, k: int) -> dict[str, Any]:

@@ -303,6 +303,6 @@ def draw_object(
     # alpha is 0 or 255 before averaging and transparent pixels are black: sums are premultiplied
     s = supersample
     small = raw.reshape(size, s, size, s, 4).astype(np.uint16).sum(axis=(1, 3), dtype=np.uint16)
-    out = small.astype(np.float32) / (s * s)
+    out: np.ndarray = small.astype(np.float32) / (s * s)
     out[..., 3] /= 255.0
     return out[:, ::-1] if flip else out

@@ -127,7 +127,7 @@ def shares_of(shares: xr.Dataset, row: int, index: int) -> list[dict[str, Any]]:
 
 
 def _at(
-    model: Any,
+    model: MultimodalModel,
     image: Any,
     prompt: str | None,
     ids: list[int],

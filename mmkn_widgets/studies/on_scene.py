@@ -281,7 +281,8 @@ def patch_mask(cells: Sequence[int], grid: tuple[int, int], size: tuple[int, int
     width, height = size
     row = ((np.arange(height) + 0.5) * rows / height).astype(int)
     col = ((np.arange(width) + 0.5) * cols / width).astype(int)
-    return marked.reshape(rows, cols)[row][:, col]
+    mask: np.ndarray = marked.reshape(rows, cols)[row][:, col]
+    return mask
 
 
 def patch_words(

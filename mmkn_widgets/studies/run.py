@@ -172,13 +172,13 @@ def select_neurons(
             made.model,
             made.concept,
             made.scored,
-            inpainter=made._pairs,
+            inpainter=made.pairs,
             **{**made.options, "positions": "image", "difference": "signed"},
         )
         # Stage 1 where the paper looks, stage 2 where the word is predicted.
         mixed = made.evidence.assign(difference=other.evidence["difference"])
         return Study(
-            made.model, made.concept, made.scored, mixed, pairs=made._pairs, options=made.options
+            made.model, made.concept, made.scored, mixed, pairs=made.pairs, options=made.options
         ).neurons(quantile_d=1 - CANDIDATES, top=top)
     if method == "two_stage_auto":
         try:
@@ -213,7 +213,7 @@ def method_scores(made: Study, method: str, *, seed: int = 0) -> xr.DataArray:
         made.scored,
         evidence=made.evidence,
         seed=seed,
-        inpainter=made._pairs,
+        inpainter=made.pairs,
         **made.options,
     )
 

@@ -79,7 +79,8 @@ def random_suppression(
     writer = Captioner(study.model, study.options["prompt"], cancel=cancel)
     shown, said = zip(*named, strict=True)
     still = writer.named_under(shown, said, drawn, study.concept, progress, "random control")
-    return (1 - np.asarray(still, float).mean(axis=1)).reshape(-1, n_random).mean(axis=1)
+    gone: np.ndarray = 1 - np.asarray(still, float).mean(axis=1)
+    return np.asarray(gone.reshape(-1, n_random).mean(axis=1))
 
 
 _QUANTILES_D = (0.8, 0.9, 0.95, 0.98)

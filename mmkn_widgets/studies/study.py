@@ -291,7 +291,7 @@ class Study:
         self.options = dict(options)
         self._pairs = pairs
         self._captions = dict(captions or {})
-        self._captured: OrderedDict[int, Any] = OrderedDict()
+        self._captured: OrderedDict[int, tuple[np.ndarray, TokenMap]] = OrderedDict()
         self._predicting: dict[int, Prediction] = {}
         self._scored = len(self.scenes) if n_scored is None else n_scored
         self.search: ThresholdSearch | None = None

@@ -13,12 +13,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import anywidget
 
 from ..core import Cancelled, CancelToken, MmknError, bad_argument, write_whole
 from .traits import READY, StatusTraits, WrongTrait, flag_of, said
+
+if TYPE_CHECKING:
+    from ..models import Worker
 
 __all__ = ["Answer", "Call", "Widget", "bundle", "explain", "request"]
 
@@ -125,7 +129,7 @@ class Call:
         found = self.args.get(name, default)
         if found is None:
             return default
-        real = isinstance(found, numbers.Real) and not isinstance(found, bool)
+        real = not isinstance(found, bool) and isinstance(found, numbers.Real)
         if not real or not abs(found) <= sys.float_info.max:
             raise bad_argument(name, said(found), "a finite number")
         return float(found)
@@ -134,7 +138,7 @@ class Call:
         """Return a whole number from 0, below `beyond`."""
         found = self.args.get(name, default)
         wanted = what or f"a whole number, 0 to {beyond - 1}"
-        if not isinstance(found, numbers.Integral) or isinstance(found, bool):
+        if isinstance(found, bool) or not isinstance(found, numbers.Integral):
             raise bad_argument(name, said(found), wanted)
         if not 0 <= int(found) < beyond:
             raise bad_argument(name, int(found), wanted)
@@ -191,6 +195,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_T = TypeVar("_T")
 Answer = dict[str, Any] | tuple[dict[str, Any], Sequence[bytes]] | None
 Handler = Callable[[Any, Call], Answer]
 
@@ -203,6 +208,9 @@ class _Handled:
     method: str
     worker: bool
     stage: str
+
+
+_ANSWERS: dict[Handler, tuple[str, bool, str]] = {}
 
 
 def request(name: str, *, worker: bool = True, stage: str = "") -> Callable[[Handler], Handler]:
@@ -219,7 +227,7 @@ def request(name: str, *, worker: bool = True, stage: str = "") -> Callable[[Han
     """
 
     def mark(method: Handler) -> Handler:
-        method._answers = (name, worker, stage)  # type: ignore[attr-defined]
+        _ANSWERS[method] = (name, worker, stage)
         return method
 
     return mark
@@ -229,8 +237,9 @@ def _answers_of(cls: type, owner: str) -> dict[str, _Handled]:
     found: dict[str, _Handled] = {}
     for base in reversed(cls.__mro__):
         for method, value in vars(base).items():
-            if answers := getattr(value, "_answers", None):  # any function may stand there
-                found[answers[0]] = _Handled(owner, method, answers[1], answers[2])
+            if isinstance(value, FunctionType) and value in _ANSWERS:
+                name, worker, stage = _ANSWERS[value]
+                found[name] = _Handled(owner, method, worker, stage)
     return found
 
 
@@ -275,18 +284,18 @@ class Widget(StatusTraits, anywidget.AnyWidget):
     # -- the thread that works ---------------------------------------------------------------
 
     @property
-    def _worker(self) -> Any:
+    def _worker(self) -> Worker | None:
         """The model's worker, or None: then work is done at once."""
         return None
 
-    def _submit(self, job: Callable[[], Any]) -> Future[Any]:
+    def _submit(self, job: Callable[[], _T]) -> Future[_T]:
         worker = self._worker
         if worker is not None and not worker.is_current:
-            return worker.submit(job)  # type: ignore[no-any-return]
-        done: Future[Any] = Future()
+            return worker.submit(job)
+        done: Future[_T] = Future()
         try:
             done.set_result(job())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  whoever waits gets it
             done.set_exception(error)
         return done
 
@@ -325,7 +334,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             if found is None:
                 wanted = "one of " + ", ".join(sorted(self._handlers))
                 raise bad_argument("request", said(call.name), wanted)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the page shows it
             self._reply_error(page_id(content), error)
             return
         self._heard()
@@ -350,7 +359,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             result, buffers = made if isinstance(made, tuple) else (made, ())
             reply = {"kind": "reply", "id": call.id, "ok": True, "result": _plain(result)}
             self._to_page(reply, list(buffers))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  the page shows it
             self._reply_error(call.id, error)
         finally:
             if self._running.get(call.name) is call.cancel:
@@ -371,7 +380,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         if not self._closed:
             self.send(content, buffers)
 
-    def set_state(self, sync_data: dict[str, Any]) -> None:
+    def set_state(self, sync_data: Any) -> None:
         """Take over what the page sends; what a trait cannot hold is said and sent back."""
         if not isinstance(sync_data, dict):
             _LOG.debug("a state that is no object was passed over")
@@ -381,7 +390,7 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             trait = traits.get(name)
             try:
                 if trait is not None and flag_of(trait):
-                    trait._validate(self, value)
+                    trait._validate(self, value)  # noqa: SLF001  traitlets has no public one
                 right[name] = value
             except WrongTrait as error:
                 refused.append(name)
@@ -441,18 +450,18 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             try:
                 if not self._closed:
                     job()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  the page shows it
                 if not self._closed:
                     self._failed(error)
 
         return run
 
     @request("hello", worker=False)
-    def _ask_hello(self, call: Call) -> Answer:
+    def _ask_hello(self, _call: Call) -> Answer:
         return {}
 
     @request("cancel", worker=False)
-    def _ask_cancel(self, call: Call) -> Answer:
+    def _ask_cancel(self, _call: Call) -> Answer:
         for token in list(self._running.values()):
             token.cancel()
         return {}
@@ -495,6 +504,12 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         for token in list(self._running.values()):
             token.cancel()
 
+    def leave(self) -> Worker | None:
+        """Cancel what runs and compute no more, as the process ends; return who computed."""
+        self._stop()
+        self._closed = True
+        return self._worker
+
     def close(self) -> None:
         """Cancel what runs, tell the page, and free the memory."""
         if self._closed:
@@ -519,13 +534,10 @@ _ALIVE: weakref.WeakSet[Widget] = weakref.WeakSet()
 @atexit.register
 def _leave() -> None:
     """Let a caption that is being written end: no thread computes in a dying process."""
-    widgets = list(_ALIVE)
-    workers = {id(worker): worker for w in widgets if (worker := w._worker) is not None}
-    for widget in widgets:
-        widget._stop()
-        widget._closed = True
+    left = [widget.leave() for widget in list(_ALIVE)]
+    workers = {id(worker): worker for worker in left if worker is not None}
     for worker in workers.values():
         try:
             worker.submit(lambda: None).result(_PATIENCE)
-        except Exception:
+        except Exception:  # noqa: BLE001  nobody is left to tell
             _LOG.debug("a worker did not end in time", exc_info=True)

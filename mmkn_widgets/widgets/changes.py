@@ -42,7 +42,7 @@ class Move(Standby):
 
     def __init__(
         self,
-        model: Any,
+        model: Any,  # a stand-in may be shown too, and the stack asks for the real one
         scene: int,
         index: int,
         mask: np.ndarray,

@@ -51,7 +51,7 @@ def _figure(title: str, x: bqplot.Axis, y: bqplot.Axis, marks: list[Any], **more
 
 
 def _evidence(study: Any) -> xr.Dataset:
-    evidence = study.evidence if hasattr(study, "evidence") else study
+    evidence: xr.Dataset = study.evidence if hasattr(study, "evidence") else study
     if "difference" not in evidence or "gradcam" not in evidence:
         raise bad_argument("study", study, "a Study, or a Dataset with 'difference' and 'gradcam'")
     return evidence

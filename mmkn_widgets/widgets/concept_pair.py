@@ -37,7 +37,8 @@ from .traits import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .protocols import StudyLike
+    from ..models import Worker
+    from .protocols import ModelLike, StudyLike
 
 __all__ = ["PARTS", "SIDES", "ConceptPair", "Side", "compare"]
 
@@ -233,7 +234,7 @@ class ConceptPair(PairTraits, Following):
             for given, name in ((study_a, "study_a"), (study_b, "study_b"))
         )
         same_model(self.a.study, self.b.study)
-        self.model = self.a.study.model
+        self._model: ModelLike | None = self.a.study.model
         self.changes = Changes(self, self.model)
         self.beyond = Beyond(self)
         self.prefetched = _prefetched(self.a.selection, self.b.selection)
@@ -304,8 +305,21 @@ class ConceptPair(PairTraits, Following):
         return self.b.study
 
     @property
-    def _worker(self) -> Any:
-        return None if self.model is None else self.model.worker
+    def model(self) -> ModelLike:
+        """The model of both studies.
+
+        Raises
+        ------
+        BadArgument
+            If the pair was closed: it has let go of the studies and the model.
+        """
+        if self._model is None:
+            raise bad_argument("model", "a closed ConceptPair", "one that is open: make it again")
+        return self._model
+
+    @property
+    def _worker(self) -> Worker | None:
+        return None if self._model is None else self._model.worker
 
     # -- whose neurons -----------------------------------------------------------------------
 
@@ -564,12 +578,12 @@ class ConceptPair(PairTraits, Following):
 
     def close(self) -> None:
         """Take back the own ablation, cancel what runs, let go of the studies and the model."""
-        if self._closed or self.model is None:
+        if self._closed or self._model is None:
             return
         self.unfollow()
         self.changes.forget()
         super().close()
-        self.model = None
+        self._model = None
         del self.a, self.b, self.changes, self.beyond
 
 

@@ -38,6 +38,8 @@ from .traits import PRESETS, ExplorerTraits, bad_trait
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..models import MultimodalModel, Worker
+    from ..studies import Study
     from .protocols import StudyLike
 
 __all__ = ["Explorer", "open_explorer"]
@@ -116,9 +118,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
     _esm: ClassVar[Any] = bundle("explorer")
     owned: ClassVar[dict[str, type]] = {"changes": Changes, "beyond": Beyond}
 
-    neurons = t.Instance(  # type: ignore[assignment]
-        NeuronSet, ((), ()), help="the checked survivors, best first"
-    )
+    neurons = t.Instance(NeuronSet, ((), ()), help="the checked survivors, best first")
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         return self._study
 
     @property
-    def _worker(self) -> Any:
+    def _worker(self) -> Worker | None:
         return None if self._study is None else self._study.model.worker
 
     # -- a study comes in --------------------------------------------------------------------
@@ -310,7 +310,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         if call is None:
             return {"cancel": self._leaving}
         return {
-            "on_token": lambda piece, *row: self._stream(call, str(piece)),
+            "on_token": lambda piece, *_row: self._stream(call, str(piece)),
             "cancel": call.cancel,
         }
 
@@ -590,7 +590,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         return {}
 
     @request("export_html", worker=False)
-    def _ask_export_html(self, call: Call) -> Answer:
+    def _ask_export_html(self, _call: Call) -> Answer:
         from .html import offline_page
 
         return {}, [offline_page(self).encode()]
@@ -800,7 +800,7 @@ def _marks(found: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
+def _study_from(model: MultimodalModel, image: Any, concept: str | None, mask: Any) -> Study:
     """Return the study of one picture; where nobody says where the object is, a blank one."""
     if image is None or concept is None:
         raise bad_argument(
@@ -824,7 +824,7 @@ def _study_from(model: Any, image: Any, concept: str | None, mask: Any) -> Any:
     return study(model, concept, image)
 
 
-def open_explorer(path: str | Path, model: Any = None) -> Explorer:
+def open_explorer(path: str | Path, model: MultimodalModel | None = None) -> Explorer:
     """Open what `Explorer.save` wrote.
 
     Parameters

@@ -310,7 +310,7 @@ def with_map(source: Pictured, map_ids: bytes, ids: np.ndarray, *, signed: bool)
     size = (max(1, box[2] - box[0]), max(1, box[3] - box[1]))
     values = np.asarray(share.resize(size, Image.Resampling.BILINEAR))
     opacity = 0.6 * (0.3 + 0.7 * values)[..., None]
-    under = np.asarray(picture.crop(tuple(box)), float)  # type: ignore[arg-type]
+    under = np.asarray(picture.crop(tuple(box)), float)
     over = (under * (1 - opacity) + _colors(values) * opacity).round().astype(np.uint8)
     picture.paste(Image.fromarray(over), (box[0], box[1]))
     return encode_picture(picture)

@@ -18,7 +18,7 @@ from .traits import NO_GRID
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .protocols import StudyLike
+    from .protocols import ModelLike, StudyLike
 
 __all__ = [
     "MOST_BYTES",
@@ -316,7 +316,9 @@ def token_state(
     }
 
 
-def facts_of(model: Any, scenes: int, inpainter: str, seconds: float | None) -> dict[str, Any]:
+def facts_of(
+    model: ModelLike, scenes: int, inpainter: str, seconds: float | None
+) -> dict[str, Any]:
     """Return the facts in the widget's head."""
     return {
         "model": str(model.name),

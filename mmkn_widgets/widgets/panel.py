@@ -24,9 +24,10 @@ def _notebook() -> Mapping[str, Any]:
 
 def _holds(namespace: Mapping[str, Any], room: str, name: str) -> dict[str, Any]:
     """Return the namespace's values of one of our types, without importing its room."""
-    wanted = getattr(sys.modules.get(f"mmkn_widgets.{room}"), name, None)
-    if wanted is None:
+    face = sys.modules.get(f"mmkn_widgets.{room}")
+    if face is None:
         return {}
+    wanted = getattr(face, name)
     return {
         variable: value
         for variable, value in namespace.items()
@@ -107,9 +108,9 @@ def restore_all(variable: str, namespace: Mapping[str, Any] | None = None) -> No
         If the variable holds no model.
     """
     names = dict(_notebook() if namespace is None else namespace)
-    name, _, rest = variable.partition(".")
-    held = names.get(name)
-    model = getattr(held, "model", None) if rest == "model" else held
-    if model is None or not hasattr(model, "interventions"):
+    models = _holds(names, "models", "MultimodalModel")
+    studies = _holds(names, "studies", "Study").items()
+    models |= {f"{name}.model": study.model for name, study in studies}
+    if variable not in models:
         raise bad_argument("variable", variable, "the name of a variable that holds a model")
-    model.interventions.clear()
+    models[variable].interventions.clear()

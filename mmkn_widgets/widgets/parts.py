@@ -45,6 +45,7 @@ from .traits import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..models import Worker
     from .protocols import StudyLike
 
 __all__ = [
@@ -188,7 +189,7 @@ class NeuronTable(WordTraits, Scored):
             self.words = self._words_of(ids)
 
     @property
-    def _worker(self) -> Any:
+    def _worker(self) -> Worker | None:
         return None if self._model is None else self._model.worker
 
     def _words_of(self, ids: np.ndarray) -> list[list[str]]:
@@ -269,7 +270,7 @@ class AblationPanel(AblationTraits, Following, Scored):
         self.follow(study.model.interventions)
 
     @property
-    def _worker(self) -> Any:
+    def _worker(self) -> Worker | None:
         return None if self._study is None else self._study.model.worker
 
     def _open(self) -> StudyLike:
@@ -292,7 +293,7 @@ class AblationPanel(AblationTraits, Following, Scored):
         """Return what "mean" or "from_inpainted" needs, and the Python for it."""
         return reference_of(self._open(), self._scene, mode)
 
-    def rewrite(self, call: Call | None) -> Answer:
+    def rewrite(self, _call: Call | None) -> Answer:
         """Show what is active now, and measure what it does."""
         self._behind = False
         self.ablation = self._state()

@@ -6,7 +6,7 @@ argument by argument; mypy does the same below.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..core import NeuronModel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..core import CancelToken, NeuronSet, Progress
-    from ..models import MultimodalModel
+    from ..models import MultimodalModel, Worker
     from ..studies import Study
 
 __all__ = ["ConceptLike", "ModelLike", "StudyLike"]
@@ -46,7 +46,7 @@ class ModelLike(NeuronModel, Protocol):
     """A multimodal model."""
 
     name: str
-    worker: Any
+    worker: Worker
     tokenizer: Any
 
     @property
@@ -65,7 +65,14 @@ class ModelLike(NeuronModel, Protocol):
     def interventions(self) -> Any:
         """The stack of what is active."""
 
-    def caption(self, images: Any, prompt: Any = None) -> Any:
+    def caption(
+        self,
+        images: Any,
+        prompt: Any = None,
+        *,
+        on_token: Callable[[str, int], None] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Any:
         """Describe a picture."""
 
     def ablate(self, neurons: Any, mode: str = "zero", **options: Any) -> Any:
@@ -80,12 +87,12 @@ class StudyLike(Protocol):
     options: dict[str, Any]
 
     @property
-    def model(self) -> Any:
-        """A `ModelLike`."""
+    def model(self) -> ModelLike:
+        """The model."""
 
     @property
-    def concept(self) -> Any:
-        """A `ConceptLike`."""
+    def concept(self) -> ConceptLike:
+        """The concept."""
 
     @property
     def scenes(self) -> Sequence[Any]:

@@ -127,7 +127,8 @@ class Selection:
         """Return how far each neuron fires where the concept is predicted; 0 where unknown."""
         if self._activation is None:
             return np.zeros(len(ids))
-        return np.abs(np.nan_to_num(self._activation.ravel()[ids]))
+        known: np.ndarray = np.nan_to_num(self._activation.ravel()[ids])
+        return np.asarray(np.abs(known))
 
     def described(self) -> dict[str, Any]:
         """Return the thresholds in force, and what was taken out by hand, for provenance."""

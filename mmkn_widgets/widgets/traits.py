@@ -136,7 +136,7 @@ class _Number(_Wire[float]):
         return f"a number from {self.low:g} to {self.high:g}"
 
     def validate(self, obj: Any, value: Any) -> float:
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if not isinstance(value, bool) and isinstance(value, numbers.Real):
             try:
                 found = float(value)
             except OverflowError:

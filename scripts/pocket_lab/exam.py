@@ -122,7 +122,7 @@ def normalise_signs(model: LlavaForConditionalGeneration, n: int = 160) -> int:
     layers = model.model.language_model.layers
     for index, layer in enumerate(layers):
 
-        def add(module: torch.nn.Module, args: tuple[torch.Tensor], index: int = index) -> None:
+        def add(_: torch.nn.Module, args: tuple[torch.Tensor], index: int = index) -> None:
             cubed = args[0].double().pow(3).sum((0, 1))
             sums[index] = sums.get(index, 0) + cubed
 

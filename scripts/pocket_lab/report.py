@@ -50,7 +50,7 @@ def _pointing(made: Study, neurons: NeuronSet, scenes: Sequence[Any], signed: bo
     """Return the share of scenes in which the mean map's maximum lies in the concept's mask."""
     word = made.concept.word
     held = Study(
-        made.model, made.concept, scenes, made.evidence, pairs=made._pairs, options=made.options
+        made.model, made.concept, scenes, made.evidence, pairs=made.pairs, options=made.options
     )
     rows = neurons.rows(made.model)
     hits = [

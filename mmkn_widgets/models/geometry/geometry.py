@@ -256,7 +256,8 @@ def _weights(
         weights = np.maximum(0.0, 1.0 - np.abs(place[:, None] - cell[None, :]))
     else:
         weights = ((at[:, None] >= low) & (at[:, None] < high)).astype(np.float64)
-    return weights * inside[:, None]
+    shares: np.ndarray = weights * inside[:, None]
+    return shares
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,7 +106,7 @@ def local_and_global(scene: Scene) -> tuple[GeometryKind, list[Panel]] | None:
     whole = overview[0]
     for side in range(max(whole.height // patch, 1), 0, -1):
         rest = scene.n_tokens - side * (side + newline) - tail
-        tiles = _local_panels(scene, local, rest, newline)
+        tiles = _local_panels(local, rest, newline)
         if tiles is None:
             continue
         tokens = raster(side, side, rest, side + newline)
@@ -114,7 +114,7 @@ def local_and_global(scene: Scene) -> tuple[GeometryKind, list[Panel]] | None:
     raise Refused(f"{scene.n_tokens} image tokens fit no overview with {len(local)} tiles")
 
 
-def _local_panels(scene: Scene, local: list[Any], rest: int, newline: int) -> list[Panel] | None:
+def _local_panels(local: list[Any], rest: int, newline: int) -> list[Panel] | None:
     if not local:
         return [] if rest == 0 else None
     if rest <= 0:

@@ -118,7 +118,8 @@ def _over_patches(
         from ...core import NotSupported
 
         raise NotSupported(f"no cross-attention of {count} queries over {n} patches: {shapes}")
-    return np.mean(kept, axis=0).reshape(views * count, rows, cols)
+    mean: np.ndarray = np.mean(kept, axis=0)
+    return mean.reshape(views * count, rows, cols)
 
 
 def attend(

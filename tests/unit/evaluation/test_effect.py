@@ -25,6 +25,7 @@ class Scripted:
     """Says what its script says for a picture's first pixel and the neurons that are off."""
 
     name, weights_hash = "scripted", "0"
+    is_encoder_decoder = True  # every caption is written
 
     def __init__(self, script):
         self.script = script
