@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from ..core import bad_argument
 from ..pocket import CATEGORIES, SPLITS, SUBSETS, PocketScene, draw
@@ -29,7 +29,13 @@ class _Lazy(Sequence[Scene]):
     def __len__(self) -> int:
         return len(self._seeds)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Scene]: ...
+
+    def __getitem__(self, index: int | slice) -> Scene | list[Scene]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         seed = self._seeds[index]

@@ -46,7 +46,9 @@ class RowAblation(ActivationIntervention):
         self.n_rows = n_rows
         self._factors = {row: factor for row, (_, factor) in factors.items()}
 
-    def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:  # noqa: ARG002
+    def _change(
+        self, row: int, before: Tensor, where: Where | None  # noqa: ARG002  the base's
+    ) -> Tensor:  # fmt: skip
         if before.dim() != 3:
             raise NotSupported(
                 "ablate_rows: this layer flattens its tokens and the batch's size is not known"

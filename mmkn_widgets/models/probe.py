@@ -472,7 +472,8 @@ def relative_error(value: torch.Tensor, wanted: torch.Tensor) -> float:
 
 def _routed(sites: list[Site], recorder: _Recorder) -> torch.Tensor:
     """Return what all experts of one module write together, weighted by the router."""
-    module, name = sites[0].module, sites[0].module_name
+    module: Any = sites[0].module
+    name = sites[0].module_name
     output = recorder.outputs[name]
     index, weight = recorder.routing[name]
     places = recorder.places[name]
@@ -481,7 +482,7 @@ def _routed(sites: list[Site], recorder: _Recorder) -> torch.Tensor:
         seen = recorder.inputs[site.row]
         written = write(site, seen if places is None else seen[places])
         if getattr(module, "has_post_expert_norm", False):
-            written = module.post_expert_norm(written)  # type: ignore[operator]
+            written = module.post_expert_norm(written)
         chosen = index == site.expert - site.first_expert
         share = (weight * chosen).sum(dim=-1, keepdim=True)
         total += (written * share.to(written.dtype)).reshape(output.shape)

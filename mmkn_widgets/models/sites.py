@@ -400,14 +400,14 @@ def hidden_size(root: nn.Module, path: str, config: Any) -> int | None:
     return None
 
 
-def stack_root(hf: nn.Module, stack: str) -> tuple[str, nn.Module]:
+def stack_root(hf: Any, stack: str) -> tuple[str, nn.Module]:
     """Return (name, module) under which the decoder blocks are looked for."""
     module: Any
     if stack == "encoder":
-        module = hf.get_encoder()  # type: ignore[operator]
+        module = hf.get_encoder()
     else:
         try:
-            module = hf.get_decoder()  # type: ignore[operator]
+            module = hf.get_decoder()
         except (AttributeError, NotImplementedError):
             module = hf
     if not isinstance(module, nn.Module):

@@ -418,7 +418,8 @@ class Following(ActiveTraits, Widget):
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         """Return the traits as they stand: a page that asks for all widgets starts no work."""
         with self._as_it_stands():
-            return super().get_state(key, drop_defaults)  # type: ignore[no-any-return]
+            state: dict[str, Any] = super().get_state(key, drop_defaults)
+        return state
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._as_it_stands():  # the page says when it shows it

@@ -624,10 +624,10 @@ def same_model(a: StudyLike, b: StudyLike) -> None:
 
 
 def _study_of(given: Any, name: str) -> StudyLike:
-    study = given.study if hasattr(given, "study") else given
+    study: StudyLike = given.study if hasattr(given, "study") else given
     if not hasattr(study, "evidence") or not hasattr(study, "model"):
         raise bad_argument(name, type(given).__name__, "a Study, or an Explorer of one")
-    return study  # type: ignore[no-any-return]
+    return study
 
 
 def _cuts_of(given: Any) -> tuple[float, float] | None:

@@ -117,7 +117,8 @@ def _score(values: Any) -> xr.DataArray:
         if left := sorted(dims - {"layer", "neuron"}):
             wanted = f"no {left}: select or reduce"
             raise bad_argument("scores", f"dims {tuple(values.dims)}", wanted)
-        return values.transpose("layer", "neuron")  # type: ignore[no-any-return]
+        ordered: xr.DataArray = values.transpose("layer", "neuron")
+        return ordered
     array = np.asarray(values, np.float32)
     if array.ndim != 2:
         raise bad_argument("scores", f"shape {array.shape}", "two (layer, neuron)")

@@ -68,7 +68,7 @@ class FakeModel:
         return ablate(self, neurons, mode, **options)
 
     def caption(
-        self, images: Any, prompt: Any = None, on_token: Any = None, cancel: Any = None
+        self, images: Any, prompt: Any = None, *, on_token: Any = None, cancel: Any = None
     ) -> str:
         self.written += 1
         off = sum(item.n_neurons for item in self.interventions.active)
