@@ -124,7 +124,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "signs are those of other neurons than the chosen",
         "sign = np.sign(np.nan_to_num(activation[ids[order]]))",
         "sign = np.sign(np.nan_to_num(activation[order]))",
-        _T + "attribution/test_neurons.py::test_signs_travel_with_their_neurons",
+        _T + "attribution/test_thresholds.py::test_the_signs_are_those_of_the_chosen_neurons",
     ),
     # -- datasets --------------------------------------------------------------------------------
     _of(
@@ -154,7 +154,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a pixel of one half is outside of a mask of floats",
         "return values >= 0.5 if",
         "return values > 0.5 if",
-        _T + "datasets/test_masks.py",
+        _T + "datasets/test_masks.py::test_of_shares_of_a_pixel_one_half_and_more_is_inside",
     ),
     _of(
         _PY + "datasets/base.py",
@@ -176,9 +176,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a picture that is mirrored and turned (EXIF 5) keeps its sides",
         "in (5, 6, 7, 8)",
         "in (6, 7, 8)",
-        _T + "datasets/test_folder.py::test_a_mask_lies_on_the_picture_as_it_is_shown",
-        _T + "datasets/test_coco.py::test_pictures_are_read_in_the_frame_of_their_masks",
-        _T + "datasets/test_images.py::test_exif_orientation_is_applied_unless_asked_otherwise",
+        _T + "datasets/test_images.py"
+        "::test_the_size_in_a_file_s_head_is_that_of_the_picture_as_it_is_read",
     ),
     # -- models ----------------------------------------------------------------------------------
     _of(
@@ -186,14 +185,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "a point on an edge lies in both cells",
         "(x0 <= x) & (x < x1)",
         "(x0 <= x) & (x <= x1)",
-        _T + "models/test_geometry.py",
+        _T + "models/test_geometry.py::test_a_point_on_an_edge_lies_in_one_cell",
     ),
     _of(
         _PY + "models/geometry/geometry.py",
         "rows and columns are those of the coarsest panel",
         "for panel in reversed(self.panels):",
         "for panel in self.panels:",
-        _T + "models/test_geometry.py",
+        _T + "models/test_geometry.py::test_the_finest_panel_comes_first_and_gives_the_raster",
     ),
     _of(
         _PY + "models/geometry/geometry.py",
@@ -207,8 +206,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the coarsest panel comes first",
         "key=lambda panel: panel.cell_area)",
         "key=lambda panel: -panel.cell_area)",
-        _T + "models/test_several_pictures.py",
-        _T + "models/test_geometry.py",
+        _T + "models/test_geometry.py::test_the_finest_panel_comes_first_and_gives_the_raster",
     ),
     # -- activations -----------------------------------------------------------------------------
     _of(
@@ -267,7 +265,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a p-value of drawn permutations may be 0",
         "(larger + 1) / (drawn + 1)",
         "larger / drawn",
-        _T + "attribution/test_thresholds.py",
+        _T + "attribution/test_thresholds.py"
+        "::test_permutation_finds_planted_neurons_and_little_else",
     ),
     _of(
         _PY + "attribution/two_stage.py",
@@ -348,7 +347,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a patch that is covered exactly to the threshold belongs to the object",
         "chosen = covered > threshold",
         "chosen = covered >= threshold",
-        _T + "interventions/test_transplant.py::test_patch_mean_is_the_mean_over_covered_patches",
+        _T + "interventions/test_transplant.py"
+        "::test_a_patch_covered_just_to_the_threshold_is_left_out",
     ),
     _of(
         _PY + "interventions/closed_form.py",
@@ -370,7 +370,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pixels at the percentile are among the hottest",
         "hot = painted > np.percentile",
         "hot = painted >= np.percentile",
-        _T + "evaluation/test_maps.py",
+        _T + "evaluation/test_maps.py::test_iou_above_the_percentile",
     ),
     _of(
         _PY + "evaluation/concept.py",
@@ -384,7 +384,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "fewer uniform draws than a quarter",
         "uniform = -(-n_random // 4)",
         "uniform = n_random // 4",
-        _T + "evaluation/test_effect.py",
+        _T + "evaluation/test_effect.py::test_a_quarter_as_many_uniform_draws_rounded_up",
     ),
     _of(
         _PY + "evaluation/captioning.py",
@@ -398,8 +398,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a random draw's answer is kept whatever the concept",
         "(scene.source, scene.id, self.prompt, str(concept), *_key(neurons))",
         "(scene.source, scene.id, self.prompt, *_key(neurons))",
-        _T + "evaluation/test_effect.py::test_captions_before_are_kept_between_calls",
-        _T + "evaluation/test_first_naming.py",
+        _T + "evaluation/test_first_naming.py::test_the_answers_are_those_of_written_captions",
     ),
     # -- studies ---------------------------------------------------------------------------------
     _of(
@@ -428,7 +427,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a cell says the word of the coarsest token there",
         "here[np.argmin(sizes[here])]",
         "here[np.argmax(sizes[here])]",
-        _T + "studies/test_on_one_scene.py::test_the_logit_lens_reads_the_object_in_its_patches",
+        _T + "studies/test_on_one_scene.py"
+        "::test_a_cell_says_the_word_of_the_finest_token_that_looks_there",
     ),
     # -- widgets ---------------------------------------------------------------------------------
     _of(

@@ -65,7 +65,7 @@ def test_two_stage_orders_by_gradcam_and_honours_top() -> None:
     assert found.provenance["arguments"]["threshold_d"] == 0.5
 
 
-def test_the_signs_are_those_of_the_chosen_neurons_activations() -> None:
+def test_the_signs_are_those_of_the_chosen_neurons() -> None:
     d = np.ones((2, 3), np.float32)
     g = np.array([[0.2, 0.9, np.nan], [0.6, -1, 0.4]], np.float32)
     activation = np.array([[-2, 3, 5], [0, 1, -4]], np.float32)
