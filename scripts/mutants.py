@@ -228,7 +228,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a reduction takes one byte a number instead of four",
         "rows * model.n_neurons * 4 * (1 + gradients)",
         "rows * model.n_neurons * (1 + gradients)",
-        _T + "activations/test_capture.py::test_the_need_is_told_and_is_right",
+        _T + "activations/test_capture.py::test_the_need_of_reductions_is_their_bytes",
     ),
     _of(
         _PY + "activations/accessor.py",
@@ -610,8 +610,12 @@ _HEAVY = ["pytest", "hypothesis", "torch", "transformers", "xarray", "pandas", "
 
 def _pytest(tree: Path, tests: Sequence[str], log: Path) -> None:
     """Run tests of a copy; this process ends with their status."""
+    import hypothesis
     import pytest
 
+    # a busy machine is slow, which is not what is wrong with a mutant
+    hypothesis.settings.register_profile("mutants", deadline=None)
+    hypothesis.settings.load_profile("mutants")
     with log.open("w", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
