@@ -4,6 +4,7 @@
 #   TORCH_INDEX=<address> a package index with the torch build you want
 #   PYTEST_ARGS=...       passed on by `make test`;  JOBS=2  its processes
 #   DEMO_ARGS=...         passed on to JupyterLab by `make demo`;  TRAIN_ARGS=...  by `make train-pocket`
+#   MUTANTS_ARGS=...      words of the mutants that `make mutants` makes
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,6 +17,7 @@ JOBS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 TRAIN_ARGS ?=
+MUTANTS_ARGS ?=
 NOTEBOOK ?= notebooks/quickstart.ipynb
 
 VENV := .venv
@@ -27,7 +29,7 @@ JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures bench \
-        faults screenshots train-pocket train-smollm2 evaluate-pocket atlas study browser wheel clean
+        faults mutants screenshots train-pocket train-smollm2 evaluate-pocket atlas study browser wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -79,6 +81,9 @@ test: build ## everything: lint, types, js and python tests
 faults: build ## many kills and damaged files: MMKN_FAULTS=10 times those of `make test`
 	MMKN_FAULTS=$(or $(MMKN_FAULTS),10) python -m pytest tests/unit/core/test_files.py \
 		tests/unit/activations/test_store_faults.py tests/unit/studies/test_saved.py -q $(PYTEST_ARGS)
+
+mutants: build ## break the code on purpose in sixty places: which do the tests not notice?
+	@python scripts/mutants.py --jobs $(JOBS) $(MUTANTS_ARGS)
 
 test-architectures: build ## every image-text-to-text architecture of transformers
 	python -m pytest tests/architectures -q $(PYTEST_ARGS)

@@ -6,6 +6,7 @@ import contract from "../src/core/contract.json";
 import { diffWords, isForm } from "../src/core/diff";
 import { argsortDescending, Evidence } from "../src/core/evidence";
 import { float32Literal, pythonString, short } from "../src/core/format";
+import { DIVERGING, lut, SEQUENTIAL } from "../src/core/colormap";
 import { meanMap, neuronMap, percentile, upsample, type Maps } from "../src/core/heat";
 import { MESSAGES, REQUESTS, WIDGETS } from "../src/core/traits";
 import { fillPolygon } from "../src/parts/mask_painter";
@@ -110,6 +111,23 @@ describe("evidence", () => {
     const one = new Evidence(Float32Array.of(0.1), Float32Array.of(1), 1, 1);
     expect(one.count(0.1, 0, new Set(), new Set()).count).toBe(0);
   });
+  it("a score equal to its threshold does not pass, in whatever order it is listed", () => {
+    const d = Float32Array.of(0.5, 0.75, 0.5, 0.75);
+    const g = Float32Array.of(0.25, 0.25, 0.125, 0.125);
+    const tied = new Evidence(d, g, 2, 2);
+    const none = new Set<number>();
+    expect(Array.from(d, (_, i) => tied.passes(i, 0.5, 0.125, none))).toEqual([
+      false,
+      true,
+      false,
+      false,
+    ]);
+    expect(tied.count(0.5, 0.125, none, new Set([0])).checked).toBe(1);
+    for (const key of ["gradcam", "difference", "position"] as const)
+      for (const ascending of [true, false])
+        expect([...tied.list(0.5, 0.125, none, key, ascending)]).toEqual([1]);
+    expect(tied.rank("difference", 0.5)).toBe(2);
+  });
   it("cuts at numpy's quantile, to the last bit", () => {
     for (const { values, quantiles: points, cuts } of quantiles) {
       const all = Float32Array.from(values);
@@ -128,6 +146,19 @@ describe("evidence", () => {
 });
 
 describe("axis", () => {
+  it("at its lower end it keeps the most negative value too", () => {
+    for (const values of [
+      [-2, -1, 0, 3],
+      [-500, 4],
+      [-1e-6, 1e-6],
+      [0, 1],
+      [2, 3],
+    ]) {
+      const sorted = Float32Array.from(values);
+      for (const kind of ["linear", "log"] as const)
+        expect(Math.fround(new Axis(sorted, kind).value(0))).toBeLessThan(num(sorted, 0));
+    }
+  });
   it("goes there and back, and can keep everything", () => {
     const sorted = Float32Array.from({ length: 1000 }, (_, i) => (i / 1000) ** 4);
     for (const kind of ["linear", "log"] as const) {
@@ -137,6 +168,29 @@ describe("axis", () => {
       expect(axis.value(1)).toBeGreaterThan(num(sorted, 999));
       expect(axis.ticks().every((t) => t >= axis.low && t <= axis.high)).toBe(true);
     }
+  });
+});
+
+describe("colour maps", () => {
+  const light = (table: Uint8Array, i: number): number =>
+    0.2126 * nth(table, i * 3) + 0.7152 * nth(table, i * 3 + 1) + 0.0722 * nth(table, i * 3 + 2);
+
+  it("begin and end with their own colours", () => {
+    expect([...lut("inferno").slice(0, 3)]).toEqual([0x00, 0x00, 0x04]);
+    expect([...lut("inferno").slice(-3)]).toEqual([0xfc, 0xff, 0xa4]);
+    expect([...lut(DIVERGING).slice(0, 3)]).toEqual([0x05, 0x30, 0x61]);
+    expect([...lut(DIVERGING).slice(-3)]).toEqual([0x67, 0x00, 0x1f]);
+    expect([...lut("greys")]).toEqual(Array.from({ length: 768 }, (_, k) => Math.floor(k / 3)));
+    expect(lut("no such map")).toEqual(lut("inferno"));
+  });
+  it("grow lighter; one for signed values is lightest in the middle", () => {
+    for (const name of SEQUENTIAL)
+      for (let i = 1; i < 256; i++)
+        expect(light(lut(name), i)).toBeGreaterThanOrEqual(light(lut(name), i - 1) - 1);
+    const signed = Array.from({ length: 256 }, (_, i) => light(lut(DIVERGING), i));
+    expect([127, 128]).toContain(signed.indexOf(Math.max(...signed)));
+    expect(signed[0]).toBeLessThan(60);
+    expect(signed[255]).toBeLessThan(60);
   });
 });
 
@@ -170,6 +224,19 @@ describe("heat", () => {
     expect(up[0]).toBe(0);
     expect(up[7]).toBe(1);
     for (let k = 0; k < 8; k++) expect(num(up, k) + num(up, 7 - k)).toBeCloseTo(1, 6);
+  });
+  it("samples lie at the cells' centres in y as in x", () => {
+    const cells = Float32Array.of(0, 1, 2);
+    const wanted = [0, 0.25, 0.75, 1.25, 1.75, 2];
+    expect([...upsample(cells, 1, 3, 6, 1)]).toEqual(wanted);
+    expect([...upsample(cells, 3, 1, 1, 6)]).toEqual(wanted);
+    expect([...upsample(cells, 3, 1, 1, 3)]).toEqual([0, 1, 2]);
+    const next = random(5);
+    const grid = Float32Array.from({ length: 6 }, next); // 2 rows of 3
+    const turned = Float32Array.of(0, 3, 1, 4, 2, 5).map((at) => num(grid, at));
+    const [map, other] = [upsample(grid, 2, 3, 7, 4), upsample(turned, 3, 2, 4, 7)];
+    for (let y = 0; y < 4; y++)
+      for (let x = 0; x < 7; x++) expect(num(map, y * 7 + x)).toBeCloseTo(num(other, x * 4 + y), 6);
   });
   it("percentile interpolates as numpy does", () => {
     expect(percentile(Float32Array.of(4, 1, 3, 2), 0.5)).toBe(2.5);

@@ -87,6 +87,18 @@ it("shading: the ends of the range have the ends of the table, opacity grows wit
   expect(out[4]).toBe(128);
 });
 
+it("shading signed values: both ends are as opaque, the middle is as clear as it gets", () => {
+  const values = Float32Array.of(-2, -1, 0, 1, 2);
+  const out = new Uint8ClampedArray(values.length * 4);
+  const table = new Uint8Array(256 * 3);
+  shade(values, out, { table, low: -2, high: 2, opacity: 0.8, floor: 0.25, diverging: true });
+  const alpha = [3, 7, 11, 15, 19].map((at) => (out[at] ?? NaN) / 255 / 0.8);
+  [1, 0.625, 0.25, 0.625, 1].forEach((wanted, k) => expect(alpha[k]).toBeCloseTo(wanted, 1.7));
+  shade(values, out, { table, low: -2, high: 2, opacity: 0.8, floor: 0.25, diverging: false });
+  expect(out[3]).toBe(51);
+  expect(out[19]).toBe(204);
+});
+
 it("a text is written into the node that is there", () => {
   const el = document.createElement("span");
   el.textContent = "60 kept";

@@ -110,6 +110,15 @@ describe("derived", () => {
     model.set("ablate_mode", "mean");
     expect(session.predicted()).toBeNull();
   });
+  it("predicts with the gradients of the neurons that new scores keep", () => {
+    expect(session.predicted()).toBe(-6);
+    model.set("gradcam", floats([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])); // keeps 1 to 5
+    expect(session.predicted()).toBe(-8);
+    model.set("gradient_sum", floats([1, 1, 1, 2, 2, 9]));
+    expect(session.predicted()).toBe(-15);
+    model.set("difference", floats([9, 9, 9, 9, 9, 0]));
+    expect(session.predicted()).toBe(-6);
+  });
   it("writes Python that names the same choice", () => {
     model.set("unchecked", [2, 0]);
     model.set("rows_off", [1]);
@@ -122,6 +131,10 @@ describe("derived", () => {
   it("CSV cells cannot run as formulas", () => {
     session.addWords([1], [["=cmd()", 'a"b']]);
     expect(neuronsCsv(session)).toContain(`"'=cmd() a""b"`);
+    for (const start of ["+", "-", "@"]) {
+      session.addWords([1], [[`${start}cmd()`]]);
+      expect(neuronsCsv(session)).toContain(`"'${start}cmd()"`);
+    }
   });
 });
 

@@ -40,6 +40,7 @@ def test_a_map_is_the_geometrys_painting(pocket: Any, pictures: Any, store: Any)
         assert found.dims == ("y", "x")
         np.testing.assert_array_equal(found.values, wanted)
     assert found["x"].values[[0, -1]].tolist() == [0.5, pictures[1].width - 0.5]
+    assert found["y"].values[[0, -1]].tolist() == [0.5, pictures[1].height - 0.5]
     assert int(found["layer"]) == 4
     grid = store.mmkn.patch_map(33, 4, image="b", size=tokens.geometry.shape, smooth=False)
     np.testing.assert_allclose(grid.values.ravel(), values[4, :, 33], rtol=1e-6)

@@ -15,6 +15,7 @@ from mmkn_widgets import activations
 from mmkn_widgets.activations import needed_bytes, record
 from mmkn_widgets.core.errors import BadArgument, Cancelled
 from mmkn_widgets.core.jobs import CancelToken
+from mmkn_widgets.models import readable
 
 
 def test_one_picture_has_no_image_dim_and_all_labels(pocket: Any, pictures: Any) -> None:
@@ -187,6 +188,20 @@ def test_the_need_is_told_and_is_right(
     assert said[0][0].startswith("capturing, ")
     assert said[0][0].removeprefix("capturing, ") in caplog.messages[0]
     assert said[-1][1:] == (1, 1)
+
+
+@pytest.mark.parametrize("gradients", [None, 7])
+def test_the_need_of_reductions_is_their_bytes(
+    pocket: Any, pictures: Any, tmp_path: Path, gradients: int | None
+) -> None:
+    said: list[str] = []
+    store = mmkn.capture(
+        pocket, pictures[:2], reduced=True, out=tmp_path / "s", gradients=gradients,
+        progress=lambda stage, *_: said.append(stage),
+    )  # fmt: skip
+    held = sum(values.nbytes for values in store.data_vars.values())
+    assert held == 2 * 2 * 4 * 6 * 512 * 4 * (2 if gradients else 1)
+    assert said[0] == f"capturing, {readable(held)} in all"
 
 
 def test_cancelling_and_bad_arguments(pocket: Any, pictures: Any) -> None:

@@ -192,7 +192,7 @@ def _relabelled(scene: Any, name: str) -> Scene:
     )  # fmt: skip
 
 
-def test_a_concept_of_several_tokens(pocket: Any, cars: Any) -> None:
+def test_a_concept_of_several_tokens(pocket: Any, cars: Any, plain: Any) -> None:
     scene = cars[0]
     ids = pocket.generate(pocket.prepare(scene.image)).token_ids[0]
     words = [pocket.decode([i]) for i in ids]
@@ -209,6 +209,16 @@ def test_a_concept_of_several_tokens(pocket: Any, cars: Any) -> None:
     assert float(first["log_prob"][0]) == pytest.approx(each[0], rel=1e-3, abs=1e-5)
     assert float(both["log_prob"][0]) == pytest.approx(sum(each), rel=1e-3, abs=1e-5)
     assert not np.allclose(first["gradcam"], both["gradcam"])
+    head = pocket.hf.lm_head.weight.detach()
+    values = zip(plain[0].values(prepared.inputs), pocket.sites, strict=True)
+    by_hand = [  # each token with the activations at the position that predicts it
+        sum(
+            value[n - 2] * (head[ids[place - 1 + n]] @ site.module.weight.detach())
+            for n in range(2)
+        )
+        for value, site in values
+    ]
+    _close(both["contribution"], [torch.stack(by_hand)])
 
 
 def test_reference_captions_are_forced_where_asked(pocket: Any, cars: Any) -> None:

@@ -126,6 +126,8 @@ def test_real_numbers() -> None:
             real_number("x", wrong, finite=False)
     with pytest.raises(BadArgument, match="from 0 to 1"):
         real_number("x", 1.0000001, lowest=0, highest=1)
+    for end in (0, 1, 0.0, np.float64(1)):
+        assert real_number("x", end, lowest=0, highest=1) == end
     for wrong in ([1, "2"], [1, None], np.array([True]), [math.inf], np.array(["1"]), "12"):
         with pytest.raises(BadArgument, match="x: got .*expected a finite number"):
             real_numbers("x", wrong)

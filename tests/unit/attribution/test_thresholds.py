@@ -65,6 +65,16 @@ def test_two_stage_orders_by_gradcam_and_honours_top() -> None:
     assert found.provenance["arguments"]["threshold_d"] == 0.5
 
 
+def test_the_signs_are_those_of_the_chosen_neurons() -> None:
+    d = np.ones((2, 3), np.float32)
+    g = np.array([[0.2, 0.9, np.nan], [0.6, -1, 0.4]], np.float32)
+    activation = np.array([[-2, 3, 5], [0, 1, -4]], np.float32)
+    data = evidence(d, g).assign(activation=(("layer", "neuron"), activation))
+    found = two_stage(data, threshold_d=0.5, threshold_g=0.1)
+    assert [(n.layer, n.index) for n in found] == [(0, 1), (1, 0), (1, 2), (0, 0)]
+    assert found.sign.tolist() == [1, 0, -1, -1]
+
+
 def test_two_stage_says_what_is_wrong() -> None:
     data = evidence(np.ones((1, 2), np.float32), np.ones((1, 2), np.float32))
     with pytest.raises(BadArgument, match="one of the two"):
@@ -87,6 +97,7 @@ def test_permutation_finds_planted_neurons_and_little_else() -> None:
     assert found[0, :10].all()
     assert found.sum() <= 13
     assert (p[0, :10] < 0.01).all()
+    assert np.nanmin(p) >= 1 / 2001  # the scores themselves are one of the ways
     nothing = data.copy(data={"pair_difference": rng.normal(0, 1, pairs.shape).astype(np.float32)})
     assert permutation_threshold(nothing, n=2000)[0] == float("inf")
     with pytest.raises(BadArgument, match="keep_pairs"):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.datasets import Scene, read_image
+from mmkn_widgets.datasets.images import read_sizes
 
 
 def content(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -45,6 +46,16 @@ def test_exif_orientation_is_applied_unless_asked_otherwise():
     expected = np.asarray(gradient().transpose(Image.Transpose.ROTATE_270))
     assert np.array_equal(np.asarray(turned), expected)
     assert read_image(data, orient=False).size == (24, 16)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_in_a_file_s_head_is_that_of_the_picture_as_it_is_read(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    gradient().save(tmp_path / "a.png", exif=exif)
+    stored, shown = read_sizes(tmp_path / "a.png")
+    assert stored == (24, 16) == read_image(tmp_path / "a.png", orient=False).size
+    assert shown == read_image(tmp_path / "a.png").size
 
 
 def test_palette_grey_bilevel_and_cmyk():

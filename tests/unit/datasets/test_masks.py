@@ -99,6 +99,12 @@ def test_masks_from_files_images_arrays_and_annotations(tmp_path):
         assert np.array_equal(read_mask(source, (8, 6)), truth)
 
 
+def test_of_shares_of_a_pixel_one_half_and_more_is_inside():
+    shares = np.array([[0.0, 0.49], [0.5, 1.0]])
+    for kind in (np.float32, np.float64):
+        assert read_mask(shares.astype(kind), (2, 2)).tolist() == [[False, False], [True, True]]
+
+
 def test_several_instances_are_united():
     one, two = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
     one[0, 0] = two[3, 3] = True

@@ -180,6 +180,18 @@ def test_captions_before_are_kept_between_calls(scripted):
     assert model.batches == [6, 6]
     measure_effect(model, ((1, 1),), WITH, WITHOUT, FORMS["dog"], **arguments)
     assert model.batches == [6, 6, 6]
+    asked = {**arguments, "prompt": "Which animals?"}
+    measure_effect(model, NEURONS, WITH, WITHOUT, FORMS["dog"], **asked)
+    assert len(kept) == 12  # what is said to another prompt is another caption
+    assert model.batches == [6, 6, 6, 6, 6]
+
+
+@pytest.mark.parametrize(("n_random", "uniform"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2)])
+def test_a_quarter_as_many_uniform_draws_rounded_up(scripted, n_random, uniform):
+    found = measure_effect(
+        scripted(script), NEURONS, WITH, concept=FORMS["dog"], n_random=n_random, metrics=()
+    )
+    assert (found.random_control["n"], found.random_control["n_uniform"]) == (n_random, uniform)
 
 
 def test_few_scenes_share_a_batch_between_draws(scripted):

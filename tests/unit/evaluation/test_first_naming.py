@@ -29,7 +29,8 @@ def test_the_answers_are_those_of_written_captions(model, scenes) -> None:
     sets = [strong, strong.top(4), random_uniform(model, 60, 1), random_uniform(model, 1500, 2)]
     writer = Captioner(model)
     captions = writer.before(scenes)
-    written = [[names(text, "cup") for text in texts] for texts in writer.under(scenes, sets)]
+    under = writer.under(scenes, sets)
+    written = [[names(text, "cup") for text in texts] for texts in under]
     known: dict = {}
     assert writer.named_under(scenes, captions, sets, "cup", known=known) == written
     assert 0 < sum(map(sum, written)) < len(sets) * len(scenes)  # both answers occur
@@ -37,6 +38,9 @@ def test_the_answers_are_those_of_written_captions(model, scenes) -> None:
     calls: list = []
     writer.named_under(scenes, captions, sets, "cup", lambda *a: calls.append(a), known=known)
     assert calls == []  # all known: nothing was run
+    other = [[names(text, "picture") for text in under[0]]]
+    assert other != written[:1]
+    assert writer.named_under(scenes, captions, sets[:1], "picture", known=known) == other
 
 
 def test_what_is_held_is_certain_and_nothing_is_held_without_the_word(model, scenes) -> None:

@@ -130,6 +130,18 @@ def test_patch_mean_is_the_mean_over_covered_patches(pocket: Any, scenes: Any) -
         patch_mean(pocket, [scene.image], [mask, mask])
 
 
+def test_a_patch_covered_just_to_the_threshold_is_left_out(pocket: Any, scenes: Any) -> None:
+    whole, more = np.zeros((96, 96), bool), np.zeros((96, 96), bool)
+    whole[12:24, 12:24] = True
+    more[12:24, 12:30] = True  # and half of the next patch
+    image = scenes[0].image
+    alone = patch_mean(pocket, image, whole)
+    np.testing.assert_array_equal(patch_mean(pocket, image, more, threshold=0.5), alone)
+    assert np.abs(patch_mean(pocket, image, more, threshold=0.49) - alone).max() > 0.01
+    with pytest.raises(BadArgument, match="less than 1.00, the best covered"):
+        patch_mean(pocket, image, whole, threshold=1.0)
+
+
 def test_the_patches_of_an_object_say_its_word(pocket: Any, scenes: Any) -> None:
     for donors in ("other", "same"):
         report = transplant_report(pocket, list(scenes), donors=donors, layers=(4, 5))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from mmkn_widgets.core.errors import BadArgument, NotSupported
+from mmkn_widgets.models.geometry.find import _assemble
 from mmkn_widgets.models.geometry.geometry import Geometry, Panel, merge_tiles, raster
 from mmkn_widgets.models.geometry.layouts import _limited, _unpadded, place_grid
 from mmkn_widgets.models.image_positions import patches_without_words
@@ -71,6 +74,30 @@ def test_two_panels_paint_their_mean() -> None:
     assert geometry.rows.tolist() == [0, 0, 0]
     assert geometry.cols.tolist() == [0, 0, 1]
     assert geometry.tokens_at(3, 1).tolist() == [0, 2]
+
+
+def test_a_point_on_an_edge_lies_in_one_cell() -> None:
+    geometry = Geometry.grid(2, 2, picture_size=(4, 4))
+    found = {(x, y): geometry.tokens_at(x, y).tolist() for x in (0, 2, 4) for y in (0, 2, 4)}
+    assert found[0, 0] == [0]
+    assert found[2, 0] == [1]
+    assert found[0, 2] == [2]
+    assert found[2, 2] == [3]
+    assert [found[at] for at in ((4, 0), (4, 4), (0, 4), (2, 4), (4, 2))] == [[]] * 5
+
+
+def test_the_finest_panel_comes_first_and_gives_the_raster() -> None:
+    whole = Panel(raster(1, 1, 0), (0.0, 0.0, 4.0, 4.0))
+    tiles = Panel(raster(2, 2, 1), (0.0, 0.0, 4.0, 4.0))
+    for panels in ([whole, tiles], [tiles, whole]):
+        made = _assemble(SimpleNamespace(n_tokens=5), ("tiles", panels), (4, 4))
+        assert made.shape == (2, 2)
+        assert [panel.tolist() for panel in made.panels] == [[[1, 2], [3, 4]], [[0]]]
+        assert made.boxes[0].tolist() == [0, 0, 4, 4]
+        assert made.boxes[4].tolist() == [2, 2, 4, 4]
+    # a token of two panels has its place in the finer one
+    both = Geometry("tiles", (1, 2), made.boxes[:2], (4, 4), (np.array([[1, 0]]), np.array([[0]])))
+    assert both.cols.tolist() == [1, 0]
 
 
 def test_a_hole_in_a_panel_takes_no_part() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,8 @@ from mmkn_widgets.core.errors import BadArgument, Cancelled
 from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.datasets import ObjectInstance, Scene
 from mmkn_widgets.interventions.transplantation import last_third, word_start
+from mmkn_widgets.models.geometry import Geometry
+from mmkn_widgets.studies import on_scene
 from mmkn_widgets.studies.elsewhere import shares_of
 
 
@@ -170,6 +174,21 @@ def test_the_logit_lens_reads_the_object_in_its_patches(study) -> None:
         total += int(inside.sum())
         hits += sum("car" in words[cell] for cell in np.flatnonzero(inside))
     assert hits / total > 2 * 2 / 68  # twice the chance of two words out of 68
+
+
+def test_a_cell_says_the_word_of_the_finest_token_that_looks_there(
+    study, model, monkeypatch
+) -> None:
+    boxes = np.array([[0, 0, 6, 4], [0, 0, 2, 4], [4, 0, 6, 4], [0, 0, 4, 4]], float)
+    panels = (np.array([[1, -1, 2]]), np.array([[0]]))
+    geometry = Geometry("tiles", (1, 3), boxes, (4, 6), panels)
+    words = [["whole"], ["left"], ["right"], ["two thirds"]]
+    seen = SimpleNamespace(geometry=geometry)
+    monkeypatch.setattr(on_scene, "patch_lens", lambda *_, **__: (words, seen))
+    found = on_scene.patch_words(model, study.scenes[0].image)
+    assert found == [["left"], ["two thirds"], ["right"]]
+    boxes[[0, 2]] = np.nan  # tokens without a place
+    assert on_scene.patch_words(model, study.scenes[0].image)[2] == []
 
 
 def test_the_concept_s_neurons_write_its_word_above_others(study, val, chosen) -> None:
