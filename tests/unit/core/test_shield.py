@@ -140,6 +140,23 @@ def test_handles_that_cannot_all_be_set_are_not_set() -> None:
     assert not held
 
 
+def test_a_handle_that_fails_to_go_keeps_no_other() -> None:
+    held: list[Any] = []
+    inside: list[bool] = []
+
+    def fail() -> None:
+        if inside:
+            raise ValueError("gone already")
+
+    with (
+        pytest.raises(ValueError, match="gone already"),
+        Handles(Hook(held, lambda: None, fail) for _ in range(3)),
+    ):
+        assert len(held) == 3
+        inside.append(True)
+    assert not held
+
+
 def test_in_a_process_that_ignores_it_everything_runs_to_its_end() -> None:
     code = """
         import signal
