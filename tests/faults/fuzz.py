@@ -149,7 +149,8 @@ class Targets:
 
         return check, {
             "document": documents(header), "seal": st.booleans(),
-            "cut": st.none() | st.integers(0, len(raw)), "tail": st.just(b"") | st.binary(max_size=9),
+            "cut": st.none() | st.integers(0, len(raw)),
+            "tail": st.just(b"") | st.binary(max_size=9),
             "length": st.just(0) | st.integers(-9, 2**40),
         }  # fmt: skip
 
@@ -235,7 +236,7 @@ class Targets:
                 with refused():
                     made = read_mask(given_mask, (40, 30))
                     assert made.shape == (30, 40) and made.dtype == bool
-            with refused():
+            with contextlib.suppress(ValueError):  # as it says: with the reason
                 assert decode_segmentation(source, 30, 40).shape == (30, 40)
 
         return check, {"source": anything, "raw": st.binary(max_size=20)}

@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 import mmkn_widgets as mmkn
 from tests.unit.studies.test_interrupts import NEURONS, TASKS
 
-from .state import ModelState
+from .state import ModelState, warm_pocket
 from .tally import Tally, share_out
 
 
@@ -108,7 +108,7 @@ class Events:
 
 def run(tally: Tally, count: int, seed: int) -> None:
     """Raise at chosen events of every task; the model must be as before each time."""
-    model = mmkn.load_model("pocket")
+    model = warm_pocket()
     scenes = mmkn.datasets.pocket_world("val").with_concept("car", 2)
     draw, passed = random.Random(seed), 0
     own = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -130,7 +130,7 @@ def run(tally: Tally, count: int, seed: int) -> None:
                     at = 1 + int((turn // 2 + draw.random()) * length) % totals[interrupt]
                     events.begin(0)
                     if len(tally.failed) > failures:  # it counts once, not in all that follow
-                        model, failures = mmkn.load_model("pocket"), len(tally.failed)
+                        model, failures = warm_pocket(), len(tally.failed)
                         state = ModelState(model)
                     events.begin(at, interrupt)
                     with tally.one(f"{name}, event {at}{' (Ctrl-C)' if interrupt else ''}"):

@@ -11,13 +11,13 @@ import time
 import mmkn_widgets as mmkn
 
 from .hooks import WORK
-from .state import ModelState
+from .state import ModelState, warm_pocket
 from .tally import Tally, share_out
 
 
 def run(tally: Tally, count: int, seed: int) -> None:
     """Send one SIGINT into each turn of a task, at any moment of it."""
-    model = mmkn.load_model("pocket")
+    model = warm_pocket()
     scenes = mmkn.datasets.pocket_world("val").with_concept("car", 2)
     draw, hit = random.Random(seed), 0
     own = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,7 +30,7 @@ def run(tally: Tally, count: int, seed: int) -> None:
             state, failures = ModelState(model), len(tally.failed)
             for _ in range(n):
                 if len(tally.failed) > failures:
-                    model, failures = mmkn.load_model("pocket"), len(tally.failed)
+                    model, failures = warm_pocket(), len(tally.failed)
                     state = ModelState(model)
                 wait = draw.uniform(0, lasts)
                 with tally.one(f"{name}, after {wait:.3f} of {lasts:.3f} s"):

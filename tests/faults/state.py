@@ -6,7 +6,18 @@ from typing import Any
 
 import torch
 
-__all__ = ["ModelState"]
+import mmkn_widgets as mmkn
+
+__all__ = ["ModelState", "warm_pocket"]
+
+
+def warm_pocket() -> Any:
+    """Return a model on which what an architecture sets once and keeps is set."""
+    model = mmkn.load_model("pocket")
+    with model.ablate({0: [0]}):
+        pass
+    mmkn.capture(model, mmkn.datasets.pocket_world("val", 1)[0].image, gradients=5)
+    return model
 
 
 def hooks_of(model: Any) -> list[tuple[int, ...]]:
