@@ -1,1 +1,1 @@
-"""The promise as a machine: whatever is killed, broken, sent or pressed, nothing is lost or wrong."""
+"""Whatever is killed, broken, sent or pressed, nothing is lost and nothing silently wrong."""

@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 
 import hypothesis
 import numpy as np
-import traitlets
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
@@ -49,7 +49,10 @@ def refused() -> Iterator[None]:
     try:
         yield
     except mmkn.MmknError as error:
-        assert str(error).strip(), "an error without words"
+        said = str(error)
+    else:
+        return
+    assert said.strip(), "an error without words"
 
 
 def changed(held: Any, draw: Any, value: Any) -> Any:
@@ -218,8 +221,10 @@ class Targets:
     def masks(self) -> tuple[Check, dict[str, Any]]:
         point = st.floats(-1e6, 1e6) | st.floats() | st.integers(-(10**30), 10**30) | st.none()
         polygon = st.lists(point, max_size=12)
-        counts = st.lists(st.integers(-5, 1300), max_size=6) | st.text(max_size=9) | st.binary(
-            max_size=9
+        counts = (
+            st.lists(st.integers(-5, 1300), max_size=6)
+            | st.text(max_size=9)
+            | st.binary(max_size=9)
         )
         lengths = st.fixed_dictionaries(
             {"size": st.just([30, 40]) | st.lists(point, max_size=3), "counts": counts}
@@ -256,11 +261,13 @@ class Targets:
             if page:
                 explorer.set_state({name: value})
             else:
+                said = None
                 try:
                     setattr(explorer, name, value)
-                except (mmkn.BadArgument, traitlets.TraitError) as error:
-                    assert isinstance(error, mmkn.BadArgument), f"no error of ours: {error!r}"
-                    assert len(str(error)) < 2000
+                except mmkn.BadArgument as error:
+                    said = str(error)
+                if said is not None:
+                    assert len(said) < 2000
                     same = getattr(explorer, name)
                     assert same is before or repr(same) == repr(before)
             explorer.wait()
@@ -304,7 +311,8 @@ class Targets:
             "--model", "--device", "--dtype", "--json", "--concept", "--image", "--mask",
             "--dataset", "--test", "--threshold-d", "--threshold-g", "--quantile-d", "--top",
             "--inpainter", "--positions", "--difference", "--seed", "--out", "--choose",
-            "--concepts", "--methods", "--scenes", "--neurons", "--n-random", "--bertscore", "--jobs",
+            "--concepts", "--methods", "--scenes", "--neurons", "--n-random", "--bertscore",
+            "--jobs",
         ]  # fmt: skip
         plain = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
         word = st.one_of(
@@ -354,6 +362,7 @@ def run(tally: Tally, count: int, seed: int) -> None:
         for name, n in share_out(count, TARGETS).items():
             folder = Path(place) / name
             folder.mkdir()
+            start = time.perf_counter()
             targets = Targets(folder)
             check, strategies = getattr(targets, name)()
             try:
@@ -361,7 +370,7 @@ def run(tally: Tally, count: int, seed: int) -> None:
             finally:
                 if name == "command_line":
                     targets.undo()
-            reached.append(f"{name} {tried:,}")
+            reached.append(f"{name} {tried:,} ({time.perf_counter() - start:.0f} s)")
     tally.note = ", ".join(reached)
 
 

@@ -135,7 +135,7 @@ def _in_page(browser: Browser, view: str, text: str, folder: Path) -> None:
         context.close()
 
 
-# -- code that is copied ----------------------------------------------------------------------------
+# -- code that is copied --------------------------------------------------------------------------
 
 
 def shape(code: str) -> str:
@@ -177,7 +177,7 @@ def _copied(text: str) -> None:
         assert shape(hostile) == shape(plain), f"the code does something else: {hostile[:400]}"
 
 
-# -- in a notebook, with a kernel behind it ----------------------------------------------------------
+# -- in a notebook, with a kernel behind it --------------------------------------------------------
 
 CELLS = [
     f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n"

@@ -48,7 +48,7 @@ class Tally:
 
 
 def share_out(total: int, names: Sequence[str]) -> dict[str, int]:
-    """Return how many of a total fall to each name: at least one, and together the total or more."""
+    """Return how many of a total fall to each name: at least one, together the total or more."""
     return {name: max(1, -(-total // len(names))) for name in names}
 
 
@@ -71,5 +71,3 @@ def write_json(tallies: Sequence[Tally], path: Path, **about: Any) -> None:
     """Write every count and failure."""
     found = {**about, "kinds": [asdict(t) for t in tallies]}
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-

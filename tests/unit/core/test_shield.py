@@ -148,12 +148,11 @@ def test_a_handle_that_fails_to_go_keeps_no_other() -> None:
         if inside:
             raise ValueError("gone already")
 
-    with (
-        pytest.raises(ValueError, match="gone already"),
-        Handles(Hook(held, lambda: None, fail) for _ in range(3)),
-    ):
-        assert len(held) == 3
-        inside.append(True)
+    hooks = Handles(Hook(held, lambda: None, fail) for _ in range(3))
+    hooks.__enter__()
+    inside.append(len(held) == 3)
+    with pytest.raises(ValueError, match="gone already"):
+        hooks.remove()
     assert not held
 
 
