@@ -3,6 +3,7 @@
 #   PYTHON=python3.12     the Python that .venv is made from (an installed torch is kept)
 #   TORCH_INDEX=<address> a package index with the torch build you want
 #   PYTEST_ARGS=...       passed on by `make test`;  JOBS=2  its processes
+#   FAULTS_ARGS=...       passed on by `make faults`
 #   DEMO_ARGS=...         passed on to JupyterLab by `make demo`;  TRAIN_ARGS=...  by `make train-pocket`
 #   MUTANTS_ARGS=...      words of the mutants that `make mutants` makes
 
@@ -16,6 +17,7 @@ TORCH_INDEX ?=
 JOBS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+FAULTS_ARGS ?=
 TRAIN_ARGS ?=
 MUTANTS_ARGS ?=
 NOTEBOOK ?= notebooks/quickstart.ipynb
@@ -78,9 +80,8 @@ test: build ## everything: lint, types, js and python tests
 	@$(MAKE) test-js
 	@$(MAKE) test-python
 
-faults: build ## many kills and damaged files: MMKN_FAULTS=10 times those of `make test`
-	MMKN_FAULTS=$(or $(MMKN_FAULTS),10) python -m pytest tests/unit/core/test_files.py \
-		tests/unit/activations/test_store_faults.py tests/unit/studies/test_saved.py -q $(PYTEST_ARGS)
+faults: build browser ## kills, errors, Ctrl-C, damage, any input, for hours; FAULTS_ARGS="--share .05"
+	@OMP_NUM_THREADS=1 python -m tests.faults $(FAULTS_ARGS)
 
 mutants: build ## break the code on purpose in sixty places: which do the tests not notice?
 	@python scripts/mutants.py --jobs $(JOBS) $(MUTANTS_ARGS)
@@ -116,4 +117,4 @@ wheel: build ## dist/*.whl and dist/*.tar.gz
 
 clean: ## what was built, not the environment
 	rm -rf mmkn_widgets/static mmkn_widgets/labextension js/lib js/coverage dist build
-	rm -rf .pytest_cache .mypy_cache .ruff_cache test-results screenshots bench.json
+	rm -rf .pytest_cache .mypy_cache .ruff_cache test-results screenshots bench.json faults.json

@@ -132,10 +132,16 @@ class Handles:
         self.remove()
 
     def remove(self) -> None:
-        """Take off every hook; again is harmless."""
+        """Take off every hook, also where one of them fails to; again is harmless."""
         finish(self._remove)
 
     def _remove(self) -> None:
+        failed: Exception | None = None
         while self._set:
-            self._set[-1].remove()
+            try:
+                self._set[-1].remove()
+            except Exception as error:  # the others must go all the same
+                failed = failed or error
             self._set.pop()
+        if failed is not None:
+            raise failed

@@ -264,18 +264,24 @@ class Hooks:
         self._whole: list[Any] = []
 
     def set(self, rows: set[int], whole: bool) -> None:
-        """Have hooks at exactly these site rows, and on the whole model or not."""
+        """Have hooks at exactly these site rows, and on the whole model or not.
+
+        One that fails to go keeps no other; its error is raised when all are gone.
+        """
+        failed: list[Exception] = []
         for row in [row for row in self._sites if row not in rows]:
-            self._sites[row].remove()
+            failed += _removed(self._sites[row])
             del self._sites[row]
+        if not whole:
+            for handle in self._whole:
+                failed += _removed(handle)
+            self._whole.clear()
+        if failed:
+            raise failed[0]
         for row in sorted(rows.difference(self._sites)):
             self._sites[row] = self._at_site(row)
         if whole and not self._whole:
             self._on_model()
-        elif not whole:
-            for handle in self._whole:
-                handle.remove()
-            self._whole.clear()
 
     def _at_site(self, row: int) -> Any:
         def before_down_projection(activation: Tensor) -> Tensor | None:
@@ -294,6 +300,14 @@ class Hooks:
         hf = self._model.hf
         self._whole.append(hf.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
         self._whole.append(hf.register_forward_hook(after, always_call=True))
+
+
+def _removed(handle: Any) -> list[Exception]:
+    try:
+        handle.remove()
+    except Exception as error:
+        return [error]
+    return []
 
 
 #: The inner scopes of the current thread or task, outermost first (of all models).
@@ -723,11 +737,13 @@ class InterventionStack:
                 else:
                     rows.update(intervention.rows)
         self._has_weights = weights
-        self._hooks.set(rows, whole=bool(rows) or weights)
-        if weights:
-            self.realise()
-        else:
-            self._keeper.forget()
+        try:
+            self._hooks.set(rows, whole=bool(rows) or weights)
+        finally:  # the weights come back although a hook fails to go
+            if weights:
+                self.realise()
+            else:
+                self._keeper.forget()
 
     def realise(self) -> None:
         """Make the weights those of the calling thread's scope, as every forward does first."""

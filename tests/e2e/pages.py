@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 sys.path.insert(0, str(ROOT / "tests" / "wire"))
 
-__all__ = ["EVIL", "ROOT", "WIDGETS", "opened", "serious", "write_pages"]
+__all__ = ["EVIL", "ROOT", "WIDGETS", "evil_study", "opened", "serious", "write_pages"]
 
 #: what data may bring: it must appear as these letters
 EVIL = '<img src=x onerror="window.hit=1"><script>window.hit=2</script>&amp;`${1}\''
@@ -91,6 +91,32 @@ WIDGETS: dict[str, Callable[[], Any]] = {
     ),
     "AblationPanel": _part(lambda w, study: w.AblationPanel(study)),
 }
+
+
+def evil_study(word: str, seed: int = 0, evil: str = EVIL) -> Any:
+    """Return a study whose every text from data tries to be HTML."""
+    from fake_study import FakeStudy
+
+    from mmkn_widgets.datasets import ObjectInstance, Scene
+
+    study = FakeStudy(word, seed=seed)
+    study.caption = lambda scene: f"a {word} {evil}"  # type: ignore[method-assign]
+    study.words = lambda rows, indices, k=6: [[evil, word]] * len(rows)  # type: ignore
+    study.tokens = lambda *a: ([(evil, "text", -1)] * 2, [1.0, 2.0])  # type: ignore
+    study.patch_words = lambda scene, k=3: [[evil]] * 144  # type: ignore[method-assign]
+    study.model.name = f"model {evil}"
+    study.scenes = tuple(
+        Scene(
+            f"{evil}-{k}.png",
+            scene.image,
+            [evil, f"{evil} again"],
+            [ObjectInstance(evil, scene.mask(word), (0, 0, 1, 1))],
+            source="drawn",
+            categories=[evil, word],
+        )
+        for k, scene in enumerate(study.scenes)
+    )
+    return study
 
 
 def write_pages(folder: Path) -> dict[str, Path]:

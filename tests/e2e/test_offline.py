@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from .pages import EVIL, WIDGETS, opened
+from .pages import EVIL, WIDGETS, evil_study, opened
 
 
 @pytest.fixture(scope="module")
@@ -113,32 +113,6 @@ def test_store_pictures_and_rows(page: Page, saved: dict[str, tuple[Any, Path]])
     wait_for_pixels(page, canvas, second)
     assert page.evaluate("mmkn.model.get('selected')") == int(explorer.kept[1])
     assert trouble == []
-
-
-def evil_study(word: str, seed: int = 0) -> Any:
-    """Return a study whose every text from data tries to be HTML."""
-    from fake_study import FakeStudy
-
-    from mmkn_widgets.datasets import ObjectInstance, Scene
-
-    study = FakeStudy(word, seed=seed)
-    study.caption = lambda scene: f"a {word} {EVIL}"  # type: ignore[method-assign]
-    study.words = lambda rows, indices, k=6: [[EVIL, word]] * len(rows)  # type: ignore
-    study.tokens = lambda *a: ([(EVIL, "text", -1)] * 2, [1.0, 2.0])  # type: ignore
-    study.patch_words = lambda scene, k=3: [[EVIL]] * 144  # type: ignore[method-assign]
-    study.model.name = f"model {EVIL}"
-    study.scenes = tuple(
-        Scene(
-            f"{EVIL}-{k}.png",
-            scene.image,
-            [EVIL, f"{EVIL} again"],
-            [ObjectInstance(EVIL, scene.mask(word), (0, 0, 1, 1))],
-            source="drawn",
-            categories=[EVIL, word],
-        )
-        for k, scene in enumerate(study.scenes)
-    )
-    return study
 
 
 @pytest.mark.parametrize("which", ["Explorer", "ConceptPair"])

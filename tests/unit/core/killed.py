@@ -1,4 +1,4 @@
-"""Kill savers at every step and at random moments; run as a script: KINDS... prints what is wrong.
+"""Kill savers at every step and at random moments; run as a script: KIND... prints what is wrong.
 
 A child is forked for every kill, so that the model is loaded once. Each kind has three functions:
 save a version, say which version a reader gets (None for none), and what may lie beside.
@@ -6,10 +6,10 @@ save a version, say which version a reader gets (None for none), and what may li
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,11 +19,8 @@ from typing import Any
 
 import numpy as np
 
-#: Kills of each kind at random moments.
-KILLS = int(os.environ.get("MMKN_FAULTS", "1")) * 20
-
 #: A store's picture is many files: not every step of it in every run.
-STRIDES = {"store": 9} if KILLS == 20 else {}
+STRIDES = {"store": 9}
 
 #: What a saver calls on its way; a kill falls before each of these calls.
 _STEPS = ("fsync", "replace", "mkdir", "unlink", "rmdir")
@@ -213,7 +210,7 @@ def _check(kind: str, read: Read, folder: Path, wanted: tuple[int | None, ...], 
     assert found in wanted, f"{kind}, {when}: got version {found}, expected one of {wanted}"
 
 
-def at_every_step(kind: str, save: Save, read: Read) -> int:
+def at_every_step(kind: str, save: Save, read: Read, stride: int = 1) -> int:
     """Kill a save, over an older one and over nothing, before each of its steps."""
     kills = 0
     for older in (None, 1):
@@ -233,18 +230,18 @@ def at_every_step(kind: str, save: Save, read: Read) -> int:
                 _check(kind, read, folder, (3,), f"saved after a kill at step {stop}")
                 left = [p for p in folder.rglob("*") if p.name.startswith((".part-", ".older-"))]
                 assert not left, f"{kind}, step {stop}: {left} are left"
-            stop += STRIDES.get(kind, 1)
+            stop += stride
     return kills
 
 
-def at_random(kind: str, save: Save, read: Read) -> None:
+def at_random(kind: str, save: Save, read: Read, kills: int, seed: str = "") -> None:
     """Kill a child that saves one version after the other."""
-    draw = random.Random(kind)
+    draw = random.Random(kind + seed)
     with tempfile.TemporaryDirectory() as place:
         folder, said = Path(place), os.pipe()
         save(folder, 1)
         last = 1
-        for _ in range(KILLS):
+        for _ in range(kills):
             child = os.fork()
             if not child:
                 for version in range(last + 1, 250):
@@ -261,12 +258,23 @@ def at_random(kind: str, save: Save, read: Read) -> None:
             _check(kind, read, folder, (last, last + 1), "killed at random")
             last = read(folder) or last
             if last > 200:
-                break
+                save(folder, 1)
+                last = 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kinds", nargs="+", choices=KINDS)
+    parser.add_argument("--kills", type=int, default=20, help="of each kind at random moments")
+    parser.add_argument("--stride", type=int, help="between the steps at which a kill falls")
+    parser.add_argument("--seed", default="")
+    asked = parser.parse_args()
+    for kind in asked.kinds:
+        save, read = KINDS[kind]()
+        n = at_every_step(kind, save, read, asked.stride or STRIDES.get(kind, 1))
+        at_random(kind, save, read, asked.kills, asked.seed)
+        print(f"{kind}: {n} kills at steps, {asked.kills} at random", flush=True)
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:]:
-        save, read = KINDS[wanted]()
-        n = at_every_step(wanted, save, read)
-        at_random(wanted, save, read)
-        print(f"{wanted}: {n} kills at steps, {KILLS} at random")
+    main()

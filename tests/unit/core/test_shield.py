@@ -140,6 +140,22 @@ def test_handles_that_cannot_all_be_set_are_not_set() -> None:
     assert not held
 
 
+def test_a_handle_that_fails_to_go_keeps_no_other() -> None:
+    held: list[Any] = []
+    inside: list[bool] = []
+
+    def fail() -> None:
+        if inside:
+            raise ValueError("gone already")
+
+    hooks = Handles(Hook(held, lambda: None, fail) for _ in range(3))
+    hooks.__enter__()
+    inside.append(len(held) == 3)
+    with pytest.raises(ValueError, match="gone already"):
+        hooks.remove()
+    assert not held
+
+
 def test_in_a_process_that_ignores_it_everything_runs_to_its_end() -> None:
     code = """
         import signal
