@@ -138,6 +138,7 @@ def two_stage(
     quantile_g: float | None = None,
     candidates: float | None = None,
     top: int | None = None,
+    among: xr.DataArray | None = None,
 ) -> NeuronSet:
     """Keep neurons whose activation changes with the object and whose GradCAM score is high.
 
@@ -154,6 +155,8 @@ def two_stage(
         Instead of a threshold of stage 1: the share of all neurons that it keeps.
     top : int, optional
         Of those that pass, the best by stage 2.
+    among : xarray.DataArray of bool, dims (layer, neuron), optional
+        Only these neurons, labelled as the evidence is: what `automatic_thresholds` found.
 
     Returns
     -------
@@ -202,6 +205,8 @@ def two_stage(
     if top is not None:
         top = whole_number("top", top, lowest=1)
     inside = passes(difference, cam, limit_d, limit_g)
+    if among is not None:
+        inside &= _named(among, labelled)
     made = provenance(
         "two_stage",
         evidence=evidence.attrs.get("provenance", ""),
@@ -211,11 +216,25 @@ def two_stage(
         quantile_g=quantile_g,
         candidates=candidates,
         top=top,
+        among=None if among is None else among.attrs.get("provenance", int(among.sum())),
     )
     labels = labelled.to_dataset(name="gradcam")
     if "activation" in evidence:
         labels["activation"] = over_neurons(evidence["activation"], "evidence")
     return neuron_set(labels, np.where(inside, cam, np.nan), top, made)
+
+
+def _named(among: xr.DataArray, labelled: xr.DataArray) -> np.ndarray:
+    """Return which neurons of the evidence are named, bool (layer, neuron)."""
+    chosen = over_neurons(among, "among")
+    if chosen.dtype != np.bool_ or chosen.shape != labelled.shape:
+        raise bad_argument(
+            "among", f"{chosen.dtype} of shape {chosen.shape}", f"bool of shape {labelled.shape}"
+        )
+    for name in labelled.coords:
+        if name in chosen.coords and not chosen[name].equals(labelled[name]):
+            raise bad_argument("among", f"other labels of {name}", "those of the evidence")
+    return np.asarray(chosen.values)
 
 
 def _limit(name: str, scores: np.ndarray, absolute: float | None, quantile: float | None) -> float:
