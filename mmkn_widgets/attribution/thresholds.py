@@ -203,6 +203,8 @@ def permutation_threshold(
             continue
         block = block[:, known]
         signed = signed or bool((block < 0).any())
+        if alternative == "two-sided":
+            block = block * np.sign(block.mean(0))
         at = start + np.flatnonzero(known)
         p[at], mean[at] = _flip_tail(block, n), block.mean(0)
     if stage == "difference" and np.isfinite(p).any() and not signed:
@@ -212,7 +214,7 @@ def permutation_threshold(
             "collect(..., difference='signed'), which have signs",
         )
     if alternative == "two-sided":
-        p, mean = np.minimum(1, 2 * p), np.abs(mean)
+        p = np.minimum(1, 2 * p)
     found = benjamini_hochberg(p, rate)
     threshold = float(mean[found].min()) if found.any() else float("inf")
     return threshold, p.reshape(pairs.shape[1:])
