@@ -25,6 +25,7 @@ from .two_stage import CANDIDATES as CANDIDATES
 from .two_stage import TOP as TOP
 from .two_stage import best_by_both as best_by_both
 from .two_stage import default_thresholds as default_thresholds
+from .two_stage import nothing_to_find as nothing_to_find
 from .two_stage import passes as passes
 from .two_stage import two_stage
 
