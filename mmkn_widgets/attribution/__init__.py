@@ -10,6 +10,8 @@ from ..core import as_concept as as_concept
 from ..core import inflect as inflect
 from ..core import top_neurons
 from .controls import random_like, random_uniform
+from .direct import through as through
+from .direct import unaccounted as unaccounted
 from .evidence import collect
 from .evidence import has_scene_mask as has_scene_mask
 from .evidence import predicted_from_sum as predicted_from_sum
