@@ -10,6 +10,8 @@ from ..core import as_concept as as_concept
 from ..core import inflect as inflect
 from ..core import top_neurons
 from .controls import random_like, random_uniform
+from .direct import through as through
+from .direct import unaccounted as unaccounted
 from .evidence import collect
 from .evidence import has_scene_mask as has_scene_mask
 from .evidence import predicted_from_sum as predicted_from_sum
@@ -25,6 +27,7 @@ from .two_stage import CANDIDATES as CANDIDATES
 from .two_stage import TOP as TOP
 from .two_stage import best_by_both as best_by_both
 from .two_stage import default_thresholds as default_thresholds
+from .two_stage import nothing_to_find as nothing_to_find
 from .two_stage import passes as passes
 from .two_stage import two_stage
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..activations import Prediction, predictions
 from ..core import CancelToken, Concept, Progress, as_concept, bad_argument, provenance
 from ..inpainting import get_inpainter
+from .direct import unaccounted
 from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
 
 if TYPE_CHECKING:
@@ -109,15 +110,26 @@ def collect(
     xarray.Dataset
         float32 variables of dims (layer, neuron), NaN where a layer is narrower: ``difference``
         (stage 1), ``gradcam`` (stage 2, reduced activation x gradient), ``gradient_sum`` (sum over
-        all positions of activation x gradient), ``contribution`` (equation of Pan et al.),
-        ``activation`` (mean at the predicting position). Per ``scene`` that was used: ``log_prob``
-        and ``log_prob_inpainted`` of the concept, ``caption``, ``token``, ``token_text``.
+        all positions of activation x gradient), ``contribution`` (equation of Pan et al., see
+        Notes), ``activation`` (mean at the predicting position). Per ``scene`` that was used:
+        ``log_prob`` and ``log_prob_inpainted`` of the concept, ``caption``, ``token``,
+        ``token_text``.
         Attributes: concept, tokens, skipped scenes, inpainter, provenance.
 
     Raises
     ------
     BadArgument
         If a scene lacks the concept or its mask, or no caption names it.
+
+    Notes
+    -----
+    ``contribution`` is what a neuron adds along the word's row of the unembedding where the word is
+    predicted: in logits before the final norm, whose gains and scale are left out, as in the paper.
+    Behind a norm that follows the FFN (Gemma's ``post_feedforward_layernorm``) or a constant scale
+    it is counted as that leaves it, with the norm's scale at this token held: the scores of a layer
+    sum to what its FFN adds to the residual stream along the word, less the biases. What else lies
+    there (a router, a gate, a norm over the whole stream) is not counted; the variable's attribute
+    ``leaves_out`` names it by layer, as JSON.
 
     References
     ----------
@@ -166,6 +178,7 @@ def collect(
             if progress is not None:
                 progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
     made = _labelled(model, chosen, found, sums)
+    made["contribution"].attrs["leaves_out"] = json.dumps(unaccounted(model))
     made.attrs.update(
         concept=wanted.word,
         model=model.name,

@@ -12,6 +12,7 @@ import torch
 from ..activations import Prediction, record
 from ..core import BadArgument, NotSupported, bad_argument
 from ..models import image_mask, inserted, plain_torch
+from .direct import through
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel, Prepared
@@ -152,7 +153,7 @@ def run_batch(
             d = d.abs()
         here = o[torch.arange(len(o), device=o.device)[:, None], predicting.to(o.device)]
         w_out = model.w_out(site.layer, site.expert)
-        written = directions.to(w_out.device) @ w_out.float()
+        written = through(model, site, here, directions).to(w_out.device) @ w_out.float()
         scores = {
             "difference": _reduce(d, inside, predicting, options),
             "gradcam": _reduce(g, inside, predicting, options),

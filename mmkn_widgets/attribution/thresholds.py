@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import bad_argument, real_number, whole_number
+from ..core import bad_argument, provenance, real_number, whole_number
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
     "automatic_thresholds",
+    "benjamini_hochberg",
     "otsu",
     "permutation_threshold",
     "quantile_threshold",
@@ -109,16 +110,19 @@ def permutation_threshold(
     evidence: xr.Dataset,
     *,
     stage: str = "difference",
+    alternative: str = "greater",
     rate: float = 0.05,
     n: int = 1000,
     seed: int = 0,
 ) -> tuple[float, np.ndarray]:
-    """Return a threshold with the false-discovery rate held at `rate`.
+    """Test every neuron by sign flips, and return the smallest score among the discoveries.
 
     Under the null hypothesis a pair's value is as likely to be negative as positive (original and
-    inpainted picture are exchangeable), so its sign is a coin. Signs are flipped `n` times, all
-    ways where these are fewer, p-values counted per neuron, and Benjamini and Hochberg's step-up
-    applied. Stage 1 is tested two-sided, stage 2 for being larger than 0.
+    inpainted picture are exchangeable), so its sign is a coin, and a neuron's p-value is the share
+    of all 2^pairs ways to flip its signs whose mean reaches the observed one. Which neurons are
+    discoveries is said by their own p-values, by Benjamini and Hochberg's step-up
+    (`benjamini_hochberg`), and not by the threshold: a neuron whose values spread widely has a
+    large mean by chance, and passes a cut on the mean. `automatic_thresholds` gives the set.
 
     Parameters
     ----------
@@ -126,28 +130,48 @@ def permutation_threshold(
         From ``collect(..., keep_pairs=True)``, for stage 1 with ``difference="signed"``.
     stage : {"difference", "gradcam"}
         Stage 1 or stage 2.
+    alternative : {"greater", "two-sided"}
+        What is looked for: means larger than 0, as `two_stage` keeps, or other than 0.
     rate : float
         False-discovery rate, between 0 and 1.
     n : int
-        Permutations.
+        Up to so many flips are counted one by one; of more, the share is approximated.
     seed : int
+        Changes nothing: no flip is drawn at random.
 
     Returns
     -------
     float
-        The smallest score among the discoveries (absolute for stage 1); infinity when there is
+        The smallest score among the discoveries (absolute where two-sided); infinity when there is
         none.
     numpy.ndarray of float64, shape (layer, neuron)
-        p-values; NaN where there is no neuron, or a pair has no number.
+        p-values; NaN where there is no neuron, or a pair has no finite number.
 
     Raises
     ------
     BadArgument
         If the pairs were not kept, or stage 1's have no sign.
 
+    Notes
+    -----
+    Drawn flips end at 1 / (draws + 1), which among 350,000 neurons never is a discovery. The share
+    of flips is therefore approximated by a saddlepoint [2]_ [3]_: K(t) = sum log cosh(t x) of the
+    pairs' values x, K'(t) = sum x, w^2 / 2 = t K' - K, u^2 = t^2 K'', and p is the normal tail of
+    w + log(u / w) / w. It is exact where at most `n` flips of the pairs that are not 0 exist, and
+    where fewer flips reach the observed sum than two of the smallest values can make; and never
+    below the share of the flips of up to two pairs. Beside the count of all flips of 16 pairs
+    (normal, Laplace and Student's values) it is right to 6 % on average at every size of p, and to
+    60 % for single neurons. 2^-pairs is the smallest p-value there is: with few pairs nothing can
+    be found among many neurons (12 pairs: 2.4e-4). Where values are tied the
+    approximation lies between the shares that exceed and that reach the sum.
+
     References
     ----------
     .. [1] Benjamini and Hochberg 1995, "Controlling the false discovery rate".
+    .. [2] Robinson 1982, "Saddlepoint approximations for permutation tests and confidence
+       intervals".
+    .. [3] Barndorff-Nielsen 1986, "Inference on full or partial parameters based on the
+       standardized signed log likelihood ratio".
 
     Examples
     --------
@@ -161,51 +185,152 @@ def permutation_threshold(
     """
     if stage not in ("difference", "gradcam"):
         raise bad_argument("stage", stage, "'difference' or 'gradcam'")
+    if alternative not in ("greater", "two-sided"):
+        raise bad_argument("alternative", alternative, "'greater' or 'two-sided'")
     if not 0 < real_number("rate", rate) < 1:
         raise bad_argument("rate", rate, "between 0 and 1")
-    n, seed = whole_number("n", n, lowest=1), whole_number("seed", seed, lowest=0)
+    n, _ = whole_number("n", n, lowest=1), whole_number("seed", seed, lowest=0)
     if f"pair_{stage}" not in evidence:
         raise bad_argument("evidence", list(evidence), "collect(..., keep_pairs=True)")
-    pairs = evidence[f"pair_{stage}"].values.astype(np.float32)
-    shape = pairs.shape[1:]
+    pairs = evidence[f"pair_{stage}"].values
     flat = pairs.reshape(len(pairs), -1)
-    valid = np.isfinite(flat).all(0)
-    flat = flat[:, valid]
-    if stage == "difference" and flat.size and (flat >= 0).all():
+    p, mean = np.full(flat.shape[1], np.nan), np.full(flat.shape[1], np.nan)
+    signed = False
+    for start in range(0, flat.shape[1], _CHUNK):
+        block = flat[:, start : start + _CHUNK].astype(np.float64)
+        known = np.isfinite(block).all(0)
+        if not known.any():
+            continue
+        block = block[:, known]
+        signed = signed or bool((block < 0).any())
+        if alternative == "two-sided":
+            block = block * np.sign(block.mean(0))
+        at = start + np.flatnonzero(known)
+        p[at], mean[at] = _flip_tail(block, n), block.mean(0)
+    if stage == "difference" and np.isfinite(p).any() and not signed:
         raise bad_argument(
             "evidence",
             "absolute differences",
             "collect(..., difference='signed'), which have signs",
         )
-    two_sided = stage == "difference"
-    observed = flat.mean(0, dtype=np.float64)
-    observed = np.abs(observed) if two_sided else observed
-    larger, drawn = np.zeros(flat.shape[1], np.int64), 0
-    for signs in _signs(len(flat), n, seed):
-        flipped = (signs @ flat) / len(flat)
-        flipped = np.abs(flipped) if two_sided else flipped
-        larger += (flipped >= observed - np.abs(observed) * 1e-6).sum(0)
-        drawn += len(signs)
-    exact = drawn == 2 ** min(len(flat), 60)
-    p = larger / drawn if exact else (larger + 1) / (drawn + 1)
-    order = np.argsort(p)
-    passed = np.flatnonzero(p[order] <= rate * np.arange(1, len(p) + 1) / len(p))
-    found = order[: passed[-1] + 1] if len(passed) else order[:0]
-    everywhere = np.full(valid.shape, np.nan)
-    everywhere[valid] = p
-    threshold = float(observed[found].min()) if len(found) else float("inf")
-    return threshold, everywhere.reshape(shape)
+    if alternative == "two-sided":
+        p = np.minimum(1, 2 * p)
+    found = benjamini_hochberg(p, rate)
+    threshold = float(mean[found].min()) if found.any() else float("inf")
+    return threshold, p.reshape(pairs.shape[1:])
 
 
-def _signs(pairs: int, n: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield blocks of sign flips (flip, pair): all of them where these are at most `n`."""
-    if 2 ** min(pairs, 60) <= n:
-        every = np.arange(2**pairs)[:, None] >> np.arange(pairs)[None] & 1
-        yield (1 - 2 * every).astype(np.float32)
-        return
-    rng = np.random.default_rng(seed)
-    for start in range(0, n, 100):
-        yield rng.choice(np.array([-1, 1], np.float32), (min(100, n - start), pairs))
+def benjamini_hochberg(p: np.ndarray, rate: float) -> np.ndarray:
+    """Return which p-values are discoveries at a false-discovery rate.
+
+    Parameters
+    ----------
+    p : numpy.ndarray
+        NaN is no test.
+    rate : float
+
+    Returns
+    -------
+    numpy.ndarray of bool, of the same shape
+
+    References
+    ----------
+    .. [1] Benjamini and Hochberg 1995, "Controlling the false discovery rate".
+
+    Examples
+    --------
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, np.nan]), 0.05).tolist()
+    [True, True, True, False]
+    """
+    values = np.sort(p[np.isfinite(p)])
+    passed = np.flatnonzero(values <= rate * np.arange(1, len(values) + 1) / max(len(values), 1))
+    return p <= values[passed[-1]] if len(passed) else np.zeros(p.shape, bool)
+
+
+#: Neurons that are tested at a time: 48 pairs of them are 6 MiB in float64.
+_CHUNK = 16384
+
+
+def _flip_tail(values: np.ndarray, n: int) -> np.ndarray:
+    """Return the share of sign flips whose sum reaches the observed one, of each neuron.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float64, shape (pair, neuron)
+    n : int
+        So many flips are counted one by one.
+    """
+    scale = np.abs(values).max(0, initial=0.0)
+    scaled = values / np.where(scale > 0, scale, 1)
+    size = -np.sort(-np.abs(scaled), axis=0)  # largest first
+    filled = (size > 0).sum(0)
+    total, most = scaled.sum(0), size.sum(0)
+    share = np.ones(values.shape[1])
+    few = 2.0**filled <= n
+    for m in np.unique(filled[few]):
+        every = np.arange(2 ** int(m))[:, None] >> np.arange(m)[None] & 1
+        here = few & (filled == m)
+        sums = (1.0 - 2 * every) @ size[:m, here]
+        share[here] = (sums >= total[here] - _TIE * (most[here] + np.abs(total[here]))).mean(0)
+    if not few.all():
+        rest = ~few
+        upper = _flips_beyond(size[:, rest], filled[rest], np.abs(total[rest]))
+        share[rest] = np.where(total[rest] >= 0, upper, 1 - upper)
+    return share
+
+
+#: Sums that differ by less than this share of the largest are equal: rounding of float32.
+_TIE = 1e-7
+
+
+def _flips_beyond(size: np.ndarray, filled: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return the share of flips whose sum is at least `total`, from 0 on: a saddlepoint.
+
+    Parameters
+    ----------
+    size : numpy.ndarray of float64, shape (pair, neuron)
+        Absolute values, largest first; the largest is 1.
+    filled : numpy.ndarray of int
+        How many of them are not 0.
+    total : numpy.ndarray of float64
+    """
+    spare = (size.sum(0) - total) / 2 + _TIE * size.sum(0)  # what flipped pairs may hold together
+    unit = 0.5**filled
+    single = 1.0 + ((size > 0) & (size <= spare)).sum(0)
+    column = np.arange(len(total))
+    exact = spare < size[filled - 1, column] + size[filled - 2, column]  # none flips two
+    share = unit * single
+    at = np.flatnonzero(~exact)
+    share[at] = np.maximum(share[at], _saddlepoint(size[:, at], total[at]))
+    at = at[share[at] < unit[at] * (1 + filled[at] * (filled[at] + 1) / 2)]
+    flips = single[at]
+    for pair in range(1, len(size)):
+        both = size[:pair, at] + size[pair, at]
+        flips += ((both <= spare[at]) & (size[pair, at] > 0)).sum(0)
+    share[at] = np.maximum(share[at], unit[at] * flips)
+    return np.minimum(share, 1)
+
+
+def _saddlepoint(size: np.ndarray, total: np.ndarray) -> np.ndarray:
+    from scipy.special import ndtr
+
+    t = np.zeros_like(total)
+    active = np.arange(len(total))
+    for _ in range(60):  # K' is concave from 0 on: Newton's steps climb to the root and stop there
+        x = size[:, active]
+        slope = np.tanh(t[active] * x)
+        step = (total[active] - (x * slope).sum(0)) / (x * x * (1 - slope * slope)).sum(0)
+        t[active] += step
+        active = active[np.abs(step) > 1e-9 * np.maximum(t[active], 1)]
+        if not len(active):
+            break
+    tx = t * size
+    k = (tx + np.log1p(np.exp(-2 * tx)) - np.log(2)).sum(0)
+    w = np.sqrt(np.maximum(2 * (t * total - k), 0))
+    u = t * np.sqrt((size * size / np.cosh(np.minimum(tx, 300)) ** 2).sum(0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.where(w > 1e-4, w + np.log(u / w) / w, w)  # u / w is 1 at 0, to third order
+    return ndtr(-root)
 
 
 def automatic_thresholds(
@@ -217,7 +342,7 @@ def automatic_thresholds(
     rate: float = 0.05,
     n: int = 1000,
     seed: int = 0,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Set both thresholds from the scores alone.
 
     Parameters
@@ -225,8 +350,8 @@ def automatic_thresholds(
     evidence : xarray.Dataset
         From `collect`.
     method : {"quantile", "otsu", "permutation"}
-        Shares of all neurons; the split of least variance within classes;
-        false-discovery control, which needs ``difference="signed", keep_pairs=True``.
+        Shares of all neurons; the split of least variance within classes; false-discovery control
+        of what is kept, which needs ``difference="signed", keep_pairs=True``.
     quantile_d, quantile_g : float
         Of ``quantile``.
     rate, n, seed
@@ -235,7 +360,19 @@ def automatic_thresholds(
     Returns
     -------
     dict
-        ``threshold_d`` and ``threshold_g``, for `two_stage`.
+        ``threshold_d`` and ``threshold_g``, for `two_stage`; of ``permutation`` also ``among``, the
+        neurons that are kept, to which two thresholds alone would add false ones.
+
+    Notes
+    -----
+    With ``permutation`` a neuron is kept when both stages are larger than 0: its p-value is the
+    larger of those of `permutation_threshold`, and Benjamini and Hochberg's step-up of these holds
+    the share of false ones (in one of the stages, or in both) among the kept at `rate`.
+
+    References
+    ----------
+    .. [1] Berger 1982, "Multiparameter hypothesis testing and acceptance sampling": the larger of
+       two p-values tests that both effects are there.
 
     Examples
     --------
@@ -252,18 +389,28 @@ def automatic_thresholds(
     elif method == "otsu":
         found = otsu(d), otsu(g)
     elif method == "permutation":
-        options: dict[str, Any] = {"rate": rate, "n": n, "seed": seed}
-        found = (
-            _just_below(permutation_threshold(evidence, stage="difference", **options)[0]),
-            _just_below(permutation_threshold(evidence, stage="gradcam", **options)[0]),
-        )
+        return _permutation(evidence, rate=rate, n=n, seed=seed)
     else:
         raise bad_argument("method", method, "'quantile', 'otsu' or 'permutation'")
     return {"threshold_d": float(found[0]), "threshold_g": float(found[1])}
 
 
-def _just_below(value: float) -> float:
-    """Return the next smaller float32, so that "greater than" keeps the discovery itself."""
-    if np.isinf(value):  # nothing was discovered
-        return value
-    return float(np.nextafter(np.float32(value), np.float32(-np.inf)))
+def _permutation(evidence: xr.Dataset, **options: Any) -> dict[str, Any]:
+    p = np.maximum(
+        *(permutation_threshold(evidence, stage=s, **options)[1] for s in ("difference", "gradcam"))
+    )
+    found = benjamini_hochberg(p, options["rate"])
+    labelled = evidence["gradcam"].copy(data=found)
+    labelled.attrs = {"provenance": json.dumps(provenance("automatic_thresholds", **options))}
+    limits = {
+        f"threshold_{name[0]}": _just_below(evidence[name].values[found])
+        for name in ("difference", "gradcam")
+    }
+    return {**limits, "among": labelled.rename("among")}
+
+
+def _just_below(values: np.ndarray) -> float:
+    """Return the float32 below the smallest, so that "greater than" keeps it; infinity for none."""
+    if not values.size:
+        return float("inf")
+    return float(np.nextafter(np.float32(values.min()), np.float32(-np.inf)))

@@ -20,7 +20,15 @@ from .thresholds import quantile_threshold
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["CANDIDATES", "TOP", "best_by_both", "default_thresholds", "passes", "two_stage"]
+__all__ = [
+    "CANDIDATES",
+    "TOP",
+    "best_by_both",
+    "default_thresholds",
+    "nothing_to_find",
+    "passes",
+    "two_stage",
+]
 
 #: Which neurons, where nobody says: this share of all by stage 1, of these so many by stage 2.
 CANDIDATES, TOP = 0.05, 60
@@ -62,8 +70,51 @@ def _as_float32(value: float) -> np.float32:
         return np.float32(value)
 
 
+#: In nats (or logits): a word that changes by less when its object goes was not read there.
+_LEAST_DROP = 0.01
+
+
+def nothing_to_find(evidence: xr.Dataset) -> str:
+    """Return a sentence that says why no neuron can hold the concept here; empty where one may.
+
+    Two things are asked: whether any activation differs between the pictures and their inpainted
+    twins, and whether the word is less likely on the twins: by `_LEAST_DROP` on average over the
+    scenes, and from five scenes on by twice the standard error of that average. On a single
+    picture an absent concept passes the second by chance.
+
+    Parameters
+    ----------
+    evidence : xarray.Dataset
+        From `collect`; without its ``log_prob`` only the activations are asked.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> same = xr.Dataset({"difference": (("layer", "neuron"), np.zeros((1, 3)))})
+    >>> nothing_to_find(same)
+    'pictures and inpainted twins are the same to the model: no activation differs'
+    """
+    difference = np.asarray(evidence["difference"].values)
+    if np.isfinite(difference).any() and not np.nanmax(np.abs(difference)) > 0:
+        return "pictures and inpainted twins are the same to the model: no activation differs"
+    if "log_prob" not in evidence or "log_prob_inpainted" not in evidence:
+        return ""
+    drop = np.ravel(evidence["log_prob"].values - evidence["log_prob_inpainted"].values)
+    drop = drop[np.isfinite(drop)].astype(float)
+    least = _LEAST_DROP
+    if len(drop) >= 5:
+        least = max(least, 2 * float(drop.std(ddof=1)) / len(drop) ** 0.5)
+    if not len(drop) or drop.mean() > least:
+        return ""
+    return (
+        "the word is not less likely where the object is painted away (by "
+        f"{drop.mean():.3g} nats on average over {len(drop)} scenes): the model does not read it "
+        "there"
+    )
+
+
 def default_thresholds(
-    difference: np.ndarray, cam: np.ndarray, top: int = TOP
+    difference: np.ndarray, cam: np.ndarray, top: int = TOP, *, nothing: bool = False
 ) -> tuple[float, float]:
     """Return the pair of thresholds that keeps the default set.
 
@@ -72,12 +123,15 @@ def default_thresholds(
     difference, cam : numpy.ndarray of float32, shape (layer, neuron)
         Stage 1 and stage 2; NaN where there is no neuron.
     top : int
+    nothing : bool
+        Whether there is `nothing_to_find`: the pair then keeps no neuron.
 
     Returns
     -------
     threshold_d, threshold_g : float
         What passes both is the share `CANDIDATES` of all neurons by stage 1, of these the `top`
-        best by stage 2; fewer where values are equal. Without any number: 0 and 0.
+        best by stage 2 whose score is above 0; fewer where values are equal. Without any number:
+        0 and 0.
 
     Examples
     --------
@@ -89,13 +143,16 @@ def default_thresholds(
     if not np.isfinite(difference).any():
         return 0.0, 0.0
     threshold_d = quantile_threshold(difference, 1 - CANDIDATES)
+    if nothing:
+        return threshold_d, float(max(cam[np.isfinite(cam)].max(initial=0), 0))
     inside = np.sort(cam[np.isfinite(cam) & (difference > np.float32(threshold_d))])[::-1]
     if not inside.size:
         return threshold_d, 0.0
     if inside.size <= top:
-        return threshold_d, float(np.nextafter(inside[-1], np.float32(-np.inf), dtype=np.float32))
+        least = float(np.nextafter(inside[-1], np.float32(-np.inf), dtype=np.float32))
+        return threshold_d, max(least, 0.0)
     middle = np.float32((float(inside[top - 1]) + float(inside[top])) / 2)
-    return threshold_d, float(max(middle, inside[top]))
+    return threshold_d, float(max(middle, inside[top], np.float32(0)))
 
 
 def best_by_both(difference: np.ndarray, cam: np.ndarray, n: int) -> np.ndarray:
@@ -138,6 +195,7 @@ def two_stage(
     quantile_g: float | None = None,
     candidates: float | None = None,
     top: int | None = None,
+    among: xr.DataArray | None = None,
 ) -> NeuronSet:
     """Keep neurons whose activation changes with the object and whose GradCAM score is high.
 
@@ -153,12 +211,16 @@ def two_stage(
     candidates : float, optional
         Instead of a threshold of stage 1: the share of all neurons that it keeps.
     top : int, optional
-        Of those that pass, the best by stage 2.
+        Of those that pass, the best by stage 2; where stage 2 has no threshold, only such as add to
+        the concept (a score above 0), and none where there is `nothing_to_find`.
+    among : xarray.DataArray of bool, dims (layer, neuron), optional
+        Only these neurons, labelled as the evidence is: what `automatic_thresholds` found.
 
     Returns
     -------
     NeuronSet
-        Best GradCAM score first; may be empty. The provenance holds the absolute thresholds.
+        Best GradCAM score first; may be empty, and then ``provenance["why"]`` says why. The
+        provenance holds the absolute thresholds.
 
     Raises
     ------
@@ -169,7 +231,8 @@ def two_stage(
     Notes
     -----
     Both stages compare maxima: "there is a position p with x[p] > t" is "max over p of x > t".
-    With no argument at all: `CANDIDATES` and `TOP`, 5 % of all and of these 60.
+    With no argument at all: `CANDIDATES` and `TOP`, 5 % of all and of these 60, less what has no
+    positive score.
 
     References
     ----------
@@ -193,6 +256,10 @@ def two_stage(
         if not 0 < real_number("candidates", candidates) <= 1:
             raise bad_argument("candidates", candidates, "a share above 0, at most 1")
         quantile_d = 1 - candidates if candidates < 1 else None
+    best_only = top is not None and threshold_g is None and quantile_g is None
+    why = nothing_to_find(evidence) if best_only else ""
+    if best_only:
+        threshold_g = np.inf if why else 0.0
     labelled = over_neurons(evidence["gradcam"], "evidence")
     difference = over_neurons(evidence["difference"], "evidence").values
     cam = labelled.values
@@ -202,6 +269,8 @@ def two_stage(
     if top is not None:
         top = whole_number("top", top, lowest=1)
     inside = passes(difference, cam, limit_d, limit_g)
+    if among is not None:
+        inside &= _named(among, labelled)
     made = provenance(
         "two_stage",
         evidence=evidence.attrs.get("provenance", ""),
@@ -211,11 +280,27 @@ def two_stage(
         quantile_g=quantile_g,
         candidates=candidates,
         top=top,
+        among=None if among is None else among.attrs.get("provenance", int(among.sum())),
     )
+    if not inside.any():
+        made["why"] = why or "no neuron that has both scores exceeds both thresholds"
     labels = labelled.to_dataset(name="gradcam")
     if "activation" in evidence:
         labels["activation"] = over_neurons(evidence["activation"], "evidence")
     return neuron_set(labels, np.where(inside, cam, np.nan), top, made)
+
+
+def _named(among: xr.DataArray, labelled: xr.DataArray) -> np.ndarray:
+    """Return which neurons of the evidence are named, bool (layer, neuron)."""
+    chosen = over_neurons(among, "among")
+    if chosen.dtype != np.bool_ or chosen.shape != labelled.shape:
+        raise bad_argument(
+            "among", f"{chosen.dtype} of shape {chosen.shape}", f"bool of shape {labelled.shape}"
+        )
+    for name in labelled.coords:
+        if name in chosen.coords and not chosen[name].equals(labelled[name]):
+            raise bad_argument("among", f"other labels of {name}", "those of the evidence")
+    return np.asarray(chosen.values)
 
 
 def _limit(name: str, scores: np.ndarray, absolute: float | None, quantile: float | None) -> float:

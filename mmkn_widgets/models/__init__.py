@@ -24,6 +24,7 @@ from .sites import Site as Site
 from .sites import find_sites as find_sites
 from .state import plain_torch as plain_torch
 from .tokens import TokenMap
+from .weights import site_bias as site_bias
 from .worker import Worker as Worker
 
 __all__ = [

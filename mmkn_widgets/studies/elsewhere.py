@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..activations import find_span
-from ..attribution import as_concept
+from ..attribution import as_concept, through, unaccounted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,8 +49,9 @@ def word_shares(
     xarray.Dataset
         ``contribution`` (word, layer, neuron), float32: ``O[l,p*,i] (W_U[t] . W_out[l][:,i])``,
         p* the position that predicts the word's first token t, mean over the captions that name
-        it, in logits before the final norm; ``activation`` likewise; ``captions`` (word): how many
-        name it. Words that no caption names are left out.
+        it, in logits before the final norm, and behind a norm that follows the FFN as in
+        `mmkn_widgets.attribution.collect` (attribute ``leaves_out``); ``activation`` likewise;
+        ``captions`` (word): how many name it. Words that no caption names are left out.
 
     References
     ----------
@@ -97,7 +99,11 @@ def word_shares(
             "captions": ("word", [counts[word] for word in named]),
         },
         coords={"word": named},
-        attrs={"scenes": len(scenes), "units": "logits before the final norm"},
+        attrs={
+            "scenes": len(scenes),
+            "units": "logits before the final norm",
+            "leaves_out": json.dumps(unaccounted(model)),
+        },
     )
 
 
@@ -152,7 +158,8 @@ def _at(
     for site in model.sites:
         w_out = model.w_out(site.layer, site.expert)
         here = seen.values[site.row][0, at].float()
-        written = (directions.to(w_out.device) @ w_out.float()).to(here.device)
+        seen_by = through(model, site, here, directions)
+        written = (seen_by.to(w_out.device) @ w_out.float()).to(here.device)
         for number, word in enumerate(places):
             out[word][0, site.row, : site.width] = (here[number] * written[number]).cpu().numpy()
             out[word][1, site.row, : site.width] = here[number].cpu().numpy()

@@ -456,6 +456,7 @@ class Study:
         quantile_d: float | None = None,
         quantile_g: float | None = None,
         top: int | None = None,
+        among: xr.DataArray | None = None,
         words: bool = False,
         exclude: Sequence[tuple[int, ...]] = (),
     ) -> NeuronSet:
@@ -470,6 +471,8 @@ class Study:
             The same as quantiles over all neurons: ``quantile_d=0.95`` keeps the top 5 %.
         top : int, optional
             Of those that pass, the best `top` by stage 2.
+        among : xarray.DataArray of bool, optional
+            Only these neurons, as `mmkn_widgets.attribution.automatic_thresholds` found them.
         words : bool
             Also decode the neurons to words.
         exclude : sequence of (layer, index) or (layer, expert, index)
@@ -491,6 +494,7 @@ class Study:
             quantile_d=quantile_d,
             quantile_g=quantile_g,
             top=top,
+            among=among,
         )
         if exclude:
             gone = {tuple(whole_numbers("exclude", place).tolist()) for place in exclude}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..attribution import best_by_both, default_thresholds, random_like
+from ..attribution import best_by_both, default_thresholds, nothing_to_find, random_like
 from ..core import NeuronSet, bad_argument
 from ..interventions import Ablation
 from ._base import Answer, Call, bundle, request
@@ -97,7 +97,11 @@ class Side(CutTraits):
         self.look = Look(study)
         self.selection = Selection(study.evidence, self.look.index, self)
         d, g = self.selection.difference, self.selection.gradcam
-        cuts = default_thresholds(d, g) if thresholds is None else thresholds
+        cuts = (
+            default_thresholds(d, g, nothing=bool(nothing_to_find(study.evidence)))
+            if thresholds is None
+            else thresholds
+        )
         shown = self.look.evidence() | self.look.concept() | {"threshold_d": cuts[0]}
         names = [str(scene.id) for scene in study.scenes]
         more = {"scenes": scene_lines(names), "thumbnails": self.look.thumbnails()}

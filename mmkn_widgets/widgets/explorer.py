@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..attribution import best_by_both, default_thresholds, share_below
+from ..attribution import best_by_both, default_thresholds, nothing_to_find, share_below
 from ..core import CancelToken, NeuronSet, bad_argument
 from ._base import Answer, Call, bundle, request
 from .changes import Changes, Chosen, Following, Move, finite, measured
@@ -182,7 +182,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         look = Look(study)
         chosen = Selection(study.evidence, look.index, self)
         d, g = chosen.difference, chosen.gradcam
-        cut_d, cut_g = default_thresholds(d, g)
+        cut_d, cut_g = default_thresholds(d, g, nothing=bool(nothing_to_find(study.evidence)))
         cut_d = cut_d if threshold_d is None else threshold_d
         cut_g = cut_g if threshold_g is None else threshold_g
         self._study, self.look, self.selection = study, look, chosen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from ..attribution import default_thresholds
+from ..attribution import default_thresholds, nothing_to_find
 from ..core import NeuronIndex, NeuronSet, bad_argument
 from ._base import Answer, Call, Widget, bundle, request
 from .changes import Changes, Chosen, Following, measured
@@ -105,7 +105,7 @@ class Scored(Choosing):
         evidence, index = given.evidence, given.index
         self.selection = Selection(evidence, index, self, method=given.method)
         d, g = self.selection.difference, self.selection.gradcam
-        cut_d, cut_g = default_thresholds(d, g)
+        cut_d, cut_g = default_thresholds(d, g, nothing=bool(nothing_to_find(evidence)))
         sums = evidence["gradient_sum"].values if "gradient_sum" in evidence else ()
         super().__init__(
             shape=list(d.shape),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,6 +19,7 @@ from mmkn_widgets.attribution import (
     permutation_threshold,
     two_stage,
 )
+from mmkn_widgets.attribution.thresholds import benjamini_hochberg
 from mmkn_widgets.core.errors import BadArgument
 
 floats = st.floats(-4, 4, width=32)
@@ -93,9 +96,10 @@ def test_permutation_finds_planted_neurons_and_little_else() -> None:
     pairs[:, 0, :10] += 2.0
     data = xr.Dataset({"pair_difference": (("scene", "layer", "neuron"), pairs)})
     threshold, p = permutation_threshold(data, rate=0.05, n=2000)
-    found = np.abs(pairs.mean(0)) >= threshold
+    found = benjamini_hochberg(p, 0.05)
     assert found[0, :10].all()
     assert found.sum() <= 13
+    assert threshold == pytest.approx(pairs.mean(0)[found].min())
     assert (p[0, :10] < 0.01).all()
     assert np.nanmin(p) >= 1 / 2001  # the scores themselves are one of the ways
     nothing = data.copy(data={"pair_difference": rng.normal(0, 1, pairs.shape).astype(np.float32)})
@@ -104,29 +108,117 @@ def test_permutation_finds_planted_neurons_and_little_else() -> None:
         permutation_threshold(xr.Dataset())
 
 
+@pytest.mark.parametrize("alternative", ["greater", "two-sided"])
 @pytest.mark.parametrize("stage", ["difference", "gradcam"])
-def test_discoveries_are_those_of_benjamini_and_hochberg(stage: str) -> None:
+def test_discoveries_are_those_of_benjamini_and_hochberg(stage: str, alternative: str) -> None:
     """Against scipy's adjusted p-values, at rates between every two of them."""
     rng = np.random.default_rng(4)
     pairs = rng.normal(0, 1, (12, 2, 30)).astype(np.float32)
     pairs[:, 0, :12] += np.linspace(0.2, 1.4, 12, dtype=np.float32)
+    pairs[:, 0, 12:16] -= 2
     pairs[:, 1, 29] = np.nan  # a narrower layer
     data = xr.Dataset({f"pair_{stage}": (("scene", "layer", "neuron"), pairs)})
-    _, p = permutation_threshold(data, stage=stage, n=4096)
+    options: Any = {"stage": stage, "alternative": alternative, "n": 4096}
+    _, p = permutation_threshold(data, **options)
     known = np.isfinite(p)
     adjusted = np.full(p.shape, np.nan)
     adjusted[known] = stats.false_discovery_control(p[known], method="bh")
     mean = pairs.mean(0, dtype=np.float64)
-    value = np.abs(mean) if stage == "difference" else mean
+    value = np.abs(mean) if alternative == "two-sided" else mean
     steps = np.unique(adjusted[known])
     counts = []
     for rate in (steps[1:] + steps[:-1]) / 2:
         found = known & (adjusted <= rate)
-        threshold, _ = permutation_threshold(data, stage=stage, n=4096, rate=float(rate))
-        assert threshold == value[found].min(), rate
+        threshold, _ = permutation_threshold(data, rate=float(rate), **options)
+        assert np.array_equal(benjamini_hochberg(p, float(rate)), found)
+        assert threshold == pytest.approx(value[found].min(), rel=1e-12), rate
         counts.append(found.sum())
     assert len(set(counts)) > 6  # the last discovery is another one each time
-    assert permutation_threshold(data, stage=stage, n=4096, rate=steps[0] / 2)[0] == np.inf
+    falls = benjamini_hochberg(p, 0.05)[0, 12:16]
+    assert falls.any() == (alternative == "two-sided")
+    assert permutation_threshold(data, rate=steps[0] / 2, **options)[0] == np.inf
+
+
+@pytest.mark.parametrize("law", ["normal", "laplace", "student", "silent"])
+def test_the_tail_is_that_of_all_flips(law: str) -> None:
+    """Against scipy's count of all 2^13 flips, from the bulk to the last one."""
+    rng = np.random.default_rng(3)
+    draws = {"normal": rng.normal, "laplace": rng.laplace, "silent": rng.normal,
+             "student": lambda size: rng.standard_t(3, size=size)}  # fmt: skip
+    pairs = (draws[law](size=(13, 1, 120)) + np.linspace(-0.3, 1.8, 120)).astype(np.float32)
+    if law == "silent":  # a pair of which a neuron notices nothing
+        pairs[rng.random(pairs.shape) < 0.3] = 0
+    data = xr.Dataset({"pair_gradcam": (("scene", "layer", "neuron"), pairs)})
+    wanted = stats.permutation_test(
+        (pairs[:, 0].astype(float),), lambda x, axis: x.mean(axis), permutation_type="samples",
+        alternative="greater", n_resamples=np.inf, vectorized=True,
+    ).pvalue  # fmt: skip
+    _, counted = permutation_threshold(data, stage="gradcam", n=2**13)
+    assert counted[0] == pytest.approx(wanted, rel=1e-9)
+    _, near = permutation_threshold(data, stage="gradcam", n=1)
+    ratio = np.abs(np.log(near[0] / wanted))
+    assert ratio.mean() < 0.06
+    assert ratio.max() < np.log(1.7)
+    assert np.log10(wanted.min()) < -3 < -0.5 < np.log10(wanted.max())
+
+
+def planted(seed: int, n: int, pairs: int, effect: float) -> tuple[xr.Dataset, np.ndarray]:
+    """Return evidence in which 60 neurons notice and say it, each neuron of a spread of its own."""
+    rng = np.random.default_rng(seed)
+    where, spread = rng.choice(n, 60, replace=False), np.exp(rng.normal(0, 1.5, n)).astype("f4")
+    made = {}
+    for name in ("difference", "gradcam"):
+        values = rng.standard_normal((pairs, n), np.float32)
+        values[:, where] += effect
+        made[name] = (values * spread).reshape(pairs, 1, n)
+    data = evidence(made["difference"].mean(0), made["gradcam"].mean(0))
+    dims = ("scene", "layer", "neuron")
+    return data.assign({f"pair_{name}": (dims, v) for name, v in made.items()}), where
+
+
+@pytest.mark.parametrize(
+    ("n", "pairs", "effect", "seeds"), [(3072, 24, 1.6, 16), (352256, 48, 1.2, 1)]
+)
+def test_the_share_of_false_discoveries(n: int, pairs: int, effect: float, seeds: int) -> None:
+    """One stage: 5 % asked and kept on average; at 7B size one draw, whose share has a spread."""
+    false, right = [], []
+    for seed in range(seeds):
+        data, where = planted(seed, n, pairs, effect)
+        _, p = permutation_threshold(data, stage="gradcam")
+        found = np.flatnonzero(benjamini_hochberg(p, 0.05))
+        right.append(np.isin(where, found).mean())
+        false.append(1 - np.isin(found, where).mean())
+        if seed == 0:
+            kept = two_stage(data, **automatic_thresholds(data, "permutation"))
+            assert np.isin(where, kept.index).mean() >= 0.9
+            assert np.isin(kept.index, where).mean() >= 0.93
+    assert np.mean(right) >= 0.9
+    assert np.mean(false) <= 0.07 + (seeds == 1) * 0.05
+    if seeds > 1:
+        assert np.mean(false) >= 0.02  # and no more careful than asked
+
+
+def test_what_is_kept_follows_labels_and_says_how() -> None:
+    data, _ = planted(1, 300, 24, 3.0)
+    found = automatic_thresholds(data, "permutation", rate=0.1)
+    kept = two_stage(data, **found)
+    assert set(kept.index) == set(np.flatnonzero(found["among"]))
+    assert '"rate": 0.1' in kept.provenance["arguments"]["among"]
+    cut = {name: value for name, value in found.items() if name != "among"}
+    assert set(kept.index) <= set(two_stage(data, **cut).index)
+    turned = {**found, "among": found["among"].transpose("neuron", "layer")}
+    assert two_stage(data, **turned) == kept
+    nothing = data.copy()
+    for name in ("pair_difference", "pair_gradcam"):
+        nothing[name] = data[name] - data[name].mean("scene")
+    assert len(two_stage(nothing, **automatic_thresholds(nothing, "permutation"))) == 0
+    for wrong, match in (
+        (found["among"].astype(float), "among: got 'float64"),
+        (found["among"].isel(neuron=slice(9)), "among: got 'bool of shape"),
+        (found["among"].assign_coords(neuron=np.arange(300)[::-1]), "other labels of neuron"),
+    ):
+        with pytest.raises(BadArgument, match=match):
+            two_stage(data, among=wrong)
 
 
 def test_few_pairs_are_permuted_all_ways() -> None:
@@ -150,6 +242,8 @@ def test_what_permutation_cannot_use() -> None:
         permutation_threshold(data, rate=5)
     with pytest.raises(BadArgument, match="stage"):
         permutation_threshold(data, stage="g")
+    with pytest.raises(BadArgument, match="alternative"):
+        permutation_threshold(data, alternative="less")
 
 
 def test_automatic_thresholds_keep_what_they_found() -> None:
