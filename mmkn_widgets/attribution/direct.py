@@ -150,7 +150,8 @@ def _norm(norm: nn.Module, value: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
             return centred, gain.expand_as(value), True
         gain = gain * norm.weight.float()
         made = centred * norm.weight.float()
-        return made if norm.bias is None else made + norm.bias.float(), gain, True
+        bias: torch.Tensor | None = norm.bias  # torch declares it as always there
+        return made if bias is None else made + bias.float(), gain, True
     dtype = torch.float32 if weight is None else weight.dtype
     made = norm(value.to(dtype)).float()
     # of equal values a norm by the root mean square leaves its gains

@@ -308,7 +308,7 @@ def _flips_beyond(size: np.ndarray, filled: np.ndarray, total: np.ndarray) -> np
         both = size[:pair, at] + size[pair, at]
         flips += ((both <= spare[at]) & (size[pair, at] > 0)).sum(0)
     share[at] = np.maximum(share[at], unit[at] * flips)
-    return np.minimum(share, 1)
+    return np.asarray(np.minimum(share, 1))
 
 
 def _saddlepoint(size: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -330,7 +330,7 @@ def _saddlepoint(size: np.ndarray, total: np.ndarray) -> np.ndarray:
     u = t * np.sqrt((size * size / np.cosh(np.minimum(tx, 300)) ** 2).sum(0))
     with np.errstate(divide="ignore", invalid="ignore"):
         root = np.where(w > 1e-4, w + np.log(u / w) / w, w)  # u / w is 1 at 0, to third order
-    return ndtr(-root)
+    return np.asarray(ndtr(-root))
 
 
 def automatic_thresholds(

@@ -140,7 +140,7 @@ class Handles:
         while self._set:
             try:
                 self._set[-1].remove()
-            except Exception as error:  # the others must go all the same
+            except Exception as error:  # noqa: BLE001 - the others must go all the same
                 failed = failed or error
             self._set.pop()
         if failed is not None:

@@ -305,7 +305,7 @@ class Hooks:
 def _removed(handle: Any) -> list[Exception]:
     try:
         handle.remove()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised when the others have gone too
         return [error]
     return []
 

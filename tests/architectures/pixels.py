@@ -34,13 +34,13 @@ def pixel_maker(architecture: str, hf: Any) -> tuple[str, Maker]:
                 return type(own).__name__, lambda picture: dict(
                     own(images=picture, return_tensors="pt")
                 )
-        except Exception:  # noqa: BLE001  the next way is tried; which one was used is written in the results
+        except Exception:
             pass
     for maker in makers(architecture, hf, names):
         try:
             if _runs(hf, maker(Image.new("RGB", (3 * IMAGE, 2 * IMAGE), (90, 120, 30)))):
                 return "pixels cut by the test", maker
-        except Exception:  # noqa: BLE001  this layout is not the model's
+        except Exception:
             continue
     raise ValueError(f"no pixel inputs fit {architecture}")
 
@@ -70,7 +70,7 @@ def _own_processor(architecture: str, hf: Any) -> Any:
     try:
         plain = kind()
         return kind(**_small(plain, hf.config))
-    except Exception:  # noqa: BLE001  any processor: then the test cuts the pixels
+    except Exception:
         return None
 
 

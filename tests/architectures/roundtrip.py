@@ -109,7 +109,7 @@ def examine(architecture: str) -> Result:
         return result
     try:
         model, result.pictures, result.reason = load(architecture)
-    except Exception as error:  # noqa: BLE001  the report tells it
+    except Exception as error:
         result.reason = f"load: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         result.paint_reason = result.reason
         return result
@@ -127,7 +127,7 @@ def examine(architecture: str) -> Result:
     for name, step in steps:
         try:
             result.checks[name] = step(model, prepared)
-        except Exception as error:  # noqa: BLE001  the report tells it
+        except Exception as error:
             result.checks[name] = False
             result.reason += (
                 f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}; "
@@ -144,7 +144,7 @@ def generation(model: Any, prepared: Any, result: Result) -> None:
         with model.ablate(None):
             model.generate(prepared, max_new_tokens=3)
         after = model.generate(prepared, max_new_tokens=3).token_ids
-    except Exception as error:  # noqa: BLE001  the report tells it
+    except Exception as error:
         text = " ".join(str(error).split())[:160]
         result.refused.append(f"caption: {type(error).__name__}: {text}")
         return
@@ -160,7 +160,7 @@ def painting(model: Any, result: Result) -> None:
     try:
         prepared = model.prepare(picture())
         tokens = model.token_maps(prepared)[0]
-    except Exception as error:  # noqa: BLE001  the report tells it
+    except Exception as error:
         result.paint_reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return
     geometry = tokens.geometry

@@ -134,7 +134,7 @@ def test_savers_at_the_same_time_do_not_collide(tmp_path: Path) -> None:
             for _ in range(15):
                 for save in SAVES.values():
                     save(tmp_path, name)
-        except BaseException as error:  # noqa: BLE001  a child has no other way to tell
+        except BaseException as error:
             failed.append(error)
 
     children = []
