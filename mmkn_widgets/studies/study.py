@@ -763,7 +763,10 @@ class Study:
         """Return the first-order change of y when the neurons are zeroed, or scaled.
 
         ``(scale - 1) sum_p g`` summed over the neurons, mean over the pairs, in the units of y
-        (log-probability unless the study was made with ``target="logit"``).
+        (log-probability unless the study was made with ``target="logit"``). It costs nothing, and
+        is right for small changes only: a model that is sure of the word has hardly a gradient, so
+        that zeroing what carries it is predicted to do next to nothing. `measured_change` asks the
+        gradient three quarters on the way, on one scene.
         """
         sums = self.evidence["gradient_sum"].values
         return predicted_from_sum(sums, neurons.mask(self.model), scale)
@@ -775,7 +778,7 @@ class Study:
         indices: Sequence[int] | np.ndarray = (),
         scale: float = 0.0,
     ) -> Change:
-        """Measure what is active now on one scene, beside what the gradient predicts.
+        """Measure what is active now on one scene, beside what the gradient on the way predicts.
 
         Parameters
         ----------
@@ -788,6 +791,8 @@ class Study:
         Returns
         -------
         Change
+            See `mmkn_widgets.studies.on_scene.measured_change`: two forwards and backwards, and one
+            forward, where neurons are given.
 
         Raises
         ------

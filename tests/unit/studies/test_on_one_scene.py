@@ -17,6 +17,7 @@ from mmkn_widgets.interventions.transplantation import last_third, word_start
 from mmkn_widgets.models.geometry import Geometry
 from mmkn_widgets.studies import on_scene
 from mmkn_widgets.studies.elsewhere import shares_of
+from mmkn_widgets.studies.on_scene import _slope
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +107,49 @@ def test_the_measured_change_is_the_change_of_the_log_probability(study, model, 
     small = 1 - 1e-2  # to first order where the step is small
     with model.ablate(mask, "scale", scale=small):
         step = study.measured_change(0, rows, indices, scale=small)
-    assert step.predicted == pytest.approx(0.01 * clean.predicted, rel=1e-3)
+    assert step.first_order == pytest.approx(0.01 * clean.first_order, rel=1e-3)
     assert step.measured == pytest.approx(step.predicted, rel=0.2, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.4, 2.0])
+def test_the_prediction_follows_the_way_to_the_ablation(study, model, chosen, scale) -> None:
+    """Where the first order, of a model that is sure of the word, sees next to nothing."""
+    rows, indices = chosen
+    for scene in range(3):
+        study.place(scene)  # its caption is written once
+    forwards = []
+    handle = model.hf.register_forward_hook(lambda *_: forwards.append(1))
+    predicted, measured, first = [], [], []
+    for scene in range(3):
+        with model.ablate(study.neurons(), "scale", scale=scale):
+            change = study.measured_change(scene, rows, indices, scale=scale)
+        predicted.append(change.predicted)
+        measured.append(change.measured)
+        first.append(change.first_order)
+    handle.remove()
+    assert len(forwards) == 3 * 3  # before, on the way, after
+    assert np.mean(predicted) == pytest.approx(np.mean(measured), rel=0.25, abs=2e-3)
+    assert predicted == pytest.approx(measured, rel=0.5, abs=5e-3)
+    if scale == 0:
+        assert np.mean(measured) < -1 < 4 * np.mean(first)
+    change = study.measured_change(0, rows, indices, scale=1.0)
+    assert change.predicted == change.first_order == 0
+
+
+def test_the_slope_is_the_difference_quotient(study, model) -> None:
+    image, place = study.scenes[0].image, study.place(0)
+    row, index = study.neurons().rows(model)[:40], study.neurons().index[:40]
+    for a in (1.0, 0.5, 0.0):
+        y, slope = _slope(model, image, place, row, index, a)
+        beside = [_slope(model, image, place, row, index, a + h)[0] for h in (0.02, -0.02)]
+        assert slope == pytest.approx((beside[0] - beside[1]) / 0.04, rel=0.02, abs=1e-4)
+        with model.ablate(study.neurons().top(40), "scale", scale=a):
+            assert y == pytest.approx(float(place.score(model, image)), abs=1e-5)
 
 
 def test_predictions_of_the_scenes_average_to_the_study_s(study, chosen) -> None:
     rows, indices = chosen
-    each = [study.measured_change(k, rows, indices).predicted for k in range(6)]
+    each = [study.measured_change(k, rows, indices).first_order for k in range(6)]
     mean = -study.evidence["gradient_sum"].values[rows, indices].sum()
     assert np.mean(each) == pytest.approx(mean, rel=1e-3, abs=1e-6)
 

@@ -36,7 +36,8 @@ def test_find_measures_on_other_scenes_and_writes_what_it_found(model, val, tmp_
     described = json.loads(json.dumps(found.to_dict()))
     assert described["held_out"] is True
     assert described["n_scenes"] == 6
-    assert len(described["neurons"]) == 60
+    assert 50 < len(described["neurons"]) <= 60  # less what takes from the word
+    assert min(neuron["score"] for neuron in described["neurons"]) > 0
     assert set(described["neurons"][0]) == {"layer", "index", "score", "words"}
     assert set(described["retention"]) == {"scene", "other"}
     assert described["suppression"] > described["random_control"]["mean"]
