@@ -95,6 +95,12 @@ def _pack(value: Any) -> Any:
     return value
 
 
+def _text(value: str) -> str:
+    """Return text as HTML shows it; half a surrogate pair, of a name of odd bytes, is no text."""
+    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return html.escape(whole)
+
+
 def _script(value: Any) -> str:
     """Return JSON that cannot end the script element it stands in."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
@@ -128,7 +134,7 @@ def offline_page(widget: Any) -> str:
             state[key] = state[key][: max(scenes) + 1]
     title = f"{widget.title} · mmkn_widgets"
     return _PAGE.format(
-        title=html.escape(title),
+        title=_text(title),
         fallback=fallback_html(widget),
         state=_script(_pack(state)),
         scenes=_script(_pack(others)),
@@ -156,19 +162,19 @@ def fallback_html(widget: Any) -> str:
     """Return a static HTML account of a widget; all text from data is escaped."""
     made: Account = widget.account()
     parts = ['<div class="mmkn-static" style="font: 13px/1.5 system-ui, sans-serif">']
-    parts.append(f"<p><strong>{html.escape(made.head)}</strong></p>")
+    parts.append(f"<p><strong>{_text(made.head)}</strong></p>")
     for name, data in made.pictures:
         kind = "png" if data[:4] == b"\x89PNG" else "jpeg"
         code = base64.b64encode(data).decode()
         parts.append(
-            f'<img alt="{html.escape(name)}" style="width: 220px; margin-right: 8px" '
+            f'<img alt="{_text(name)}" style="width: 220px; margin-right: 8px" '
             f'src="data:image/{kind};base64,{code}">'
         )
-    parts += [f"<p>{html.escape(line)}</p>" for line in made.lines]
+    parts += [f"<p>{_text(line)}</p>" for line in made.lines]
     if made.table:
         parts.append("<table>")
         for tag, row in (("th", made.columns), *(("td", row) for row in made.table)):
-            cells = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+            cells = "".join(f"<{tag}>{_text(cell)}</{tag}>" for cell in row)
             parts.append(f"<tr>{cells}</tr>")
         parts.append("</table>")
     parts.append("<p><em>Static view. Run the cell for the live widget.</em></p></div>")

@@ -65,8 +65,9 @@ def test_a_trial_that_fails_is_counted() -> None:
     tally = Tally("x")
     for broken in (False, True):
         with tally.one("a trial"):
-            assert not broken, "it is broken"
-    assert (tally.tried, tally.failed) == (2, ["a trial: AssertionError: it is broken"])
+            if broken:
+                raise ValueError("it is\nbroken")
+    assert (tally.tried, tally.failed) == (2, ["a trial: ValueError: it is broken"])
 
 
 def test_a_slope_has_the_growth_in_its_interval() -> None:

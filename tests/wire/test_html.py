@@ -66,6 +66,17 @@ def test_nothing_from_data_is_html(tmp_path: Path) -> None:
     made.close()
 
 
+def test_a_name_of_bytes_that_are_no_text_is_shown_all_the_same(tmp_path: Path) -> None:
+    """Linux takes any bytes for a file name; Python reads them as halves of surrogate pairs."""
+    study = FakeStudy()
+    study.caption = lambda scene: "a \udcff.png \U0001f600"  # type: ignore[method-assign]
+    made = Explorer(study)
+    page = made.save_html(tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "\ufffd.png \U0001f600" in page
+    made._repr_mimebundle_()[0]["text/html"].encode()
+    made.close()
+
+
 def test_the_static_picture_wears_the_mean_map_of_the_kept() -> None:
     maps = np.zeros((2, 4, 4), np.float32)
     maps[:, 1, 2] = (2.0, 4.0)

@@ -27,7 +27,7 @@ from mmkn_widgets.activations.zarr_store import StoreWriter
 from mmkn_widgets.core import seal, unseal
 from mmkn_widgets.core.errors import BadArgument
 
-#: `make faults` does everything so many times
+#: MMKN_FAULTS=10 does everything ten times
 FAULTS = int(os.environ.get("MMKN_FAULTS", "1"))
 
 _WRITER = """

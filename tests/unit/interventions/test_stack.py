@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.interventions import InterventionStack, Standby, ablate, perturb
@@ -31,6 +32,40 @@ def test_one_hook_at_each_touched_site_and_none_when_idle(model: Any, inputs: An
     assert model.interventions.undo()
     assert [len(hooks) for hooks in sites] == [0, 0, 1]
     model.interventions.clear()
+
+
+def test_a_hook_that_fails_to_go_keeps_no_other_and_no_weights(
+    model: Any, inputs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(model)
+    remove, calls = RemovableHandle.remove, []
+
+    def fails_first(handle: Any) -> None:
+        remove(handle)
+        calls.append(handle)
+        if len(calls) == 1:
+            raise ValueError("gone already")
+
+    both = [ablate(model, NEURONS), perturb(model, {1: [2]}, 2)]
+    for made in both:
+        model.interventions.push(made)
+    logits(model, inputs(1))
+    assert not same_bits(model, before)
+    model.interventions.push(perturb(model, {2: [1]}, 1))
+    monkeypatch.setattr(RemovableHandle, "remove", fails_first)
+    with pytest.raises(ValueError, match="gone already"):
+        model.interventions.clear()  # whole or not at all: all is active still
+    assert len(model.interventions.active) == 3
+    monkeypatch.setattr(RemovableHandle, "remove", remove)
+    model.interventions.clear()
+    assert same_bits(model, before)
+    assert n_hooks(model) == 0
+    calls.clear()
+    with pytest.raises(ValueError, match="gone already"), both[0], both[1]:  # noqa: PT012
+        logits(model, inputs(1))
+        monkeypatch.setattr(RemovableHandle, "remove", fails_first)
+    assert same_bits(model, before)
+    assert n_hooks(model) == 0
 
 
 def test_a_recorder_sees_what_the_layer_gets(model: Any, inputs: Any) -> None:
