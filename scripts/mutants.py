@@ -413,7 +413,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the caption before is that of the changed model",
         "            with self.model.interventions.suspended():\n                self._captions",
         "            with self.model.interventions.inner():\n                self._captions",
-        _T + "studies/test_caller_state.py",
+        _T + "studies/test_on_one_scene.py::test_the_caption_before_is_that_of_the_unchanged_model",
     ),
     _of(
         _PY + "studies/on_scene.py",
@@ -437,7 +437,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        inside = passes(self.difference, self.gradcam, *self.thresholds)\n        inside[",
         "        d, g = map(np.float32, self.thresholds)\n"
         "        inside = (self.difference >= d) & (self.gradcam >= g)\n        inside[",
-        _W + "test_explorer.py::test_neurons_follow_the_thresholds_in_both_modes",
+        _W + "test_explorer.py::test_a_score_equal_to_its_threshold_does_not_pass",
     ),
     _of(
         _PY + "widgets/concept_pair.py",

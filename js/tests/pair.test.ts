@@ -122,6 +122,10 @@ describe("parts", () => {
           expect([...up].sort((p, q) => p - q)).toEqual(wanted[part]);
           const values = up.map((id) => (by === "position" ? id : nth(scores[by], id)));
           expect(values).toEqual([...values].sort((p, q) => p - q));
+          const down = [...pair.list(part, by, false, Infinity)];
+          expect([...down].sort((p, q) => p - q)).toEqual(wanted[part]);
+          const falling = down.map((id) => (by === "position" ? id : nth(scores[by], id)));
+          expect(falling).toEqual([...values].reverse());
         }
       }
     }

@@ -69,6 +69,19 @@ def test_neurons_follow_the_thresholds_in_both_modes(explorer: Explorer, study: 
     assert len(explorer.kept) == len(explorer.neurons)
 
 
+def test_a_score_equal_to_its_threshold_does_not_pass(explorer: Explorer, study: FakeStudy) -> None:
+    d, g = (study.evidence[name].values for name in ("difference", "gradcam"))
+    row, index = next(iter(flat(explorer)))
+    low = np.float32(-1e9)
+    for cut_d, cut_g in ((d[row, index], low), (low, g[row, index])):
+        for step, kept in ((0, False), (-1, True)):  # the threshold, and the float32 below it
+            explorer.threshold_d, explorer.threshold_g = (
+                float(np.nextafter(cut, low) if step and cut != low else cut)
+                for cut in (cut_d, cut_g)
+            )
+            assert ((row, index) in flat(explorer)) is kept
+
+
 def test_unchecked_and_layers_off_leave_the_set(explorer: Explorer) -> None:
     best = int(explorer.kept[0])
     row = best // 512

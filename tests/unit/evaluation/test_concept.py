@@ -85,6 +85,10 @@ def test_retention_has_scene_other_and_the_smaller():
     half = retention(["a dog and a cat"], ["a cat"], [], [], FORMS["dog"], FORMS)
     assert half["scene"] == half["headline"] == 1
     assert half["other"] is None
+    better_elsewhere = retention(["a dog and a cat"], ["a dog"], ["a car"], ["a car"], "dog", FORMS)
+    assert better_elsewhere == {"scene": 0, "other": 1, "headline": 0}
+    worse_elsewhere = retention(["a dog and a cat"], ["a cat"], ["a car"], [""], "dog", FORMS)
+    assert worse_elsewhere == {"scene": 1, "other": 0, "headline": 0}
 
 
 def test_kept_counts_by_picture():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from mmkn_widgets.interventions import (
     transplant,
     transplant_object,
 )
+from mmkn_widgets.interventions.transplantation import _covered
+from mmkn_widgets.models.geometry import Geometry
 from tests.unit.interventions.helpers import by_hand, greedy, logits
 
 
@@ -130,16 +133,15 @@ def test_patch_mean_is_the_mean_over_covered_patches(pocket: Any, scenes: Any) -
         patch_mean(pocket, [scene.image], [mask, mask])
 
 
-def test_a_patch_covered_just_to_the_threshold_is_left_out(pocket: Any, scenes: Any) -> None:
-    whole, more = np.zeros((96, 96), bool), np.zeros((96, 96), bool)
-    whole[12:24, 12:24] = True
-    more[12:24, 12:30] = True  # and half of the next patch
-    image = scenes[0].image
-    alone = patch_mean(pocket, image, whole)
-    np.testing.assert_array_equal(patch_mean(pocket, image, more, threshold=0.5), alone)
-    assert np.abs(patch_mean(pocket, image, more, threshold=0.49) - alone).max() > 0.01
+def test_a_patch_covered_just_to_the_threshold_is_left_out() -> None:
+    geometry = Geometry.grid(1, 2, picture_size=(2, 4))
+    tokens = SimpleNamespace(geometry=geometry, image_positions=[7, 8])
+    mask = np.zeros((2, 4), bool)
+    mask[:, :3] = True  # the first patch, and half of the second
+    assert _covered(tokens, mask, 0.5).tolist() == [7]
+    assert _covered(tokens, mask, 0.49).tolist() == [7, 8]
     with pytest.raises(BadArgument, match="less than 1.00, the best covered"):
-        patch_mean(pocket, image, whole, threshold=1.0)
+        _covered(tokens, mask, 1.0)
 
 
 def test_the_patches_of_an_object_say_its_word(pocket: Any, scenes: Any) -> None:

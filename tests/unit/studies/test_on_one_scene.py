@@ -68,6 +68,13 @@ def test_a_transplant_writes_the_other_object(study, model) -> None:
     assert study.transplant(scene, index, mask, layers=[0]).success is None
 
 
+def test_the_caption_before_is_that_of_the_unchanged_model(study, model) -> None:
+    again = study.with_scene(Scene("again", study.scenes[0].image))
+    with model.ablate(study.neurons()):
+        assert model.caption(study.scenes[0].image) != study.caption(0)
+        assert again.caption(len(study.scenes)) == study.caption(0)
+
+
 def test_a_transplant_says_what_is_wrong(study) -> None:
     scene, other, _ = with_another(study)
     mask = study.scenes[scene].mask(other)
