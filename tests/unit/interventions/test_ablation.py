@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 
+from mmkn_widgets import NeuronSet
 from mmkn_widgets.core.errors import BadArgument, NotSupported
 from mmkn_widgets.interventions import ablate
 from tests.unit.interventions.helpers import by_hand, greedy, logits, n_hooks
@@ -253,3 +254,14 @@ def test_the_repr_says_what_it_does(model: Any) -> None:
     made = ablate(model, CHOSEN, "scale", scale=2, positions="image", name="dogs")
     assert repr(made) == "<ablation 'dogs': 5 neurons in layers 0, 2, scale 2 at image>"
     assert made.provenance["arguments"]["scale"] == 2
+
+
+def test_what_is_ablated_says_where_its_neurons_come_from(model: Any) -> None:
+    chosen = np.zeros((len(model.sites), model.n_neurons), bool)
+    chosen[2, [1, 2]] = True
+    labels = {"layer": range(len(chosen)), "neuron": range(chosen.shape[1])}
+    marked = xr.DataArray(chosen, labels, ("layer", "neuron"), attrs={"provenance": "by hand"})
+    made = {"method": "looked at"}
+    given = (NeuronSet([2, 2], [1, 2], provenance=made), marked, chosen, {2: [1, 2]})
+    said = [ablate(model, one).provenance["arguments"]["neurons"] for one in given]
+    assert said == [made, "by hand", None, None]
