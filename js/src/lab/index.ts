@@ -8,13 +8,16 @@ import {
 } from "@jupyterlab/application";
 import { ICommandPalette } from "@jupyterlab/apputils";
 import { ILauncher } from "@jupyterlab/launcher";
-import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
+import { INotebookTracker } from "@jupyterlab/notebook";
+import { nullTranslator } from "@jupyterlab/translation";
 import { LabIcon } from "@jupyterlab/ui-components";
 
+import { DEFAULTS, explorerOf, studyCells } from "./code.js";
 import { NeuronPanel } from "./panel.js";
-import { EXPLORER_CELLS, openNotebook, quickstart } from "./start.js";
+import { openNotebook, quickstart } from "./start.js";
 import { keepStaticViews } from "./static_view.js";
 import { explorerView } from "./view.js";
+import { Watches } from "./watch.js";
 
 const CATEGORY = "Neurons";
 const QUICKSTART = "mmkn:open-quickstart";
@@ -40,13 +43,28 @@ function activate(
 ): void {
   const { commands, serviceManager, shell } = app;
 
-  const openExplorer = (notebook: NotebookPanel, variable: string): void => {
-    const view = explorerView(notebook, variable);
-    view.title.icon = icon;
-    shell.add(view, "main", { mode: "split-right", ref: notebook.id });
-    shell.activateById(view.id);
-  };
-  const panel = new NeuronPanel(tracker, openExplorer);
+  const trans = nullTranslator.load("mmkn_widgets");
+  const watches = new Watches(tracker);
+  const panel = new NeuronPanel(
+    watches,
+    {
+      open: (notebook, variable, what) => {
+        const view = explorerView(
+          notebook,
+          explorerOf(variable, what),
+          `Explorer: ${variable}`,
+          trans.__("Waits for the kernel…"),
+          DEFAULTS,
+        );
+        view.title.icon = icon;
+        shell.add(view, "main", { mode: "split-right", ref: notebook.id });
+        shell.activateById(view.id);
+      },
+      insert: () => undefined,
+      ablate: () => undefined,
+    },
+    trans,
+  );
   panel.title.icon = icon;
   panel.title.caption = "Neurons";
   shell.add(panel, "right", { rank: 900 });
@@ -82,7 +100,7 @@ function activate(
         serviceManager.contents,
         String(args["cwd"] ?? ""),
         "neurons.ipynb",
-        EXPLORER_CELLS,
+        studyCells(DEFAULTS),
       ),
   });
   for (const command of [QUICKSTART, EXPLORER, PANEL]) {

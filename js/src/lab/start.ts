@@ -11,13 +11,6 @@ type Store = Pick<Contents.IManager, "get" | "save">;
 
 const KERNEL = { kernelspec: { name: "python3", display_name: "Python 3", language: "python" } };
 
-export const EXPLORER_CELLS = [
-  'import mmkn_widgets as mmkn\n\nmodel = mmkn.load_model("pocket")',
-  'scenes = mmkn.datasets.pocket_world("val").with_concept("car", 12)\n' +
-    'study = mmkn.study(model, "car", scenes)',
-  "mmkn.Explorer(study)",
-];
-
 function join(folder: string, name: string): string {
   return folder ? `${folder}/${name}` : name;
 }
