@@ -82,8 +82,13 @@ def _change(item: Intervention, on: bool) -> dict[str, Any]:
         "name": str(item.name),
         "kind": item.kind,
         "neurons": item.n_neurons,
+        "silenced": item.kind == "ablation" and _arguments(item).get("mode") in ("zero", "mean"),
         "on": on,
     }
+
+
+def _arguments(item: Intervention) -> dict[str, Any]:
+    return dict(item.provenance.get("arguments", {}))
 
 
 def _off(model: MultimodalModel) -> list[Intervention]:
@@ -128,10 +133,10 @@ def overview(namespace: Mapping[str, Any] | None = None) -> dict[str, Any]:
     -------
     dict
         ``models``: key, variable, name, layers, neurons (of a layer), device, touched (the number
-        of neurons that anything active changes) and changes (key, name, kind, neurons, on) of each
-        model; ``studies``: variable, concept, model, scenes; ``sets`` (neuron sets): variable,
-        neurons and layers (from layer to number); ``stores``: variable, model and sizes. A model
-        that only a study holds is listed under the study's variable.
+        of neurons that anything active changes) and changes (key, name, kind, neurons, silenced,
+        on) of each model; ``studies``: variable, concept, model, scenes; ``sets`` (neuron sets):
+        variable, neurons and layers (from layer to number); ``stores``: variable, model and sizes.
+        A model that only a study holds is listed under the study's variable.
 
     Examples
     --------
@@ -206,7 +211,7 @@ def _as_python(variable: str, model: MultimodalModel) -> str:
     """Return the code that makes what is active in a model again, as far as code can."""
     lines = ["import mmkn_widgets as mmkn", ""]
     for item in model.interventions.active:
-        made = dict(item.provenance.get("arguments", {}))
+        made = _arguments(item)
         if item.kind != "ablation" or made.get("mode") not in ("zero", "scale"):
             lines.append(
                 f"# {json.dumps(str(item.name))}: {item.kind} of {item.n_neurons} neurons; "

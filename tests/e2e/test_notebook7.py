@@ -41,7 +41,7 @@ def test_explorer_and_panel(notebook: NotebookPage) -> None:
     explorer.ablate.click()
     after = notebook.wait_for_python("explorer.caption_after")
     assert notebook.python("model.caption(study.scenes[explorer.scene].image)") == after
-    notebook.command("mmkn:show-panel")
+    notebook.command("mmkn:open-panel")
     panel = notebook.page.locator("#mmkn-neurons")
     expect(panel.locator('[data-variable="model"] li')).to_have_count(1)
     panel.get_by_role("button", name="Restore all").click()

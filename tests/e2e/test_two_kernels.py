@@ -38,7 +38,7 @@ def pair(
     busy = BUSY.format(seconds=40, path=str(signal))
     write_cells("b.ipynb", [SETUP, CHANGE.format(name="of b"), busy])
     a = open_notebook("a.ipynb", [SETUP, CHANGE.format(name="of a")])
-    a.command("mmkn:show-panel")
+    a.command("mmkn:open-panel")
     a.run_all()
     b = NotebookBeside(a, "b.ipynb")
     yield a, b, signal.touch

@@ -1,6 +1,7 @@
 // The Python that the extension puts into notebooks and kernels. Names and paths are JSON strings, which Python reads
 // the same way.
 import { quoted } from "./kernel.js";
+import type { Found } from "./neuron_set.js";
 
 export interface Preferences {
   colormap: string;
@@ -15,10 +16,14 @@ export const LOAD_MODEL = `${IMPORT}\n\nmodel = mmkn.load_model("pocket")`;
 export const PIP_INSTALL = "%pip install mmkn_widgets";
 
 /** The Explorer call of a study, with what the settings say otherwise than the default. */
-function explorer(study: string, { preset, method }: Preferences): string {
-  const options = [study];
+function explorer(
+  study: string,
+  { preset, method }: Preferences,
+  thresholds: string[] = [],
+): string {
+  const options = [study, ...thresholds];
   if (preset !== DEFAULTS.preset) options.push(`preset=${quoted(preset)}`);
-  if (method !== DEFAULTS.method) {
+  if (method !== DEFAULTS.method && thresholds.length === 0) {
     options.push(`**mmkn.attribution.automatic_thresholds(study.evidence, ${quoted(method)})`);
   }
   return `mmkn.Explorer(${options.join(", ")})`;
@@ -55,12 +60,27 @@ export function pictureCells(path: string, concept: string, preferences: Prefere
   return [LOAD_MODEL, shown(`mmkn.Explorer(${options.join(", ")})`, preferences)];
 }
 
-/** Lines that read a file of neurons; where the model is known, with the words that they write. */
-export function neuronsCode(path: string, model: string | null): string {
-  const read = `${IMPORT}\n\nneurons = mmkn.NeuronSet.load(${quoted(path)})`;
-  return model
-    ? `${read}\nneurons.with_words(${model}).to_dataframe()`
-    : `${read}\nneurons.to_dataframe()`;
+/**
+ * Lines that show the neurons of a file: in the Explorer of the study that they were found by, where the file says
+ * which that was, else as a table.
+ */
+export function neuronsCode(path: string, file: Found, preferences: Preferences): string {
+  const lines = [IMPORT, "", `neurons = mmkn.NeuronSet.load(${quoted(path)})`];
+  if (!file.model) return [...lines, "neurons.to_dataframe()"].join("\n");
+  lines.push(`model = mmkn.load_model(${quoted(file.model)})`);
+  if (!file.concept || !file.dataset) {
+    return [...lines, "neurons.with_words(model).to_dataframe()"].join("\n");
+  }
+  const dataset = `mmkn.datasets.open_dataset(${quoted(file.dataset)})`;
+  const limits = file.thresholds.filter(([name]) => name.startsWith("threshold_"));
+  const exact = limits.length === 2 ? limits.map(([name, at]) => `${name}=${at}`) : [];
+  return [
+    ...lines,
+    `wanted = ${JSON.stringify(file.scenes)}`,
+    `found = {str(scene.id): scene for scene in ${dataset}}`,
+    `study = mmkn.study(model, ${quoted(file.concept)}, [found[name] for name in wanted])`,
+    shown(explorer("study", preferences, exact), preferences),
+  ].join("\n");
 }
 
 /**

@@ -6,6 +6,8 @@ export interface Change {
   name: string;
   kind: string;
   neurons: number;
+  /** Whether the neurons are off, and not turned up, moved or edited. */
+  silenced: boolean;
   on: boolean;
 }
 
@@ -63,9 +65,10 @@ const IN_USE = '__import__("sys").modules.get("mmkn_widgets")';
 const PANEL = '__import__("mmkn_widgets.widgets.panel", fromlist=["panel"])';
 const ABSENT = '__import__("importlib.util", fromlist=["util"]).find_spec("mmkn_widgets") is None';
 
-/** A Python string literal: JSON's escapes mean the same in Python. */
+/** A Python string literal on one line: JSON's escapes mean the same in Python, which knows more ends of lines. */
 export function quoted(text: string): string {
-  return JSON.stringify(text);
+  const escape = (end: string): string => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(text).replace(/[\u0085\u2028\u2029]/g, escape);
 }
 
 /** The text inside a Python string's repr. */

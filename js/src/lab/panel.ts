@@ -93,6 +93,9 @@ export class NeuronPanel extends Widget {
         return trans.__("The kernel could not answer: %1", known.why);
     }
     if (!watch.busy) return known.is === "unknown" ? trans.__("Asking the kernel…") : "";
+    if (known.is === "unused" || known.is === "absent") {
+      return trans.__("The kernel is busy: a cell runs.");
+    }
     if (watch.answersWhileBusy) {
       return trans.__("The kernel is busy: a cell runs. What is switched here acts at once.");
     }

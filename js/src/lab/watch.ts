@@ -28,6 +28,7 @@ export class KernelWatch {
   private cell = false;
   private silent = false;
   private queued = false;
+  private again = false;
   private interesting = false;
   private timer = 0;
   private readonly changes = new Signal<this, void>(this);
@@ -118,7 +119,7 @@ export class KernelWatch {
   private onKernel(): void {
     this.questions?.dispose();
     this.questions = null;
-    this.cell = this.silent = this.queued = false;
+    this.cell = this.silent = this.queued = this.again = false;
     const kernel: Kernel.IKernelConnection | null | undefined =
       this.notebook.sessionContext.session?.kernel;
     if (!kernel) return this.become({ is: "no kernel" });
@@ -167,8 +168,9 @@ export class KernelWatch {
     if (!questions) return;
     const beside = this.busy && questions.canInterject;
     // In line one question is enough, and behind a running cell none: its end asks.
+    if (!beside && this.queued) this.again = true;
     if (!beside && (this.cell || this.queued)) return;
-    const late = window.setTimeout(() => this.fallSilent(questions), PATIENCE_MS);
+    const late = beside ? 0 : window.setTimeout(() => this.fallSilent(questions), PATIENCE_MS);
     this.queued ||= !beside;
     let known: Known;
     try {
@@ -181,6 +183,8 @@ export class KernelWatch {
     if (questions !== this.questions) return;
     if (!beside) this.queued = this.silent = false;
     this.become(known);
+    if (!beside && this.again) this.refresh();
+    this.again &&= beside;
   }
 
   private fallSilent(questions: KernelQuestions): void {
