@@ -93,6 +93,9 @@ export class NeuronPanel extends Widget {
         return trans.__("The kernel could not answer: %1", known.why);
     }
     if (!watch.busy) return known.is === "unknown" ? trans.__("Asking the kernel…") : "";
+    if (known.is === "unknown" && !watch.runs) {
+      return trans.__("The kernel does not answer yet: it starts, or it is busy.");
+    }
     if (known.is === "unused" || known.is === "absent") {
       return trans.__("The kernel is busy: a cell runs.");
     }
@@ -226,24 +229,20 @@ export class NeuronPanel extends Widget {
 
   /** Have the process that the entry was drawn for do something, whatever is current by then. */
   private act({ watch, process }: Place, entry: HTMLElement, request: Request): void {
-    const controls = [
-      ...entry.querySelectorAll<HTMLInputElement | HTMLButtonElement>("button, input"),
-    ];
-    controls.forEach((one) => (one.disabled = true));
+    const settle = (): void => {
+      for (const box of entry.querySelectorAll("input")) box.checked = box.defaultChecked;
+      entry.removeAttribute("aria-busy");
+    };
+    // Not disabled while it works: a disabled control loses the keyboard's focus.
+    if (entry.hasAttribute("aria-busy")) return;
     entry.setAttribute("aria-busy", "true");
     entry.querySelectorAll("[role=alert]").forEach((said) => said.remove());
-    watch
-      .act(request, process)
-      .catch((error: Error) => {
-        for (const box of entry.querySelectorAll("input")) box.checked = box.defaultChecked;
-        const said = this.note(error.message);
-        said.setAttribute("role", "alert");
-        entry.append(said);
-      })
-      .finally(() => {
-        controls.forEach((one) => (one.disabled = false));
-        entry.removeAttribute("aria-busy");
-      });
+    watch.act(request, process).then(settle, (error: Error) => {
+      settle();
+      const said = this.note(error.message);
+      said.setAttribute("role", "alert");
+      entry.append(said);
+    });
   }
 
   private study(notebook: NotebookPanel, study: StudyEntry): HTMLElement {

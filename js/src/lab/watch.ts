@@ -60,6 +60,11 @@ export class KernelWatch {
     return this.cell || this.silent;
   }
 
+  /** Whether it is known that a cell runs. */
+  get runs(): boolean {
+    return this.cell;
+  }
+
   /** Whether the kernel does what it is asked beside the running cell. */
   get answersWhileBusy(): boolean {
     return this.questions?.canInterject ?? false;
@@ -122,7 +127,8 @@ export class KernelWatch {
     this.cell = this.silent = this.queued = this.again = false;
     const kernel: Kernel.IKernelConnection | null | undefined =
       this.notebook.sessionContext.session?.kernel;
-    if (!kernel) return this.become({ is: "no kernel" });
+    // JupyterLab lets go of a dead kernel a moment after it says that it is dead.
+    if (!kernel) return this.become({ is: this.state.is === "dead" ? "dead" : "no kernel" });
     if (GONE.includes(kernel.status)) return this.become({ is: "dead" });
     this.silent = kernel.status === "busy";
     const asked = (this.questions = new KernelQuestions(kernel, () => this.refresh()));
