@@ -84,8 +84,16 @@ describe("what is put into notebooks", () => {
   it("quotes paths and concepts", () => {
     const cells = code.pictureCells(NASTY, 'x"); boom(', code.DEFAULTS);
     expect(cells[1]).toBe(`mmkn.Explorer(model, ${quoted(NASTY)}, "x\\"); boom(")`);
-    expect(code.explorerOfSaved(NASTY)).toContain(quoted(NASTY));
-    expect(code.explorerOfPicture("m", NASTY, "car")).toContain(`(m, ${quoted(NASTY)}, "car")`);
+    for (const { expression, cell } of [
+      code.explorerOfSaved(NASTY),
+      code.explorerOfPicture("m", NASTY, "car"),
+      code.explorerOfPicture(null, NASTY, "car"),
+    ]) {
+      expect(expression).toContain(quoted(NASTY));
+      expect(expression).not.toContain("\n");
+      expect(cell).toMatch(/^import mmkn_widgets as mmkn\n/);
+      expect(cell).toContain(quoted(NASTY));
+    }
   });
 
   it("leaves one name in the kernel, and takes it back", () => {

@@ -14,7 +14,7 @@ from .explorer import ExplorerOnPage
 from .notebook import NotebookPage, drag
 
 #: a name that would end a string, a tag, a shell word
-NASTY = "it's \"a\" <b>car & {x}"
+NASTY = 'it\'s "a" <b>car & {x}'
 
 
 @pytest.fixture(scope="module")

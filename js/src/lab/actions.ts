@@ -26,6 +26,8 @@ export class Actions implements PanelActions {
   constructor(
     private readonly app: JupyterFrontEnd,
     private readonly watches: Watches,
+    /** Whether the page holds several documents side by side. */
+    private readonly hasTabs: boolean,
     private readonly preferences: () => code.Preferences,
     private readonly icon: LabIcon,
     private readonly trans: TranslationBundle,
@@ -193,6 +195,7 @@ export class Actions implements PanelActions {
     const { trans } = this;
     const watch = this.watches.current;
     if (!watch) return "new";
+    await watch.catchUp();
     const { known } = watch;
     const why =
       known.is === "no kernel"
@@ -219,11 +222,17 @@ export class Actions implements PanelActions {
     return PathExt.relative(from, this.local(path)) || ".";
   }
 
-  private show(notebook: NotebookPanel, expression: string, label: string): void {
+  /** Beside the notebook; where the page has no room for that, as in Notebook 7, in a cell of it. */
+  private show(notebook: NotebookPanel, shown: code.Shown, label: string): void {
+    if (!this.hasTabs) {
+      this.insert(notebook, shown.cell);
+      void NotebookActions.run(notebook.content, notebook.sessionContext);
+      return;
+    }
     const { shell } = this.app;
     const view = explorerView(
       notebook,
-      expression,
+      shown.expression,
       this.trans.__("Explorer: %1", label),
       this.trans.__("Waits for the kernel…"),
       this.preferences(),

@@ -106,18 +106,34 @@ export function closeCode(name: string): string {
   return `if "${name}" in globals(): globals().pop("${name}").close()`;
 }
 
+/** What is shown: a Python expression of `mmkn`, and the same as a cell that one can read. */
+export interface Shown {
+  expression: string;
+  cell: string;
+}
+
+function asCell(expression: string, ...before: string[]): Shown {
+  return { expression, cell: [IMPORT, "", ...before, expression].join("\n") };
+}
+
 /** What a variable of the notebook is shown by. */
-export function explorerOf(variable: string, what: "study" | "store"): string {
-  return what === "study" ? `mmkn.Explorer(${variable})` : `${variable}.mmkn.explore()`;
+export function explorerOf(variable: string, what: "study" | "store"): Shown {
+  return asCell(what === "study" ? `mmkn.Explorer(${variable})` : `${variable}.mmkn.explore()`);
 }
 
 /** The Explorer of a picture in a notebook; a model that has to be loaded stays there as `pocket_model`. */
-export function explorerOfPicture(model: string | null, path: string, concept: string): string {
-  const held = model ?? 'globals().setdefault("pocket_model", mmkn.load_model("pocket"))';
-  return `mmkn.Explorer(${held}, ${quoted(path)}, ${quoted(concept)})`;
+export function explorerOfPicture(model: string | null, path: string, concept: string): Shown {
+  const call = (held: string): string =>
+    `mmkn.Explorer(${held}, ${quoted(path)}, ${quoted(concept)})`;
+  if (model !== null) return asCell(call(model));
+  const load = 'mmkn.load_model("pocket")';
+  return {
+    expression: call(`globals().setdefault("pocket_model", ${load})`),
+    cell: asCell(call("pocket_model"), `pocket_model = ${load}`).cell,
+  };
 }
 
 /** The Explorer of a study that was saved in a folder. */
-export function explorerOfSaved(path: string): string {
-  return `mmkn.Explorer(mmkn.open_study(${quoted(path)}))`;
+export function explorerOfSaved(path: string): Shown {
+  return asCell(`mmkn.Explorer(mmkn.open_study(${quoted(path)}))`);
 }

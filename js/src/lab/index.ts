@@ -80,7 +80,14 @@ function activate(
   const { contents } = serviceManager;
   const trans = (translator ?? nullTranslator).load("mmkn_widgets");
   const watches = new Watches(tracker);
-  const actions = new Actions(app, watches, preferencesOf(registry), icon, trans);
+  const actions = new Actions(
+    app,
+    watches,
+    labShell !== null,
+    preferencesOf(registry),
+    icon,
+    trans,
+  );
 
   // -- the panel and the status bar -----------------------------------------------------------
 

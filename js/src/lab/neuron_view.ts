@@ -138,8 +138,8 @@ class NeuronPage extends Widget {
       ...(experts ? [trans.__("expert")] : []),
       trans.__("neuron"),
       trans.__("score"),
-      ...(words ? [trans.__("words that it writes")] : []),
-    ];
+    ].map((head) => element("th", "", head));
+    if (words) heads.push(element("th", "mmkn-file-words", trans.__("words that it writes")));
     const rows = file.neurons.slice(0, SHOWN).map((neuron, place) => {
       const cells = [
         String(place + 1),
@@ -147,14 +147,14 @@ class NeuronPage extends Widget {
         ...(experts ? [neuron.expert === null ? "" : String(neuron.expert)] : []),
         String(neuron.index),
         neuron.score === null ? "" : neuron.score.toPrecision(3),
-        ...(words ? [neuron.words.join(", ")] : []),
-      ];
-      return element("tr", "", ...cells.map((cell) => element("td", "", cell)));
+      ].map((cell) => element("td", "", cell));
+      if (words) cells.push(element("td", "mmkn-file-words", neuron.words.join(", ")));
+      return element("tr", "", ...cells);
     });
     const table = element(
       "table",
       "mmkn-file-neurons",
-      element("thead", "", element("tr", "", ...heads.map((head) => element("th", "", head)))),
+      element("thead", "", element("tr", "", ...heads)),
       element("tbody", "", ...rows),
     );
     if (file.neurons.length > SHOWN) {

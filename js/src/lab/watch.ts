@@ -93,6 +93,12 @@ export class KernelWatch {
     }, SETTLE_MS);
   }
 
+  /** Ask now, whoever looks; a kernel that does not answer within a moment is left to its work. */
+  async catchUp(): Promise<void> {
+    const moment = new Promise<void>((resolve) => void window.setTimeout(resolve, 2 * PATIENCE_MS));
+    await Promise.race([this.look(), moment]);
+  }
+
   /**
    * Have the process that was drawn do something; return the code that it gave, if it gave any.
    * Nothing is done when another process has taken its place.
