@@ -153,7 +153,7 @@ def _changes(gallery: Gallery) -> None:
     gallery.shot("ablated")
     for theme in THEMES:
         gallery.small("ablated", theme)
-    notebook.command("mmkn:show-panel")
+    notebook.command("mmkn:open-panel")
     gallery.page.set_viewport_size({"width": 1720, "height": 1100})
     for theme in THEMES:
         notebook.command("apputils:change-theme", theme=THEMES[theme])

@@ -146,7 +146,7 @@ LAB = [
 
 def test_jupyterlab_s_themes_and_the_side_panel(open_shared: Callable[..., NotebookPage]) -> None:
     notebook = open_shared("themes.ipynb", LAB, viewport={"width": 1600, "height": 1200})
-    notebook.command("mmkn:show-panel")
+    notebook.command("mmkn:open-panel")
     page = notebook.page
     for theme in ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"):
         notebook.command("apputils:change-theme", theme=theme)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+import mmkn_widgets as mmkn
+
 from .explorer import ExplorerOnPage
 from .notebook import NotebookPage
 from .server import JupyterServer
@@ -41,11 +43,44 @@ def test_explorer_and_panel(notebook: NotebookPage) -> None:
     explorer.ablate.click()
     after = notebook.wait_for_python("explorer.caption_after")
     assert notebook.python("model.caption(study.scenes[explorer.scene].image)") == after
-    notebook.command("mmkn:show-panel")
+    notebook.command("mmkn:open-panel")
     panel = notebook.page.locator("#mmkn-neurons")
     expect(panel.locator('[data-variable="model"] li')).to_have_count(1)
     panel.get_by_role("button", name="Restore all").click()
     notebook.wait_for_python("not model.interventions.active")
+
+
+def test_pictures_and_studies_are_shown_in_a_cell(notebook: NotebookPage, notebooks: Path) -> None:
+    """A page of Notebook 7 holds one document: there is no room beside it."""
+    notebook.execute(STUDY + "study.scenes[0].image.save('seven.png')")
+    page = notebook.page
+    notebook.command("mmkn:find-in-picture", path="seven.png", concept="car")
+    explorer = ExplorerOnPage(page)
+    assert explorer.root.get_by_text("paint the car").first.is_visible()
+    sources = [cell["source"] for cell in notebook.saved()["cells"]]
+    assert sources[0] == STUDY
+    assert sources[1] == ('import mmkn_widgets as mmkn\n\nmmkn.Explorer(model, "seven.png", "car")')
+    notebook.command("mmkn:open-panel")
+    entry = page.locator('#mmkn-neurons [data-variable="study"]')
+    entry.get_by_role("button", name="Open Explorer").click()
+    page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.content.widgets.length === 3"
+    )
+    assert notebook.saved()["cells"][2]["source"].endswith("mmkn.Explorer(study)")
+
+
+def test_files_from_the_tree(page: Page, server: JupyterServer, notebooks: Path) -> None:
+    mmkn.NeuronSet([4, 5], [1, 2]).save(notebooks / "tree.mmkn.json")
+    mmkn.datasets.pocket_world("val", 1)[0].image.save(notebooks / "tree.png")
+    page.goto(f"{server.url}/tree?token={server.token}")
+    listed = page.locator(".jp-DirListing-item")
+    listed.filter(has_text="tree.png").click(button="right")
+    entry = page.locator(".lm-Menu-item", has_text="Find Neurons in This Picture…")
+    expect(entry).to_be_visible()
+    page.keyboard.press("Escape")
+    with page.context.expect_page() as opening:
+        listed.filter(has_text="tree.mmkn.json").dblclick()
+    expect(opening.value.locator(".mmkn-file h1")).to_have_text("2 neurons", timeout=30_000)
 
 
 def test_a_saved_notebook_shows_its_static_picture(

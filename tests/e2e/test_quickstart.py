@@ -79,7 +79,7 @@ def test_a_snapshot_is_ablated_and_sliders_move_on(short) -> None:
 
 def test_the_side_panel_opens_an_explorer_of_its_own(short) -> None:
     page = short.page
-    short.command("mmkn:show-panel")
+    short.command("mmkn:open-panel")
     panel = page.locator("#mmkn-neurons")
     panel.locator('[data-variable="study"]').get_by_role("button", name="Open Explorer").click()
     view = page.locator(".mmkn-view")

@@ -1,19 +1,25 @@
-// What the side panel asks the kernel of a notebook, and how it reads the answer.
+// What the extension asks the kernel of a notebook, and how it reads the answer.
 import type { Kernel, KernelMessage } from "@jupyterlab/services";
 
-export interface Active {
+export interface Change {
+  key: string;
   name: string;
   kind: string;
   neurons: number;
+  /** Whether the neurons are off, and not turned up, moved or edited. */
+  silenced: boolean;
+  on: boolean;
 }
 
 export interface ModelEntry {
+  key: string;
   variable: string;
   name: string;
   layers: number;
   neurons: number;
   device: string;
-  active: Active[];
+  touched: number;
+  changes: Change[];
 }
 
 export interface StudyEntry {
@@ -23,18 +29,46 @@ export interface StudyEntry {
   scenes: number;
 }
 
+export interface SetEntry {
+  variable: string;
+  neurons: number;
+  layers: Record<string, number>;
+}
+
+export interface StoreEntry {
+  variable: string;
+  model: string;
+  sizes: Record<string, number>;
+}
+
 export interface Overview {
   models: ModelEntry[];
   studies: StudyEntry[];
+  sets: SetEntry[];
+  stores: StoreEntry[];
 }
 
-const PANEL = '__import__("mmkn_widgets.widgets.panel", fromlist=["panel"])';
-// Asked in a notebook that does not use the package, the question imports nothing.
-const ASK = `${PANEL}.overview_json() if "mmkn_widgets" in __import__("sys").modules else "null"`;
+export type Request =
+  | { do: "overview" }
+  | { do: "restore"; model: string }
+  | { do: "switch"; model: string; change: string; on: boolean }
+  | { do: "ablate"; model: string; neurons: string }
+  | { do: "python"; model: string };
 
-/** A Python string literal: JSON's escapes mean the same in Python. */
+/** What a kernel says: what it holds, or that the package is not imported, or not installed. */
+export type Answer = "unused" | "absent" | { overview: Overview; python?: string };
+
+type Said = "unused" | "absent" | { overview: Overview; python?: string } | { error: string };
+
+export const TARGET = "mmkn-panel";
+const IN_USE = '__import__("sys").modules.get("mmkn_widgets")';
+const PANEL = '__import__("mmkn_widgets.widgets.panel", fromlist=["panel"])';
+const ABSENT = '__import__("importlib.util", fromlist=["util"]).find_spec("mmkn_widgets") is None';
+
+/** A Python string literal on one line: JSON's escapes mean the same in Python, which knows more ends of lines. */
 export function quoted(text: string): string {
-  return JSON.stringify(text);
+  const escape = (end: string): string => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(text).replace(/[\u0085\u2028\u2029]/g, escape);
 }
 
 /** The text inside a Python string's repr. */
@@ -48,11 +82,48 @@ export function unquoted(repr: string): string {
   });
 }
 
-/** One notebook's kernel, asked without leaving a trace in its history. */
+/** A Python expression that asks; where the package is not in use, it imports nothing. */
+export function question(request: Request): string {
+  const unused = `('"absent"' if ${ABSENT} else '"unused"')`;
+  return `${PANEL}.answer_json(${quoted(JSON.stringify(request))}) if ${IN_USE} else ${unused}`;
+}
+
+/** A Python expression after which the kernel answers comms, also while a cell runs. */
+export const LISTEN =
+  `__import__("comm").get_comm_manager().register_target(${quoted(TARGET)}, ` +
+  `lambda comm, message: ${PANEL}.on_comm(comm, message) if ${IN_USE} ` +
+  'else comm.close({"answer": "unused"}))';
+
+function read(said: Said | undefined): Answer {
+  if (said === undefined) throw new Error("the kernel gave no answer");
+  if (typeof said !== "string" && "error" in said) throw new Error(said.error);
+  return said;
+}
+
+/** Whether a message is about what a person or a widget ran; the rest is the machinery's talk. */
+export function isWork(parent: Partial<KernelMessage.IHeader>): boolean {
+  return ["execute_request", "comm_msg", "comm_open"].includes(String(parent.msg_type));
+}
+
+/** Whether a message is about a cell on the kernel's main shell, which subshells do not occupy. */
+export function isMain(parent: Partial<KernelMessage.IHeader>): boolean {
+  const { subshell_id: subshell } = parent as { subshell_id?: string | null };
+  return parent.msg_type === "execute_request" && (subshell ?? null) === null;
+}
+
+/** A comm as JupyterLab makes it: messages before its subshell runs go to the main shell. */
+type StartedComm = Kernel.IComm & { readonly subshellStarted?: Promise<void> };
+
+/** One kernel process, asked without leaving a trace in its history. */
 export class KernelQuestions {
   private readonly asked = new Set<string>();
+  private listening = false;
+  private ear: Kernel.IComm | null = null;
 
-  constructor(private readonly kernel: Kernel.IKernelConnection) {}
+  constructor(
+    readonly kernel: Kernel.IKernelConnection,
+    private readonly onChange: () => void,
+  ) {}
 
   /** Whether a message is the echo of a question of ours. */
   isOwn(message: KernelMessage.IMessage): boolean {
@@ -60,45 +131,93 @@ export class KernelQuestions {
     return "msg_id" in parent && this.asked.has(parent.msg_id);
   }
 
-  /** The models and studies in the notebook; null when the package is not in use there. */
-  async overview(): Promise<Overview | null> {
-    const reply = await this.ask("", { overview: ASK });
-    const answer = reply.user_expressions["overview"] as
-      { status: string; evalue?: string; data?: Record<string, string> } | undefined;
-    const repr = answer?.data?.["text/plain"];
-    if (answer?.status !== "ok" || repr === undefined) {
-      throw new Error(answer?.evalue ?? "the kernel gave no answer");
-    }
-    return JSON.parse(unquoted(repr)) as Overview | null;
+  /** Whether the kernel answers while a cell runs. */
+  get canInterject(): boolean {
+    const { supportsSubshells, commsOverSubshells } = this.kernel as Kernel.IKernelConnection & {
+      commsOverSubshells?: string;
+    };
+    return this.listening && supportsSubshells && commsOverSubshells !== "disabled";
   }
 
-  /** Take back every intervention of the model that a variable holds. */
-  async restoreAll(variable: string): Promise<void> {
-    await this.ask(`${PANEL}.restore_all(${quoted(variable)})`, {});
+  /** Ask, beside the running cell if one runs and the kernel can. */
+  async ask(request: Request, busy: boolean): Promise<Answer> {
+    const said = await (busy && this.canInterject ? this.interject(request) : this.queue(request));
+    const answer = read(said);
+    if (typeof answer !== "string") void this.listen();
+    return answer;
   }
 
-  private async ask(
-    code: string,
-    expressions: Record<string, string>,
-  ): Promise<KernelMessage.IExecuteReply> {
+  /** Hear no more of this kernel. */
+  dispose(): void {
+    if (this.ear && !this.ear.isDisposed && !this.kernel.isDisposed) this.ear.close();
+    this.ear = null;
+  }
+
+  /** On the main shell, behind what runs there. */
+  private async queue(request: Request): Promise<Said> {
     const future = this.kernel.requestExecute({
-      code,
+      code: "",
       silent: true,
       store_history: false,
       allow_stdin: false,
-      user_expressions: expressions,
+      user_expressions: { answer: question(request), listen: LISTEN },
     });
-    const id = future.msg.header.msg_id;
-    this.asked.add(id);
+    const done = this.own(future.msg.header.msg_id);
     try {
       const { content } = await future.done;
       if (content.status !== "ok") {
         throw new Error("evalue" in content ? content.evalue : "the kernel was interrupted");
       }
-      return content;
+      const said = content.user_expressions as Record<
+        string,
+        { status: string; evalue?: string; data?: Record<string, string> } | undefined
+      >;
+      this.listening = said["listen"]?.status === "ok";
+      const repr = said["answer"]?.data?.["text/plain"];
+      if (said["answer"]?.status !== "ok" || repr === undefined) {
+        throw new Error(said["answer"]?.evalue ?? "the kernel gave no answer");
+      }
+      return JSON.parse(unquoted(repr)) as Said;
     } finally {
-      // The kernel's "idle" for this question may still be on its way.
-      setTimeout(() => this.asked.delete(id), 5000);
+      done();
     }
+  }
+
+  /** On a subshell, by a comm that the kernel closes with its answer. */
+  private async interject(request: Request): Promise<Said> {
+    const comm: StartedComm = this.kernel.createComm(TARGET);
+    await comm.subshellStarted;
+    return new Promise<Said>((resolve, reject) => {
+      comm.onClose = ({ content }) => {
+        const { answer } = content.data as { answer?: Said };
+        if (answer === undefined) reject(new Error("the kernel gave no answer"));
+        else resolve(answer);
+      };
+      this.open(comm, { ...request });
+    });
+  }
+
+  /** Keep a comm open by which the kernel says when something changed. */
+  private async listen(): Promise<void> {
+    if (this.ear || !this.listening) return;
+    const ear: StartedComm = (this.ear = this.kernel.createComm(TARGET));
+    ear.onMsg = () => this.onChange();
+    ear.onClose = () => {
+      if (this.ear === ear) this.ear = null;
+    };
+    if (this.canInterject) await ear.subshellStarted;
+    if (this.ear === ear && !ear.isDisposed) this.open(ear, { do: "listen" });
+  }
+
+  private open(comm: Kernel.IComm, data: Record<string, string | boolean>): void {
+    const future = comm.open(data);
+    const done = this.own(future.msg.header.msg_id);
+    future.done.then(done, done);
+  }
+
+  private own(id: string): () => void {
+    this.asked.add(id);
+    // The kernel's "idle" for this question may still be on its way when it is answered.
+    return () => void setTimeout(() => this.asked.delete(id), 5000);
   }
 }

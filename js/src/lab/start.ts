@@ -1,33 +1,29 @@
-// Notebooks to begin with: the quickstart, which travels inside the extension, and a short one.
+// Notebooks to begin with: tutorials, which travel inside the extension, and notebooks made of cells.
 import type { Contents } from "@jupyterlab/services";
 
-import { QUICKSTART } from "./quickstart.js";
-
-interface Commands {
+export interface Commands {
   execute(id: string, args: Record<string, string>): Promise<unknown>;
 }
 
-type Store = Pick<Contents.IManager, "get" | "save">;
+export type Store = Pick<Contents.IManager, "get" | "save">;
+
+export interface Tutorial {
+  name: string;
+  title: string;
+  content: { cells: { source: string | string[] }[] };
+}
 
 const KERNEL = { kernelspec: { name: "python3", display_name: "Python 3", language: "python" } };
 
-export const EXPLORER_CELLS = [
-  'import mmkn_widgets as mmkn\n\nmodel = mmkn.load_model("pocket")',
-  'scenes = mmkn.datasets.pocket_world("val").with_concept("car", 12)\n' +
-    'study = mmkn.study(model, "car", scenes)',
-  "mmkn.Explorer(study)",
-];
-
-function join(folder: string, name: string): string {
-  return folder ? `${folder}/${name}` : name;
+export function join(folder: string, name: string): string {
+  return folder ? `${folder.replace(/\/$/, "")}/${name}` : name;
 }
 
-async function exists(store: Store, path: string): Promise<boolean> {
+async function held(store: Store, path: string, content: boolean): Promise<Contents.IModel | null> {
   try {
-    await store.get(path, { content: false });
-    return true;
+    return await store.get(path, { content });
   } catch {
-    return false;
+    return null;
   }
 }
 
@@ -35,7 +31,7 @@ async function free(store: Store, folder: string, name: string): Promise<string>
   const stem = name.replace(/\.ipynb$/, "");
   for (let number = 0; ; number++) {
     const path = join(folder, number ? `${stem}-${number}.ipynb` : name);
-    if (!(await exists(store, path))) return path;
+    if (!(await held(store, path, false))) return path;
   }
 }
 
@@ -44,19 +40,19 @@ async function saveAndOpen(
   store: Store,
   path: string,
   content: unknown,
-): Promise<void> {
+): Promise<unknown> {
   await store.save(path, { type: "notebook", format: "json", content });
-  await commands.execute("docmanager:open", { path });
+  return commands.execute("docmanager:open", { path });
 }
 
-/** Write a notebook of code cells under a free name, and open it. */
+/** Write a notebook of code cells under a free name, and open it; return what opening returns. */
 export async function openNotebook(
   commands: Commands,
   store: Store,
   folder: string,
   name: string,
   cells: string[],
-): Promise<void> {
+): Promise<unknown> {
   const content = {
     cells: cells.map((source) => ({
       cell_type: "code",
@@ -69,16 +65,27 @@ export async function openNotebook(
     nbformat: 4,
     nbformat_minor: 4,
   };
-  await saveAndOpen(commands, store, await free(store, folder, name), content);
+  return saveAndOpen(commands, store, await free(store, folder, name), content);
 }
 
-/** Open the quickstart that is there, or write the one inside the extension first. */
-export async function quickstart(commands: Commands, store: Store, folder: string): Promise<void> {
-  for (const path of [join(folder, "quickstart.ipynb"), "notebooks/quickstart.ipynb"]) {
-    if (await exists(store, path)) {
-      await commands.execute("docmanager:open", { path });
-      return;
-    }
+function first(content: unknown): string {
+  const cells = (content as Partial<Tutorial["content"]> | null)?.cells ?? [];
+  const source = cells[0]?.source ?? "";
+  return (Array.isArray(source) ? source.join("") : source).trim();
+}
+
+/** Open a tutorial: the copy that is in the folder, with what was done in it, or a new copy under a free name. */
+export async function openTutorial(
+  commands: Commands,
+  store: Store,
+  folder: string,
+  { name, content }: Tutorial,
+): Promise<void> {
+  const path = join(folder, name);
+  const there = await held(store, path, true);
+  if (there && first(there.content) === first(content)) {
+    await commands.execute("docmanager:open", { path });
+  } else {
+    await saveAndOpen(commands, store, await free(store, folder, name), content);
   }
-  await saveAndOpen(commands, store, join(folder, "quickstart.ipynb"), QUICKSTART);
 }
