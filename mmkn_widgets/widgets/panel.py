@@ -73,7 +73,7 @@ def _is_store(value: Any) -> bool:
     xarray = sys.modules.get("xarray")
     if xarray is None or not isinstance(value, xarray.Dataset):
         return False
-    return value.attrs.get("format") == "mmkn-activations"
+    return bool(value.attrs.get("format") == "mmkn-activations")
 
 
 def _change(item: Intervention, on: bool) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def answer(
         found: dict[str, Any] = {"overview": overview(names)}
     except MmknError as error:
         return {"error": str(error)}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the panel shows what failed in the kernel
         return {"error": f"{type(error).__name__}: {error}"}
     return found if code is None else found | {"python": code}
 

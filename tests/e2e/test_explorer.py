@@ -42,7 +42,7 @@ def widget(notebook: NotebookPage) -> Locator:
 def test_drag_then_ablate_then_restore(notebook: NotebookPage) -> None:
     root = widget(notebook)
     before = notebook.python("len(explorer.neurons)")
-    assert before == 60
+    assert before == notebook.python("len(study.neurons())") > 40
     corner = root.locator(".plane .corner")
     corner.scroll_into_view_if_needed()
     box = corner.bounding_box()

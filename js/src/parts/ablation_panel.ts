@@ -99,6 +99,8 @@ export function mountAblationPanel(
     h("span", { title }, `${label} `, h("b", {}, change(value)));
   const FIRST =
     "minus the sum of activation × gradient over the neurons and positions: what zeroing them should do, to first order";
+  const PATH =
+    "the change with three quarters of the ablation done, and its slope there for the rest; on this picture";
   // While nothing is changed this line is written in every frame of a drag: its size is fixed.
   const lead = h("span", { class: "note" });
   const value = h("b");
@@ -119,7 +121,7 @@ export function mountAblationPanel(
       if (changed && state.measured !== null && state.measured !== undefined) {
         parts.push(h("span", { class: "note" }, `${score}, this picture: `));
         if (state.predicted_here !== null)
-          parts.push(figure("predicted", state.predicted_here, `${FIRST}; on this picture`), " · ");
+          parts.push(figure("predicted", state.predicted_here, PATH), " · ");
         const times =
           unit === "nats"
             ? `; the word is ${short(Math.exp(Math.abs(state.measured)))} times ${state.measured < 0 ? "less" : "more"} likely`

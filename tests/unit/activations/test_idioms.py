@@ -377,7 +377,7 @@ def check(method: str, changed: xr.Dataset, oracle: Oracle, pocket: Any, picture
             for n in (NEURON, 0, 511):
                 each = [wanted[name, layer, n] for name in ("a", "b") if (name, layer, n) in wanted]
                 if each:
-                    assert made._d[row, n] == pytest.approx(np.mean(each), rel=1e-3, abs=1e-5)
+                    assert made.selection.difference[row, n] == pytest.approx(np.mean(each), rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -529,8 +529,8 @@ def test_refusals_say_what_to_do(store: xr.Dataset) -> None:
         (lambda: store.mmkn.words(512, 4), "indices: got 512"),
         (lambda: store.mmkn.words(33, 2.5), "layer: got 2.5"),
         (lambda: store.mmkn.top(0), "top: got 0"),
-        (lambda: store.mmkn.top(2.5), "n: got 2.5"),
-        (lambda: store.mmkn.top(float("nan")), "n: got nan"),
+        (lambda: store.mmkn.top(2.5), "top: got 2.5"),
+        (lambda: store.mmkn.top(float("nan")), "top: got nan"),
         (lambda: (store.activation * 1.1).assign_attrs(dtype="bfloat16").mmkn.tensor(), "round"),
         (lambda: store.activation.mmkn.tensor("float99"), "torch dtype"),
         (lambda: store[[]].mmkn.words(3, 4), "without variables"),
