@@ -17,7 +17,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("calm", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("calm")
 
 ROOT = Path(__file__).resolve().parents[1]
 

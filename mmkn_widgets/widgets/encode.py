@@ -66,7 +66,8 @@ def encode_grids(maps: np.ndarray) -> Grids:
     >>> list(made.grids), np.frombuffer(made.scale, "<f4").round(5).tolist()
     ([0, 255], [0.00784])
     """
-    values = np.asarray(maps, np.float32).reshape(len(maps), -1)
+    given = np.asarray(maps, np.float32)
+    values = given.reshape(len(given), int(np.prod(given.shape[1:])))
     if values.size == 0:
         return Grids(b"", b"", b"")
     finite = np.where(np.isfinite(values), values, np.nan)

@@ -86,7 +86,7 @@ export interface AblationState {
   can_redo: boolean;
   /** to first order, mean over the study's scenes */
   predicted: number | null;
-  /** to first order, on the shown scene */
+  /** on the shown scene, from the ablation done by three quarters */
   predicted_here: number | null;
   /** on the shown scene, with everything that is active */
   measured: number | null;

@@ -377,7 +377,9 @@ def check(method: str, changed: xr.Dataset, oracle: Oracle, pocket: Any, picture
             for n in (NEURON, 0, 511):
                 each = [wanted[name, layer, n] for name in ("a", "b") if (name, layer, n) in wanted]
                 if each:
-                    assert made.selection.difference[row, n] == pytest.approx(np.mean(each), rel=1e-3, abs=1e-5)
+                    assert made.selection.difference[row, n] == pytest.approx(
+                        np.mean(each), rel=1e-3, abs=1e-5
+                    )
 
 
 @pytest.mark.parametrize("method", METHODS)
