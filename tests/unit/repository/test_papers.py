@@ -20,11 +20,14 @@ QUOTED = {
     "from ..core import NeuronSet",
     "getattr",
     "import mmkn_widgets",
+    "Any",
+    "noqa",
+    "pytest.warns",
     "weights_only=True",
     "with",
 }
 #: made by `make`, so not in a clone
-BUILT = {".venv", "bench.json"}
+BUILT = {".venv", "bench.json", "faults.json"}
 
 
 def quoted(text: str) -> list[str]:
@@ -67,7 +70,7 @@ def missing(root: Path, text: str) -> list[str]:
             there = f'add_parser("{rest}"' in command_line
         elif first == "python":
             there = all((root / word).exists() for word in rest.split() if "/" in word)
-        elif "/" in one or re.search(r"\.(py|ts|md|json)$", one):
+        elif "/" in one or re.search(r"\.(py|ts|md|json|toml)$", one):
             there = any((root / base / one).exists() for base in ("", "mmkn_widgets", "js/src"))
         else:
             words = re.split(r"[.,]\s*", one)
