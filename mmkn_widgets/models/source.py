@@ -111,11 +111,31 @@ def read_config(source: str, name: str, revision: str | None, trust: bool) -> An
             )
         _refuse_remote_code(written, name, trust)
     try:
-        return AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             source, revision=revision or "main", trust_remote_code=trust
         )
     except Exception as error:
         raise _config_error(error, name, trust) from error
+    _refuse_sizes(config.to_dict(), name)
+    return config
+
+
+#: names under which configurations say how many layers there are, and more than any model has
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth", "depths")
+_MOST_LAYERS = 10_000
+
+
+def _refuse_sizes(described: Any, name: str) -> None:
+    """Refuse a configuration that would build modules for hours before a weight is read."""
+    if isinstance(described, dict):
+        for key, value in described.items():
+            counts = value if isinstance(value, list | tuple) else [value]
+            if key in _LAYERS and any(isinstance(n, int) and n > _MOST_LAYERS for n in counts):
+                raise BadArgument(
+                    f"model: the config.json of {name} says {key} = {value}, expected at most "
+                    f"{_MOST_LAYERS}; the file is damaged or no model's"
+                )
+            _refuse_sizes(value, name)
 
 
 def _refuse_remote_code(written: dict[str, Any], name: str, trust: bool) -> None:

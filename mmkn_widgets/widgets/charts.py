@@ -71,6 +71,16 @@ class LayerChart(ipywidgets.VBox):
     ----------
     counts : list of int
         Neurons kept per layer, read-only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> d, g = np.float32([[0.9, 0.1, 0.8]]), np.float32([[0.2, 0.9, 0.5]])
+    >>> dims = ("layer", "neuron")
+    >>> scores = xr.Dataset({"difference": (dims, d), "gradcam": (dims, g)}, {"layer": [4]})
+    >>> LayerChart(scores, 0.5, 0.1).counts
+    [2]
     """
 
     threshold_d = traitlets.Float()
@@ -112,12 +122,24 @@ class ScoreHistogram(ipywidgets.VBox):
     variable : {"difference", "gradcam"}
         The score; sets ``threshold_d`` or ``threshold_g``.
     bins : int
+        Bars of the histogram.
 
     Attributes
     ----------
     threshold : float
         The brush's lower edge, at first the 95th percentile; also under the name ``threshold_d``
         or ``threshold_g``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> d, g = np.float32([[0.9, 0.1, 0.8]]), np.float32([[0.2, 0.9, 0.5]])
+    >>> dims = ("layer", "neuron")
+    >>> scores = xr.Dataset({"difference": (dims, d), "gradcam": (dims, g)}, {"layer": [4]})
+    >>> chart = ScoreHistogram(scores, "gradcam", bins=3)
+    >>> chart.threshold == chart.threshold_g
+    True
     """
 
     threshold = traitlets.Float()
@@ -180,6 +202,15 @@ class FrontierChart(ipywidgets.VBox):
         Of the chosen setting; the proposed one at the start.
     selected : int
         Index of the chosen setting in ``search.points``.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val", 60)
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 2))
+    >>> search = study.propose_thresholds(quantiles_d=[0.95], kept=[10], n_random=1)
+    >>> FrontierChart(search).threshold_d == search.threshold_d
+    True
     """
 
     threshold_d = traitlets.Float()
@@ -250,6 +281,13 @@ class MethodChart(ipywidgets.VBox):
     methods : mapping of str to mapping
         The ``methods`` part of a study's result: ``{name: {"suppression": {"mean": ...},
         "retention": {"scene": {"mean": ...}, "other": ...}}}``.
+
+    Examples
+    --------
+    >>> kept = {"scene": {"mean": 0.99}, "other": {"mean": 0.98}}
+    >>> figures = {"suppression": {"mean": 0.9}, "retention": kept}
+    >>> len(MethodChart({"two_stage": figures}).children)
+    1
     """
 
     def __init__(self, methods: Mapping[str, Mapping[str, Any]]) -> None:

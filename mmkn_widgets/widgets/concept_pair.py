@@ -603,6 +603,15 @@ def compare(study_a: Any, study_b: Any, **options: Any) -> ConceptPair:
     Returns
     -------
     ConceptPair
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val", 60)
+    >>> car, bus = (mmkn.study(model, w, val.with_concept(w, 1)) for w in ("car", "bus"))
+    >>> pair = compare(car, bus)
+    >>> pair.a.concept, pair.b.concept
+    ('car', 'bus')
     """
     return ConceptPair(study_a, study_b, **options)
 

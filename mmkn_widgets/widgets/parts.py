@@ -163,6 +163,16 @@ class NeuronTable(WordTraits, Scored):
     ----------
     neurons : NeuronSet
         The checked survivors, best second score first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> d, g = np.float32([[0.9, 0.1, 0.8]]), np.float32([[0.2, 0.9, 0.5]])
+    >>> dims = ("layer", "neuron")
+    >>> scores = xr.Dataset({"difference": (dims, d), "gradcam": (dims, g)}, {"layer": [4]})
+    >>> [(n.layer, n.index) for n in NeuronTable(scores, 0.5, 0.1).neurons]
+    [(4, 2), (4, 0)]
     """
 
     _esm: ClassVar[Any] = bundle("neuron_table")
@@ -245,6 +255,15 @@ class AblationPanel(AblationTraits, Following, Scored):
     ----------
     neurons : NeuronSet
         The checked survivors, best stage-2 score first.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> model = mmkn.load_model("pocket")
+    >>> scenes = mmkn.datasets.pocket_world("val", 60).with_concept("car", 1)
+    >>> study = mmkn.study(model, "car", scenes)
+    >>> AblationPanel(study).neurons.places == study.neurons().places
+    True
     """
 
     _esm: ClassVar[Any] = bundle("ablation_panel")
@@ -389,6 +408,8 @@ class CaptionDiff(CaptionTraits, Widget):
     references : sequence of str
     concept : str
         Its forms are marked.
+    concept_forms : sequence of str, optional
+        The forms to mark; by default those of `concept`.
     transplant : callable, optional
         ``transplant(index, object, cells) -> str``: the caption with an object (its name) or
         patches (cells of the token grid) in the place of a word of `before`. With it, what is
@@ -398,6 +419,11 @@ class CaptionDiff(CaptionTraits, Widget):
     ----------
     clicked : str
         The word that was clicked last; observe it.
+
+    Examples
+    --------
+    >>> CaptionDiff("a red car on the grass", "a red house on the grass", concept="car").concept
+    'car'
     """
 
     _esm: ClassVar[Any] = bundle("caption_diff")
@@ -479,6 +505,15 @@ class MaskPainter(MaskTraits, Widget):
     ----------
     painted : numpy.ndarray of bool
         The mask in the picture's pixels, after the button.
+
+    Examples
+    --------
+    >>> import mmkn_widgets as mmkn
+    >>> scene = mmkn.datasets.pocket_world("val", 1)[0]
+    >>> masks = {name: scene.mask(name) for name in scene.categories}
+    >>> painter = MaskPainter(scene.image, masks)
+    >>> [one["name"] for one in painter.objects] == list(masks)
+    True
     """
 
     _esm: ClassVar[Any] = bundle("mask_painter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,16 @@ def test_a_config_that_is_none(folder: Path, config: str, said: str) -> None:
     with pytest.raises(MmknError) as error:
         mmkn.load_model(folder)
     assert said in _message(error)
+
+
+def test_a_million_layers_are_refused_before_they_are_built(folder: Path) -> None:
+    described = json.loads((folder / "config.json").read_text())
+    described["text_config"]["num_hidden_layers"] = 1_000_000
+    (folder / "config.json").write_text(json.dumps(described))
+    begun = time.monotonic()
+    with pytest.raises(BadArgument, match="num_hidden_layers = 1000000, expected at most 10000"):
+        mmkn.load_model(folder)
+    assert time.monotonic() - begun < 30  # building them takes minutes and gigabytes
 
 
 def test_a_text_only_model(tmp_path: Path, llama: Any) -> None:

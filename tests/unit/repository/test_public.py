@@ -29,19 +29,7 @@ def public() -> Iterator[tuple[str, Any]]:
 
 PUBLIC = dict(public())
 #: widgets whose docstrings are still to be written
-LATER = {
-    "widgets.AblationPanel",
-    "widgets.CaptionDiff",
-    "widgets.Explorer",
-    "widgets.FrontierChart",
-    "widgets.LayerChart",
-    "widgets.MaskPainter",
-    "widgets.MethodChart",
-    "widgets.NeuronTable",
-    "widgets.ScoreHistogram",
-    "widgets.compare",
-}
-DESCRIBED = [name for name in PUBLIC if name not in LATER]
+DESCRIBED = list(PUBLIC)
 
 
 def arguments(thing: Any) -> list[str]:
