@@ -235,7 +235,7 @@ def trade_off(
     >>> neurons = mmkn.study(model, "car", with_car).neurons()
     >>> points = trade_off(model, [ablate(model, neurons)], "car", with_car, without_car)
     >>> [(point.name, point.n_neurons, point.recall) for point in points]
-    [('none', 0, 1.0), ('zero', 60, 0.0)]
+    [('none', 0, 1.0), ('zero', 59, 0.0)]
     """
     wanted = as_concept(concept)
     wrong = [s.id for s in without_concept if any(wanted.named_in(c) for c in s.categories)]

@@ -80,11 +80,11 @@ def test_neurons_open_as_a_page_that_can_be_read(notebook) -> None:
     page = notebook.page
     item(notebook, f"{NASTY}.mmkn.json").dblclick()
     shown = page.locator(".mmkn-file:visible")
-    expect(shown.locator("h1")).to_have_text("60 neurons of “car”")
+    neurons = mmkn.NeuronSet.load(notebook_path(notebook) / f"{NASTY}.mmkn.json")
+    expect(shown.locator("h1")).to_have_text(f"{len(neurons)} neurons of “car”")
     facts = shown.locator("dl").inner_text().split("\n")
     for name, value in (("Model", "pocket"), ("Method", "two_stage"), ("Scenes", "4 (pocket:val)")):
         assert facts[facts.index(name) + 1] == value
-    neurons = mmkn.NeuronSet.load(notebook_path(notebook) / f"{NASTY}.mmkn.json")
     rows = shown.locator(".mmkn-file-neurons tbody tr")
     expect(rows).to_have_count(len(neurons))
     first = rows.first.locator("td").all_text_contents()

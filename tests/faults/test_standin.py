@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,11 @@ SHARES = {
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", SHARES)
 def test_nothing_is_lost_or_wrong(kind: str) -> None:
-    tally = run_kind(kind, SHARES[kind], seed=0)
+    if kind == "hostile":  # a browser in a thread of its own: other tests leave a loop in this one
+        with ThreadPoolExecutor(1) as own:
+            tally = own.submit(run_kind, kind, SHARES[kind], seed=0).result()
+    else:
+        tally = run_kind(kind, SHARES[kind], seed=0)
     assert tally.tried >= min(COUNTS[kind] * SHARES[kind], 3)
     assert not tally.failed, table([tally])
 
