@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -168,7 +169,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _peft(llama: Callable[..., Any], kind: str, targets: list[str] | None = None) -> Any:
-    peft = pytest.importorskip("peft")
+    peft = import_module("peft")
     name, settings = KINDS[kind]
     targets = targets or ["down_proj"]
     if kind == "ia3":
@@ -204,7 +205,7 @@ def test_every_projection_may_have_one(llama: Callable[..., Any]) -> None:
 
 
 def test_w_out_follows_the_adapters_that_are_active(llama: Callable[..., Any]) -> None:
-    peft = pytest.importorskip("peft")
+    peft = import_module("peft")
     wrapped = _peft(llama, "lora")
     wrapped.add_adapter(
         "second", peft.LoraConfig(r=2, init_lora_weights=False, target_modules=["down_proj"])
@@ -231,7 +232,7 @@ def test_w_out_follows_the_adapters_that_are_active(llama: Callable[..., Any]) -
 
 
 def test_parts_that_are_trained_whole(llama: Callable[..., Any]) -> None:
-    peft = pytest.importorskip("peft")
+    peft = import_module("peft")
     wrapped = peft.get_peft_model(
         llama(),
         peft.LoraConfig(
@@ -257,7 +258,7 @@ def test_parts_that_are_trained_whole(llama: Callable[..., Any]) -> None:
 
 
 def test_adapters_added_after_loading_are_named(llama: Callable[..., Any]) -> None:
-    peft = pytest.importorskip("peft")
+    peft = import_module("peft")
     hf = llama()
     model = mmkn.load_model(hf)
     wrapped = peft.get_peft_model(hf, peft.LoraConfig(r=2, target_modules=["down_proj"]))
@@ -267,7 +268,7 @@ def test_adapters_added_after_loading_are_named(llama: Callable[..., Any]) -> No
 
 
 def test_eight_bit_bases(llama: Callable[..., Any]) -> None:
-    peft, bnb = pytest.importorskip("peft"), pytest.importorskip("bitsandbytes")
+    peft, bnb = import_module("peft"), import_module("bitsandbytes")
 
     def packed(inner: nn.Linear) -> nn.Module:
         made = bnb.nn.Linear8bitLt(48, 32, bias=False, has_fp16_weights=False)
@@ -287,14 +288,14 @@ def test_eight_bit_bases(llama: Callable[..., Any]) -> None:
 
 
 def test_tokens_of_a_wrappers_own_are_refused(llama: Callable[..., Any]) -> None:
-    peft = pytest.importorskip("peft")
+    peft = import_module("peft")
     prompt = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     with pytest.raises(NotSupported, match="PROMPT_TUNING puts tokens of its own"):
         mmkn.load_model(peft.get_peft_model(llama(), prompt))
 
 
 def test_adapters_over_experts_are_refused_by_name(llama: Callable[..., Any]) -> None:
-    peft = pytest.importorskip("peft")
+    peft = import_module("peft")
     hf = llama(
         "Qwen3Moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, head_dim=8
     )
@@ -306,7 +307,7 @@ def test_adapters_over_experts_are_refused_by_name(llama: Callable[..., Any]) ->
 
 
 def test_a_picture_is_captioned_with_its_adapter(pocket: Any, pictures: list[Any]) -> None:
-    peft = pytest.importorskip("peft")
+    peft = import_module("peft")
     torch.manual_seed(5)
     wrapped = peft.get_peft_model(
         copy.deepcopy(pocket.hf),

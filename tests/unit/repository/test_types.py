@@ -36,7 +36,6 @@ WRONG = {
 @pytest.fixture(scope="module")
 def checked(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     """Return what mypy says of each line: those of `SEEN`, then those of `WRONG`."""
-    pytest.importorskip("mypy")
     snippet = tmp_path_factory.mktemp("types") / "snippet.py"
     lines = [*(f"reveal_type({code})" for code in SEEN), *WRONG]
     snippet.write_text("\n".join(["import mmkn_widgets as mmkn", *lines]), encoding="utf-8")
