@@ -256,7 +256,7 @@ describe("what is measured", () => {
     });
     frames.run();
     expect(host.querySelector(".effect")!.textContent).toBe(
-      "log-probability of “car”, this picture: predicted −4.10 · measured −3.70 nats · predicted, all scenes −2.00",
+      "log-probability of “car”, this picture: predicted −4.10 · measured −3.70 nats · first order, all scenes −2.00",
     );
   });
   it("the neuron's page says what its shares are", async () => {

@@ -139,7 +139,7 @@ export function mountAblationPanel(
             h(
               "span",
               { class: "note", title: `${FIRST}; mean over the study's scenes` },
-              ` · predicted, all scenes ${change(state.predicted)}`,
+              ` · first order, all scenes ${change(state.predicted)}`,
             ),
           );
       } else if (changed && state.why) {
