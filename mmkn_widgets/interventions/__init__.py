@@ -12,6 +12,7 @@ from .hallucination import blame as blame
 from .hallucination import corrections as corrections
 from .hallucination import reduce_hallucination
 from .learning import Goal
+from .masking import MaskGoal, learn_mask
 from .perturbation import Perturbation, perturb
 from .rows import RowAblation as RowAblation
 from .rows import ablate_rows, caption_rows
@@ -37,6 +38,7 @@ __all__ = [
     "Goal",
     "Intervention",
     "InterventionStack",
+    "MaskGoal",
     "Perturbation",
     "Transplant",
     "TransplantResult",
@@ -44,6 +46,7 @@ __all__ = [
     "ablate_rows",
     "caption_rows",
     "edit",
+    "learn_mask",
     "load_edit",
     "patch_mean",
     "perturb",

@@ -119,12 +119,13 @@ def split(data: SceneDataset, choosing: SceneDataset, word: str, n_scenes: int) 
 
 
 #: what ``--methods`` accepts: the nine of `attribution.score`; ``two_stage_auto``, two_stage at
-#: the thresholds that the search proposes; and ``two_stage_image_signed``, stage 1 as the first
-#: paper writes it (signed, at image tokens)
+#: the thresholds that the search proposes; ``two_stage_image_signed``, stage 1 as the first
+#: paper writes it (signed, at image tokens); and ``learned_mask``, see `learned`
 METHODS = (
     "two_stage",
     "two_stage_auto",
     "two_stage_image_signed",
+    "learned_mask",
     "activation_difference",
     "gradcam",
     "contribution",
@@ -143,6 +144,7 @@ def select_neurons(
     *,
     without_concept: Sequence[Scene] = (),
     seed: int = 0,
+    cancel: CancelToken | None = None,
 ) -> NeuronSet:
     """Return the neurons that a method chooses from one study's scenes.
 
@@ -154,9 +156,12 @@ def select_neurons(
     top : int
         How many (``two_stage_auto`` chooses its own number).
     without_concept : sequence of Scene
-        For ``two_stage_auto``: scenes on which nothing should change; not those of a measurement.
+        For ``two_stage_auto`` and ``learned_mask``: scenes on which nothing should change; not
+        those of a measurement.
     seed : int
-        Of the random methods.
+        Of the random methods, and of the order in which a mask is learned.
+    cancel : CancelToken, optional
+        Looked at while a mask is learned.
 
     Returns
     -------
@@ -165,6 +170,8 @@ def select_neurons(
     """
     from ..attribution import NeuronSet, random_like, random_uniform, top_neurons
 
+    if method == "learned_mask":
+        return made.learned_mask(without_concept, size=top, seed=seed, cancel=cancel)
     if method == "two_stage":
         return made.neurons(quantile_d=1 - CANDIDATES, top=top)
     if method == "two_stage_image_signed":
@@ -352,7 +359,12 @@ def run_study(
                     skipped[word] = str(error)
                     break
             neurons = select_neurons(
-                made, name, top, without_concept=parted.choosing_absent, seed=seed
+                made,
+                name,
+                top,
+                without_concept=parted.choosing_absent,
+                seed=seed,
+                cancel=cancel,
             )
             effect = made.evaluate(
                 neurons,

@@ -39,6 +39,9 @@ class Searched(Protocol):
     ) -> NeuronSet:
         """Return the neurons that pass both stages."""
 
+    def best_by_gradcam(self, n: int) -> NeuronSet:
+        """Return the best neurons by stage 2 alone."""
+
 
 def random_suppression(
     study: Searched,

@@ -505,6 +505,32 @@ class Study:
             )
         return found.with_words(self.model) if words else found
 
+    def best_by_gradcam(self, n: int) -> NeuronSet:
+        """Return the `n` neurons of the highest positive GradCAM scores, whatever stage 1 says."""
+        return two_stage(self.evidence, candidates=1.0, top=n)
+
+    def learned_mask(self, without_concept: Any = None, **options: Any) -> NeuronSet:
+        """Learn which neurons to silence so that the word goes and all else stays.
+
+        Parameters
+        ----------
+        without_concept : sequence of Scene, optional
+            By default as many of the study's data set as it has scenes.
+        **options
+            ``size``, ``retain``, ``prompts``, ``goal`` and others of
+            `mmkn_widgets.studies.learned.learned_mask` and `mmkn_widgets.interventions.learn_mask`.
+
+        Returns
+        -------
+        NeuronSet
+            Learned on the study's scenes: measure it on others.
+        """
+        from .learned import learned_mask
+
+        if without_concept is None:
+            without_concept = self.scenes_without(len(self.scored))
+        return learned_mask(self, without_concept, **options)
+
     def propose_thresholds(self, **options: Any) -> ThresholdSearch:
         """Search the threshold plane on this study's scenes; see `search_thresholds`."""
         from .search import search_thresholds

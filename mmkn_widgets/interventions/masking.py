@@ -1,0 +1,627 @@
+"""Learned masks: the fewest neurons whose silence loses a word and leaves everything else said.
+
+Every score of a neuron trades suppression for retention, because neurons are judged one at a time
+and by the word alone. A mask is learned for both at once: how much of each candidate neuron is
+silenced is found by gradient, with a loss on the word where it stood and a loss on every other
+place of the captions, and only the best few stay. Sparse masks over neurons that lose one piece of
+knowledge and keep control text are those of Bayazit et al. 2024 (arXiv 2310.03084).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..activations import find_span
+from ..core import (
+    BadArgument,
+    CancelToken,
+    Concept,
+    NeuronIndex,
+    NeuronSet,
+    NotSupported,
+    Progress,
+    as_concept,
+    bad_argument,
+    count,
+    neuron_rows,
+    provenance,
+    provenance_of,
+    real_number,
+    seal,
+    unseal,
+    whole_number,
+    write_whole,
+)
+from ..models import plain_torch
+from .base import ActivationIntervention
+from .learning import write
+from .where import Selection, Where
+
+if TYPE_CHECKING:
+    from ..datasets import Scene
+    from ..models import MultimodalModel
+
+__all__ = ["MaskGoal", "learn_mask"]
+
+
+@dataclass(frozen=True)
+class MaskGoal:
+    """What a learned mask minimises, and how.
+
+    Attributes
+    ----------
+    word : float
+        Weight of the word's log-odds where it stood, above those of `floor`. Log-odds and not
+        log-probability: a model that is sure of its word has no gradient in the latter.
+    floor : float
+        Probability of the word that is low enough.
+    kl : float
+        Weight of KL(model before || model after), averaged over every other place of the captions.
+    substitute : float
+        Weight of the probability, where the word stood, of objects that are not on the picture;
+        what the model gave them before does not count.
+    steps : int
+        Gradient steps.
+    rate, momentum, most : float
+        Of the projected gradient: rate, momentum, and by how much a neuron's share may change in
+        one step.
+    wide : float
+        So many times `size` neurons may act at the beginning.
+    narrow : float
+        Share of the steps in which they become `size`; in those that follow shares go to 0 or 1.
+    batch_size : int
+        Captions of each kind (with the word, without it) in a step.
+
+    Examples
+    --------
+    >>> MaskGoal(kl=40.0)  # more careful with everything else
+    MaskGoal(word=0.5, ..., kl=40.0, ...)
+    """
+
+    word: float = 0.5
+    floor: float = 0.01
+    kl: float = 20.0
+    substitute: float = 0.0
+    steps: int = 36
+    rate: float = 1.0
+    momentum: float = 0.9
+    most: float = 0.2
+    wide: float = 8.0
+    narrow: float = 0.6
+    batch_size: int = 7
+
+    def __post_init__(self) -> None:
+        for name in ("word", "kl", "substitute", "momentum"):
+            real_number(name, getattr(self, name), lowest=0)
+        for name in ("rate", "most"):
+            if not real_number(name, getattr(self, name), lowest=0) > 0:
+                raise bad_argument(name, getattr(self, name), "a number above 0")
+        if not 0 < real_number("floor", self.floor) < 1:
+            raise bad_argument("floor", self.floor, "a probability between 0 and 1")
+        real_number("wide", self.wide, lowest=1)
+        real_number("narrow", self.narrow, lowest=0, highest=1)
+        whole_number("steps", self.steps, lowest=1)
+        whole_number("batch_size", self.batch_size, lowest=1)
+
+
+class _Shares(ActivationIntervention):
+    """Neurons of which a share is silenced at the predicting positions."""
+
+    kind: ClassVar[str] = "mask"
+
+    def __init__(self, model: MultimodalModel, rows: Mapping[int, np.ndarray]) -> None:
+        super().__init__(model, rows, Selection.of("predicting"), name="learning a mask")
+        self.shares: dict[int, Tensor] = {}
+
+    def put(self, shares: Tensor) -> None:
+        """Take the shares of all neurons, row after row."""
+        parts = torch.split(shares, [len(index) for index in self.rows.values()])
+        self.shares = dict(zip(self.rows, parts, strict=True))
+
+    def _change(
+        self, row: int, before: Tensor, where: Where | None  # noqa: ARG002  the base's
+    ) -> Tensor:  # fmt: skip
+        return before * (1 - self.shares[row]).to(before.device, before.dtype)
+
+
+class _Captions:
+    """A batch of teacher-forced captions, and where in them the word stands.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        With nothing active.
+    scenes, ids : sequence
+        Pictures and what the unchanged model writes of them.
+    concept : Concept
+    prompt : str, optional
+    others : sequence of Concept
+        Objects that may stand in the word's place.
+    """
+
+    def __init__(
+        self,
+        model: MultimodalModel,
+        scenes: Sequence[Scene],
+        ids: Sequence[Sequence[int]],
+        concept: Concept,
+        prompt: str | None,
+        others: Sequence[Concept],
+    ) -> None:
+        self._model = model
+        forced = [list(one) for one in ids]
+        made = model.prepare([scene.image for scene in scenes], prompt, continuation=forced)
+        self.prepared = made
+        total = max(made.lengths)
+        self.width = total - min(made.prompt_lengths) + 1
+        asked = np.full(len(forced), -1)
+        kept = np.zeros((len(forced), self.width), bool)
+        for row, tokens in enumerate(forced):
+            first = made.prompt_lengths[row] - 1 - (total - self.width)
+            kept[row, first : first + len(tokens) + 1] = True
+            for at, end in _mentions(model, tokens, concept):
+                kept[row, first + at : first + end] = False
+                if asked[row] < 0:
+                    asked[row] = first + at
+        where = model.device
+        self._prefix: Any = None
+        own = model.forward(made, logits_to_keep=self.width).logits[:, -self.width :]
+        self.cached = self._cache(own)
+        self.before = torch.log_softmax(own.float(), -1)
+        self.kept = torch.from_numpy(kept).to(where)
+        rows = np.flatnonzero(asked >= 0)
+        self.rows = torch.from_numpy(rows).to(where)
+        self.places = torch.from_numpy(asked[rows]).to(where)
+        self.word = torch.tensor(concept.first_tokens(model.tokenizer), device=where)
+        self.absent = torch.zeros(len(rows), self.before.shape[-1], dtype=torch.bool, device=where)
+        own_tokens = set(self.word.tolist())
+        for number, named in enumerate(rows.tolist()):
+            for other in others:
+                if not any(other.named_in(name) for name in scenes[named].categories):
+                    instead = set(other.first_tokens(model.tokenizer)) - own_tokens
+                    self.absent[number, sorted(instead)] = True
+
+    def _cache(self, own: Tensor) -> bool:
+        """Keep what the prompt leaves in the cache, where running on from it gives `own`.
+
+        What is silenced from the prompt's last token on cannot change what stands before it.
+        """
+        made = self.prepared
+        if self._model.is_encoder_decoder or len(set(made.prompt_lengths)) > 1:
+            return False
+        n = made.prompt_lengths[0] - 1
+        length = made.inputs["input_ids"].shape[1] if "input_ids" in made.inputs else 0
+        given = {
+            name: value[:, :n] if value.dim() == 2 and value.shape[1] == length else value
+            for name, value in made.inputs.items()
+        }
+        try:
+            with self._model.measuring(), self._model.running(made):
+                self._prefix = self._model.hf(**given, use_cache=True).past_key_values
+            again = self.logits()
+        except Exception:  # noqa: BLE001  whatever an architecture needs beside: it is run whole
+            again = None
+        if again is None or not torch.allclose(
+            torch.log_softmax(again.float(), -1), torch.log_softmax(own.float(), -1), atol=0.1
+        ):
+            self._prefix = None
+        return self._prefix is not None
+
+    def logits(self, grad: bool = False) -> Tensor:
+        """Return logits (row, place, word) at the caption's places, under whatever is active."""
+        if self._prefix is None:
+            made = self._model.forward(self.prepared, logits_to_keep=self.width, grad=grad)
+            whole: Tensor = made.logits[:, -self.width :]
+            return whole
+        inputs = self.prepared.inputs
+        start = self.prepared.prompt_lengths[0] - 1
+        with self._model.measuring(grad=grad), self._model.running(self.prepared):
+            made = self._model.hf(
+                input_ids=inputs["input_ids"][:, start:],
+                attention_mask=inputs["attention_mask"],
+                past_key_values=copy.deepcopy(self._prefix),
+                cache_position=torch.arange(
+                    start, inputs["input_ids"].shape[1], device=inputs["input_ids"].device
+                ),
+                use_cache=True,
+            )
+            rest: Tensor = made.logits[:, -self.width :]
+            return rest
+
+    def loss(self, logits: Tensor, goal: MaskGoal) -> tuple[Tensor, dict[str, float]]:
+        """Return what is minimised, and its parts as numbers."""
+        log_p = torch.log_softmax(logits.float(), -1)
+        parts: dict[str, Tensor] = {}
+        if len(self.rows):
+            there = log_p[self.rows, self.places]
+            of_word = there[:, self.word].logsumexp(-1)
+            odds = of_word - _log_not(of_word)
+            parts["word"] = goal.word * (odds - _logit(goal.floor)).clamp(min=0).mean()
+            if goal.substitute and self.absent.any():
+                before = self.before[self.rows, self.places].exp()
+                more = (there.exp() - before).clamp(min=0) * self.absent
+                parts["substitute"] = goal.substitute * more.sum(-1).mean()
+        if self.kept.any():
+            before = self.before[self.kept]
+            parts["kl"] = goal.kl * (before.exp() * (before - log_p[self.kept])).sum(-1).mean()
+        loss = logits.new_zeros((), dtype=torch.float32)
+        for part in parts.values():
+            loss = loss + part
+        return loss, {name: float(part.detach()) for name, part in parts.items()}
+
+
+def _mentions(
+    model: MultimodalModel, ids: Sequence[int], concept: Concept
+) -> Iterator[tuple[int, int]]:
+    """Yield where a caption names the concept: start and end of each mention."""
+    offset = 0
+    while (span := find_span(model, ids[offset:], concept)) is not None:
+        yield offset + span[0], offset + span[1]
+        offset += span[1]
+
+
+def _log_not(log_p: Tensor) -> Tensor:
+    """Return log(1 - p)."""
+    return torch.log(-torch.expm1(log_p.clamp(max=-1e-6)))
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+class _Learner:
+    """The shares of the candidates on their way from 0 to a mask."""
+
+    def __init__(
+        self,
+        model: MultimodalModel,
+        rows: Mapping[int, np.ndarray],
+        said: Sequence[_Captions],
+        unsaid: Sequence[_Captions],
+        size: int,
+        goal: MaskGoal,
+        seed: int,
+    ) -> None:
+        self._said, self._unsaid = said, unsaid
+        self._size, self._seed = size, seed
+        self.goal = goal
+        self.mask = _Shares(model, rows)
+        n = count(rows)
+        with plain_torch(False):
+            self.shares = torch.zeros(n, device=model.device)
+            self.velocity = torch.zeros(n, device=model.device)
+        self.step = 0
+        self.losses: list[dict[str, float]] = []
+
+    def _batches(self) -> list[_Captions]:
+        order = np.random.default_rng((self._seed, self.step))
+        return [kind[int(order.integers(len(kind)))] for kind in (self._said, self._unsaid) if kind]
+
+    def _allowed(self) -> int:
+        """Return how many neurons may act after this step."""
+        narrow = self.goal.narrow * self.goal.steps
+        left = 1 - min(1.0, (self.step + 1) / narrow) if narrow else 0.0
+        wide: float = self.goal.wide**left
+        return max(self._size, round(self._size * wide))
+
+    def advance(self) -> None:
+        """Make one step."""
+        shares = self.shares.clone().requires_grad_()
+        self.mask.put(shares)
+        gradient, parts = torch.zeros_like(self.shares), dict[str, float]()
+        for batch in self._batches():
+            loss, told = batch.loss(batch.logits(grad=True), self.goal)
+            (one,) = torch.autograd.grad(loss, shares)
+            gradient += one.float()
+            for name, value in told.items():
+                parts[name] = parts.get(name, 0.0) + value
+        self.losses.append(parts)
+        goal, last = self.goal, self.goal.narrow * self.goal.steps
+        self.velocity = goal.momentum * self.velocity - goal.rate * gradient
+        moved = self.shares + self.velocity.clamp(-goal.most, goal.most)
+        if self.step >= last:  # to 0 or 1, faster towards the end
+            through = (self.step + 1 - last) / max(goal.steps - last, 1)
+            moved = moved + goal.most * through * (self.shares - 0.5).sign()
+        moved = moved.clamp(0, 1)
+        allowed = self._allowed()
+        if allowed < len(moved):
+            out = moved.argsort(descending=True, stable=True)[allowed:]
+            moved[out] = 0
+            self.velocity[out] = self.velocity[out].clamp(max=0)
+        self.shares = moved
+        self.step += 1
+
+    def total(self, shares: Tensor) -> float:
+        """Return the loss over all captions under given shares."""
+        self.mask.put(shares)
+        found = []
+        for kind in (self._said, self._unsaid):
+            values = [float(one.loss(one.logits(), self.goal)[0]) for one in kind]
+            if values:
+                found.append(sum(values) / len(values))
+        return sum(found)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on, as JSON can hold it."""
+        return {
+            "step": self.step,
+            "shares": self.shares.tolist(),
+            "velocity": self.velocity.tolist(),
+            "losses": self.losses,
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        where = self.shares.device
+        self.step = int(state["step"])
+        self.shares = torch.tensor(state["shares"], dtype=torch.float32, device=where)
+        self.velocity = torch.tensor(state["velocity"], dtype=torch.float32, device=where)
+        self.losses = list(state["losses"])
+
+
+_RESTARTS = 2
+
+
+def learn_mask(
+    model: MultimodalModel,
+    concept: str | Concept | Sequence[str],
+    with_concept: Sequence[Scene],
+    without_concept: Sequence[Scene] = (),
+    *,
+    candidates: Any,
+    size: int = 60,
+    prompts: Sequence[str | None] = (None,),
+    others: Sequence[str | Concept] = (),
+    goal: MaskGoal | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> NeuronSet:
+    """Learn which neurons to silence so that a word goes and the rest of the captions stays.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        Every model that ablates and gives gradients.
+    concept : str, Concept or list of str
+        The word, or several forms that shall all go.
+    with_concept : sequence of Scene
+        Scenes whose caption names it. Figures of the mask on these are not held out.
+    without_concept : sequence of Scene
+        Scenes whose captions shall stay as they are; also those of `with_concept` whose caption
+        does not name it.
+    candidates : NeuronSet, mapping or mask
+        Among which to choose, as for `ablate`: the few hundred best by GradCAM, say
+        (`Study.learned_mask` takes these). Fewer candidates are faster and more selective.
+    size : int
+        At most so many neurons.
+    prompts : sequence of str or None
+        Questions: a mask is selective only where it was taught to be. None is the model's own.
+    others : sequence of str or Concept
+        Objects that shall not be said instead, where they are not on the picture; has an effect
+        with `MaskGoal.substitute`.
+    goal : MaskGoal, optional
+    seed : int
+        Order of the captions.
+    checkpoint : path, optional
+        A file that is written as it goes; the same call goes on from it.
+    progress, cancel : optional
+        Told and asked after every step.
+
+    Returns
+    -------
+    NeuronSet
+        Its scores are the shares at the end, above 0.5; best first. May be empty, and then
+        ``provenance["why"]`` says why. The provenance holds the losses of the last step and over
+        all captions, without the mask and with it.
+
+    Raises
+    ------
+    BadArgument
+        If no caption names the concept, or the checkpoint is of another call.
+    NotSupported
+        If the model gives no gradients at a candidate.
+    Cancelled
+        If the token was cancelled; with `checkpoint` nothing is lost.
+
+    Notes
+    -----
+    Projected gradient descent on shares in [0, 1] from 0. After each step only the largest stay:
+    `MaskGoal.wide` times `size` at first, `size` after `MaskGoal.narrow` of the steps; then shares
+    are pushed to 0 or 1. Neurons act from the prompt's last token on, where words are chosen. A
+    mask that loses to no mask at all is learned again at half the rate, twice at most.
+
+    References
+    ----------
+    .. [1] Bayazit et al. 2024, arXiv 2310.03084: sparse masks with a loss that forgets and losses
+       that keep.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 4))
+    >>> mask = learn_mask(
+    ...     model, "car", val.with_concept("car", 6), val.without_concept("car", 6),
+    ...     candidates=study.neurons(quantile_g=0.97), size=8, goal=MaskGoal(steps=12),
+    ... )
+    >>> 0 < len(mask) <= 8
+    True
+    """
+    wanted = as_concept(concept)
+    goal = goal or MaskGoal()
+    size = whole_number("size", size, lowest=1)
+    seed = whole_number("seed", seed, lowest=0)
+    rows = {row: index for row, index in sorted(neuron_rows(model, candidates).items())}
+    if not count(rows):
+        raise bad_argument("candidates", "no neurons", "at least one")
+    if not prompts:
+        raise bad_argument("prompts", prompts, "at least one question; None is the model's own")
+    made = provenance(
+        "learn_mask",
+        model=model.name,
+        concept=wanted.to_dict(),
+        scenes=[str(scene.id) for scene in with_concept],
+        other_scenes=[str(scene.id) for scene in without_concept],
+        candidates=provenance_of(candidates),
+        n_candidates=count(rows),
+        size=size,
+        prompts=list(prompts),
+        others=[as_concept(other).word for other in others],
+        goal=asdict(goal),
+        seed=seed,
+    )
+    file = None if checkpoint is None else Path(checkpoint)
+    key = _key(made, rows)
+    held = _read(file, key)
+    with model.interventions.suspended(), plain_torch(False):
+        said, unsaid = _batches(
+            model, wanted, with_concept, without_concept, prompts, others, goal, cancel
+        )
+        for attempt in range(int(held.get("attempt", 0)), _RESTARTS + 1):
+            now = replace(goal, rate=goal.rate / 2**attempt)
+            learner = _Learner(model, rows, said, unsaid, size, now, seed)
+            if held:
+                learner.resume(held["state"])
+                held = {}
+            _learn(learner, attempt, file, key, progress, cancel)
+            with learner.mask:
+                without = learner.total(torch.zeros_like(learner.shares))
+                chosen = learner.shares > 0.5
+                within = learner.total(chosen.float())
+            if chosen.any() and within < without:
+                break
+        else:
+            chosen = torch.zeros_like(chosen)
+    ids = np.flatnonzero(chosen.cpu().numpy())
+    order = ids[np.argsort(-learner.shares.cpu().numpy()[ids], kind="stable")]
+    made.update(
+        loss_before=without,
+        loss_after=within,
+        last_step=learner.losses[-1],
+        restarts=attempt,
+        prefix_cached=all(batch.cached for batch in (*said, *unsaid)),
+        captions={
+            "with": sum(len(batch.prepared) for batch in said),
+            "without": sum(len(batch.prepared) for batch in unsaid),
+        },
+    )
+    if not len(order):
+        made["why"] = (
+            f"no mask of at most {size} of {count(rows)} candidates was better than none: "
+            f"loss {within:.3g} with it, {without:.3g} without, after {attempt} restarts"
+        )
+    return _neurons(model, rows, order, learner.shares.cpu().numpy(), made)
+
+
+def _learn(
+    learner: _Learner,
+    attempt: int,
+    file: Path | None,
+    key: str,
+    progress: Progress | None,
+    cancel: CancelToken | None,
+) -> None:
+    steps = learner.goal.steps
+    with learner.mask, plain_torch():
+        while learner.step < steps:
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            try:
+                learner.advance()
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+                raise NotSupported(
+                    "learn_mask: no gradient reaches the candidates of this model from its words"
+                ) from error
+            if file is not None:
+                held = {"key": key, "attempt": attempt, "state": learner.state()}
+                write_whole(file, seal(held), "checkpoint")
+            if progress is not None:
+                told = ", ".join(
+                    f"{name} {value:.2f}" for name, value in learner.losses[-1].items()
+                )
+                progress(f"learning a mask, {told}", learner.step, steps)
+
+
+def _batches(
+    model: MultimodalModel,
+    concept: Concept,
+    with_concept: Sequence[Scene],
+    without_concept: Sequence[Scene],
+    prompts: Sequence[str | None],
+    others: Sequence[str | Concept],
+    goal: MaskGoal,
+    cancel: CancelToken | None,
+) -> tuple[list[_Captions], list[_Captions]]:
+    """Caption the scenes, and lay the captions out in batches with and without the word."""
+    instead = [as_concept(other) for other in others]
+    said: list[_Captions] = []
+    unsaid: list[_Captions] = []
+    scenes = [*with_concept, *without_concept]
+    for prompt in prompts:
+        named: list[tuple[Scene, list[int]]] = []
+        rest: list[tuple[Scene, list[int]]] = []
+        for pair in write(model, scenes, prompt, 16):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            (named if concept.named_in(model.decode(pair[1])) else rest).append(pair)
+        for kind, pairs in ((said, named), (unsaid, rest)):
+            for start in range(0, len(pairs), goal.batch_size):
+                part = pairs[start : start + goal.batch_size]
+                kind.append(
+                    _Captions(
+                        model, [s for s, _ in part], [i for _, i in part], concept, prompt, instead
+                    )
+                )
+    if not said:
+        raise bad_argument(
+            "with_concept",
+            f"{len(with_concept)} scenes",
+            f"some whose caption names {concept.word!r}",
+        )
+    return said, unsaid
+
+
+def _key(made: Mapping[str, Any], rows: Mapping[int, np.ndarray]) -> str:
+    """Return what tells one call from another."""
+    chosen = {str(row): index.tolist() for row, index in rows.items()}
+    text = json.dumps([made["arguments"], chosen], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(file: Path | None, key: str) -> dict[str, Any]:
+    if file is None or not file.is_file():
+        return {}
+    try:
+        held = unseal(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise bad_argument("checkpoint", str(file), f"a whole file, or none ({error})") from error
+    if held.get("key") != key:
+        raise BadArgument(f"checkpoint: got {str(file)!r}, which is of another call of learn_mask")
+    return held
+
+
+def _neurons(
+    model: MultimodalModel,
+    rows: Mapping[int, np.ndarray],
+    order: np.ndarray,
+    shares: np.ndarray,
+    made: dict[str, Any],
+) -> NeuronSet:
+    row = np.concatenate([np.full(len(index), row) for row, index in rows.items()])
+    place = np.concatenate(list(rows.values()))
+    index = NeuronIndex.of(model)
+    return index.neurons(index.join(row[order], place[order]), score=shares[order], provenance=made)

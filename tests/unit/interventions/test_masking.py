@@ -1,0 +1,259 @@
+"""Learned masks: they lose the word, keep the rest, go on where they stopped, and say when not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mmkn_widgets as mmkn
+from mmkn_widgets.evaluation import identical
+from mmkn_widgets.interventions import MaskGoal, ablate, learn_mask
+from mmkn_widgets.interventions.masking import _Captions, _Learner, _log_not
+
+WORD = "dog"
+SHORT = MaskGoal(steps=12)
+
+
+@pytest.fixture(scope="module")
+def pocket() -> mmkn.MultimodalModel:
+    return mmkn.load_model("pocket")
+
+
+@pytest.fixture(scope="module")
+def val() -> Any:
+    return mmkn.datasets.pocket_world("val")
+
+
+@pytest.fixture(scope="module")
+def study(pocket: Any, val: Any) -> mmkn.Study:
+    return mmkn.study(pocket, WORD, val.with_concept(WORD, 16))
+
+
+@pytest.fixture(scope="module")
+def scenes(val: Any) -> dict[str, Any]:
+    return {
+        "with_concept": list(val.with_concept(WORD, 12)),
+        "without_concept": list(val.without_concept(WORD, 12)),
+    }
+
+
+def test_the_word_goes_and_the_rest_stays_on_scenes_never_seen(
+    pocket: Any, study: Any, val: Any
+) -> None:
+    mask = study.learned_mask(val.without_concept(WORD, 16), size=20)
+    test = mmkn.datasets.pocket_world("test")
+    effect = study.evaluate(
+        mask, test.with_concept(WORD, 24), test.without_concept(WORD, 24), n_random=2
+    )
+    assert 0 < len(mask) <= 20
+    assert effect.suppression is not None and effect.suppression >= 0.9
+    assert effect.retention["headline"] is not None and effect.retention["headline"] >= 0.95
+    assert effect.random_control["max"] <= 0.1
+    assert (np.diff(mask.score) <= 0).all() and (mask.score > 0.5).all()
+    candidates = study.best_by_gradcam(500)
+    assert set(mask.places) <= set(candidates.places)
+    assert len(pocket.interventions) == 0
+    told = mask.provenance
+    assert told["loss_after"] < told["loss_before"] and told["prefix_cached"]
+
+
+def test_the_same_call_learns_the_same_mask(pocket: Any, study: Any, scenes: Any) -> None:
+    among = study.best_by_gradcam(200)
+    once = learn_mask(pocket, WORD, candidates=among, size=10, goal=SHORT, **scenes)
+    again = learn_mask(pocket, WORD, candidates=among, size=10, goal=SHORT, **scenes)
+    assert once == again and once.score.tolist() == again.score.tolist()
+
+
+def test_what_is_active_outside_does_not_teach(pocket: Any, study: Any, scenes: Any) -> None:
+    among = study.best_by_gradcam(200)
+    plain = learn_mask(pocket, WORD, candidates=among, size=10, goal=SHORT, **scenes)
+    with torch.inference_mode(), ablate(pocket, {4: range(200)}):
+        inside = learn_mask(pocket, WORD, candidates=among, size=10, goal=SHORT, **scenes)
+        assert len(pocket.interventions) == 1
+    assert inside.score.tolist() == plain.score.tolist()
+
+
+def test_running_on_from_the_cache_is_running_whole(
+    pocket: Any, study: Any, scenes: Any, monkeypatch: Any
+) -> None:
+    shown = scenes["with_concept"][:4]
+    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    concept = study.concept
+    cached = _Captions(pocket, shown, ids, concept, None, ())
+    monkeypatch.setattr(_Captions, "_cache", lambda *_: False)
+    whole = _Captions(pocket, shown, ids, concept, None, ())
+    assert cached.cached and not whole.cached
+    neurons = study.neurons(top=20)
+    with ablate(pocket, neurons, positions="predicting"):
+        a, b = cached.logits(), whole.logits()
+    assert not torch.allclose(a, torch.as_tensor(cached.before), atol=1e-2)
+    np.testing.assert_allclose(a.float().numpy(), b.float().numpy(), atol=2e-3)
+
+
+def test_the_gradient_is_that_of_finite_differences(pocket: Any, study: Any, scenes: Any) -> None:
+    shown = scenes["with_concept"][:2]
+    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    others = tuple(mmkn.Concept(word) for word in ("cat", "car", "bus"))
+    batch = _Captions(pocket, shown, ids, study.concept, None, others)
+    goal = replace(SHORT, substitute=1.0)
+    chosen = study.best_by_gradcam(3)
+    rows: dict[int, Any] = {}
+    for layer, _, index in chosen.places:
+        rows[layer] = np.sort(np.append(rows.get(layer, np.int64([])), index))
+    learner = _Learner(pocket, dict(sorted(rows.items())), [batch], [], 3, goal, 0)
+    at = torch.full((3,), 0.3)
+
+    def loss(shares: torch.Tensor, grad: bool = False) -> torch.Tensor:
+        learner.mask.put(shares)
+        return batch.loss(batch.logits(grad=grad), goal)[0]
+
+    with learner.mask:
+        own = at.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(own, grad=True), own)
+        steps = 0.02 * torch.eye(3)
+        slope = torch.stack([(loss(at + one) - loss(at - one)) / 0.04 for one in steps])
+    assert gradient.abs().max() > 1e-3
+    torch.testing.assert_close(gradient, slope, rtol=0.05, atol=0.02)
+
+
+def test_log_not_is_exact_near_both_ends() -> None:
+    p = torch.tensor([1e-6, 0.3, 0.999])
+    torch.testing.assert_close(
+        _log_not(p.log()), torch.log1p(-p.double()).float(), rtol=1e-3, atol=1e-6
+    )
+
+
+def test_it_goes_on_where_it_was_cancelled(
+    pocket: Any, study: Any, scenes: Any, tmp_path: Path
+) -> None:
+    among, token = study.best_by_gradcam(200), mmkn.CancelToken()
+    asked: dict[str, Any] = {"candidates": among, "size": 10, "goal": SHORT, **scenes}
+    file, seen = tmp_path / "mask.json", list[int]()
+
+    def stop(what: str, done: int, total: int) -> None:
+        assert "learning a mask" in what and total == SHORT.steps
+        if done == 5:
+            token.cancel()
+
+    with pytest.raises(mmkn.Cancelled):
+        learn_mask(pocket, WORD, checkpoint=file, progress=stop, cancel=token, **asked)
+    assert len(pocket.interventions) == 0
+    resumed = learn_mask(
+        pocket, WORD, checkpoint=file, progress=lambda _, done, __: seen.append(done), **asked
+    )
+    assert seen == list(range(6, SHORT.steps + 1))
+    assert resumed.score.tolist() == learn_mask(pocket, WORD, **asked).score.tolist()
+    with pytest.raises(mmkn.BadArgument, match="of another call"):
+        learn_mask(pocket, WORD, checkpoint=file, **{**asked, "size": 11})
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(mmkn.BadArgument, match="checkpoint: got .*a whole file"):
+        learn_mask(pocket, WORD, checkpoint=file, **asked)
+
+
+def test_no_mask_is_said_to_be_none(pocket: Any, study: Any, scenes: Any) -> None:
+    helpless = _of_no_use(study)
+    mask = learn_mask(
+        pocket, WORD, candidates=helpless, size=4, goal=MaskGoal(steps=4, kl=1e5), **scenes
+    )
+    assert len(mask) == 0
+    assert "better than none" in mask.provenance["why"] and mask.provenance["restarts"] == 2
+
+
+def _of_no_use(study: Any) -> mmkn.NeuronSet:
+    """Return neurons whose silence does not cost the word."""
+    worst = np.argsort(np.abs(study.evidence["gradcam"].values), axis=None)[:30]
+    return mmkn.core.NeuronIndex.of_labelled(study.evidence["gradcam"]).neurons(worst)
+
+
+def test_several_questions_are_several_captions(pocket: Any, study: Any, scenes: Any) -> None:
+    among = study.best_by_gradcam(50)
+    one = learn_mask(pocket, WORD, candidates=among, size=4, goal=MaskGoal(steps=2), **scenes)
+    two = learn_mask(
+        pocket, WORD, candidates=among, size=4, goal=MaskGoal(steps=2),
+        prompts=(None, "What do you see?"), **scenes,
+    )  # fmt: skip
+    first, second = one.provenance["captions"], two.provenance["captions"]
+    assert sum(second.values()) == 2 * sum(first.values()) == 48
+
+
+def test_the_substitute_term_counts_absent_objects_only(
+    pocket: Any, study: Any, val: Any, scenes: Any
+) -> None:
+    shown = scenes["with_concept"][:3]
+    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    others = tuple(mmkn.Concept(word) for word in val.categories)
+    batch = _Captions(pocket, shown, ids, study.concept, None, others)
+    for number, scene in enumerate(shown):
+        for word in val.categories:
+            tokens = list(mmkn.Concept(word).first_tokens(pocket.tokenizer))
+            expected = word not in scene.categories
+            assert bool(batch.absent[number, tokens].all()) is expected, word
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"size": 0}, "size: got 0"),
+        ({"size": 2.5}, "size: got 2.5"),
+        ({"candidates": mmkn.NeuronSet([], [])}, "candidates: got .*no neurons"),
+        ({"prompts": ()}, "prompts: got"),
+        ({"with_concept": []}, "with_concept: got .*captions? names? 'dog'|with_concept: got"),
+        ({"seed": -1}, "seed: got -1"),
+    ],
+)
+def test_bad_arguments_are_named(
+    pocket: Any, study: Any, scenes: Any, given: dict[str, Any], said: str
+) -> None:
+    asked = {"candidates": study.best_by_gradcam(20), **scenes, **given}
+    if given.get("with_concept") == []:
+        asked["without_concept"] = scenes["without_concept"][:2]
+    with pytest.raises(mmkn.BadArgument, match=said):
+        learn_mask(pocket, WORD, goal=MaskGoal(steps=1), **asked)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"floor": 0},
+        {"kl": -1},
+        {"steps": 0},
+        {"rate": 0},
+        {"wide": 0.5},
+        {"narrow": 2},
+        {"most": 0},
+    ],
+)
+def test_bad_goals_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(mmkn.BadArgument, match=next(iter(given))):
+        MaskGoal(**given)
+
+
+def test_the_smallest_that_keeps_so_much_is_judged_on_other_scenes(study: Any, val: Any) -> None:
+    absent = list(val.without_concept(WORD, 12))
+    mask = study.learned_mask(absent, retain=0.9, sizes=(2, 15, 40), goal=MaskGoal(steps=16))
+    told = mask.provenance
+    assert told["met"] and [row["size"] for row in told["sizes"]] == [2, 15, 40]
+    assert told["arguments"]["scenes"] == [str(s.id) for s in study.scored[::2]]
+    enough = [row for row in told["sizes"] if row["retention"] >= 0.9]
+    most = max(row["suppression"] for row in enough)
+    assert len(mask) == next(row["neurons"] for row in enough if row["suppression"] == most)
+    with pytest.raises(mmkn.BadArgument, match="size, retain"):
+        study.learned_mask(absent, size=3, retain=0.9)
+    with pytest.raises(mmkn.BadArgument, match="retain: got"):
+        study.learned_mask(absent[:1], retain=0.9)
+
+
+def test_captions_elsewhere_stay_word_for_word(pocket: Any, study: Any, val: Any) -> None:
+    mask = study.learned_mask(val.without_concept(WORD, 16), size=20)
+    other = list(mmkn.datasets.pocket_world("test").without_concept(WORD, 20))
+    pictures = [scene.image for scene in other]
+    before = list(pocket.generate(pocket.prepare(pictures)).texts)
+    with pocket.ablate(mask):
+        after = list(pocket.generate(pocket.prepare(pictures)).texts)
+    share = identical(before, after)
+    assert share is not None and share >= 0.9
