@@ -82,6 +82,11 @@ class Ablation(ActivationIntervention):
         """Whether `apply` must know where in the sequence the tokens stand."""
         return super().needs_place or self.mode == "from_inpainted"
 
+    @property
+    def silences(self) -> bool:
+        """Whether every chosen neuron becomes 0, whatever it was."""
+        return self.mode == "zero"
+
     def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:
         if self.mode == "scale":
             return before * self.scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -148,6 +148,15 @@ class ActivationIntervention(Intervention):
         """Whether `apply` must know where in the sequence the tokens stand."""
         return not self.selection.everywhere
 
+    def asks(self, given: Tensor) -> bool:
+        """Return whether it matters to `apply` where the tokens of what a site gets stand."""
+        return self.needs_place or given.dim() != 3
+
+    @property
+    def silences(self) -> bool:
+        """Whether every chosen neuron becomes 0, whatever it was."""
+        return False
+
     def apply(self, row: int, activation: Tensor, where: Where | None) -> Tensor:
         """Return the changed activations of one site.
 
@@ -169,6 +178,9 @@ class ActivationIntervention(Intervention):
         if index.device != activation.device:
             with plain_torch(False):
                 index = self._index[row] = index.to(activation.device)
+        everywhere = where is None or self.selection.everywhere
+        if everywhere and self.silences:
+            return activation.index_fill(-1, index, 0)
         before = activation.index_select(-1, index)
         after = self._change(row, before, where).to(before.dtype)
         if where is not None and (chosen := self.selection.mask(where)) is not None:
@@ -206,44 +218,48 @@ class WeightIntervention(Intervention):
 
 
 def change(
-    interventions: Sequence[ActivationIntervention], row: int, given: Tensor, where: Where | None
+    acting: Sequence[ActivationIntervention],
+    row: int,
+    given: Tensor,
+    where: Callable[[], Where | None],
 ) -> Tensor:
     """Apply interventions in order to what one site gets.
 
     Parameters
     ----------
-    interventions : sequence of ActivationIntervention
-        Those that do not touch the site are passed over.
+    acting : sequence of ActivationIntervention
+        Those that touch the site.
     row : int
         The site's row.
     given : Tensor, shape (batch, token, neuron) or (batch * token, neuron)
         The activations.
-    where : Where or None
-        The places of the model's tokens in this forward, where they are known.
+    where : callable
+        Returns the places of the model's tokens in this forward, or None where they are not known.
+        Called only where one must know: an intervention on every token of ordinary activations
+        need not.
 
     Returns
     -------
     Tensor
-        Of the given shape; the given tensor itself where nothing acts.
+        Of the given shape.
 
     Raises
     ------
     NotSupported
         If an intervention needs the tokens' places and the site does not see the model's tokens.
     """
-    acting = [intervention for intervention in interventions if row in intervention.rows]
-    if not acting:
-        return given
-    activation = given
-    if where is not None and given.numel() == where.index.numel() * given.shape[-1]:
-        activation = given.reshape(where.batch, where.length, given.shape[-1])
-    else:
-        where = None
+    activation, places = given, None
+    if any(intervention.asks(given) for intervention in acting):
+        places = where()
+        if places is not None and given.numel() == places.index.numel() * given.shape[-1]:
+            activation = given.reshape(places.batch, places.length, given.shape[-1])
+        else:
+            places = None
     for intervention in acting:
-        if where is None and intervention.needs_place:
+        if places is None and intervention.needs_place:
             raise NotSupported(
                 f"{intervention!r} needs the tokens' places, and an input of shape "
                 f"{tuple(given.shape)} is not the model's token sequence; use positions=None"
             )
-        activation = intervention.apply(row, activation, where)
+        activation = intervention.apply(row, activation, places)
     return activation.reshape(given.shape)

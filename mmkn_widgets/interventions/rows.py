@@ -46,6 +46,10 @@ class RowAblation(ActivationIntervention):
         self.n_rows = n_rows
         self._factors = {row: factor for row, (_, factor) in factors.items()}
 
+    def asks(self, given: Tensor) -> bool:
+        """Return whether it matters to `apply` where the tokens of what a site gets stand."""
+        return super().asks(given) or given.shape[0] != self.n_rows
+
     def _change(
         self, row: int, before: Tensor, where: Where | None  # noqa: ARG002  the base's
     ) -> Tensor:  # fmt: skip

@@ -761,5 +761,7 @@ class InterventionStack:
         self._run.begin(module, args, kwargs)
 
     def _changed(self, row: int, given: Tensor) -> Tensor:
-        acting = [i for i in self.active if isinstance(i, ActivationIntervention)]
+        acting = [i for i in self.active if isinstance(i, ActivationIntervention) and row in i.rows]
+        if not acting:
+            return given
         return change(acting, row, given, self._run.where)

@@ -267,6 +267,9 @@ def _listed(argument: str, value: Any, wanted: str) -> tuple[str | int, ...]:
 class Run(threading.local):
     """The state of the current thread's run; other threads have their own.
 
+    Forwards are noted as they come and read only when somebody asks where their tokens stand:
+    most interventions act on every token, and finding the places costs more than they do.
+
     Parameters
     ----------
     model : MultimodalModel
@@ -276,23 +279,79 @@ class Run(threading.local):
     def __init__(self, model: MultimodalModel) -> None:
         self._model = model
         self._tracker: RunTracker | None = None
-        self.where: Where | None = None
+        self._unread: list[_Noted] = []
+        self._now: Where | None = None
+        self._within = False
         self.prompt_length: Sequence[int] | None = None
 
     def begin(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note a forward of the whole model with these arguments."""
-        if self._tracker is None:
-            self._tracker = _tracker(self._model)
         names = inspect.signature(module.forward).parameters if args else ()
-        inputs = {**dict(zip(names, args, strict=False)), **kwargs}
-        try:
-            self.where = self._tracker.forward(inputs, self.prompt_length)
-        except NotSupported:
-            self.where = None  # whoever needs it says so
+        noted = _Noted({**dict(zip(names, args, strict=False)), **kwargs}, self.prompt_length)
+        if noted.first or len(self._unread) >= _UNREAD:
+            if not noted.first:
+                self._read()
+            self._unread.clear()
+        self._unread.append(noted)
+        self._within = True
 
     def end(self) -> None:
         """Note that the forward is over: what runs next on its own is not part of it."""
-        self.where = None
+        self._within = False
+        self._now = None
+
+    def forget(self) -> None:
+        """Note that the run is over: hold none of its inputs."""
+        self.end()
+        self._unread = []
+
+    def where(self) -> Where | None:
+        """Return where the tokens of the forward under way stand; None where that is not known."""
+        if not self._within:
+            return None
+        if self._unread:
+            self._read()
+        return self._now
+
+    def _read(self) -> None:
+        if self._tracker is None:
+            self._tracker = _tracker(self._model)
+        for noted in self._unread:
+            try:
+                self._now = self._tracker.forward(noted.inputs, noted.prompt_length)
+            except NotSupported:
+                self._now = None  # whoever needs it says so
+        self._unread = []
+
+
+#: forwards that are noted before the oldest are read
+_UNREAD = 1024
+
+
+class _Noted:
+    """The arguments of a forward that has not been read yet, and whether it begins a run."""
+
+    __slots__ = ("first", "inputs", "prompt_length")
+
+    def __init__(self, inputs: dict[str, Any], prompt_length: Sequence[int] | None) -> None:
+        cache: Any = inputs.get("past_key_values")
+        self.inputs, self.prompt_length = inputs, prompt_length
+        self.first = cache is None
+        if hasattr(cache, "get_seq_length"):  # it grows: what it holds now is what counts
+            held = _Held(int(cache.get_seq_length()))
+            self.first = held.n == 0
+            self.inputs = {**inputs, "past_key_values": held}
+
+
+@dataclass(frozen=True)
+class _Held:
+    """How many tokens a cache held when a forward began."""
+
+    n: int
+
+    def get_seq_length(self) -> int:
+        """Return the number of tokens."""
+        return self.n
 
 
 def _tracker(model: MultimodalModel) -> RunTracker:
@@ -333,4 +392,4 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self._run.prompt_length = self._outer
-        self._run.end()
+        self._run.forget()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mmkn_widgets.interventions import ablate, perturb
+import mmkn_widgets as mmkn
+from mmkn_widgets.interventions import ablate, perturb, where
 from mmkn_widgets.models import MultimodalModel, find_sites
 from tests.unit.interventions.helpers import n_hooks
 
@@ -218,3 +219,35 @@ TestStack.settings = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_places_are_found_only_when_asked_for_and_then_from_the_start(monkeypatch: Any) -> None:
+    """An intervention that comes between two steps still knows how long the prompt was."""
+    pocket = mmkn.load_model("pocket")
+    batch = pocket.prepare([mmkn.datasets.pocket_world("val")[0].image])
+    read: list[list[int]] = []
+    forward = where.RunTracker.forward
+
+    def noted(self: Any, inputs: Any, length: Any = None) -> where.Where:
+        found = forward(self, inputs, length)
+        read.append(found.step[0].tolist())
+        return found
+
+    monkeypatch.setattr(where.RunTracker, "forward", noted)
+    with pocket.ablate({4: [1, 2]}):
+        pocket.generate(batch, max_new_tokens=6)
+    assert read == []
+    late, said = ablate(pocket, {5: range(512)}, positions="generated"), list[str]()
+
+    def enter(piece: str, _: int) -> None:
+        said.append(piece)
+        if len(said) == 3:
+            late.__enter__()
+
+    with pocket.ablate({4: [1, 2]}):
+        pocket.generate(batch, max_new_tokens=6, on_token=enter)
+    late.__exit__()
+    prompt, *steps = read
+    assert len(prompt) == batch.n_tokens and set(prompt) == {-1}
+    assert steps == [[0], [1], [2], [3], [4]]
+    assert len(pocket.interventions) == 0
