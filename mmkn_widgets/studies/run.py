@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..attribution import CANDIDATES, TOP
 from ..core import BadArgument, bad_argument, check_folder, provenance, seal, write_all
 from ..datasets import open_dataset
+from .cluster import on_workers, worker_model
 from .jobs import claim, part_path, read_part, turns, write_part
 from .study import Study, study
 from .summary import summarize
@@ -19,6 +20,7 @@ from .tables import figure_files, table_files
 
 if TYPE_CHECKING:
     import xarray as xr
+    from dask.distributed import Client
 
     from ..attribution import NeuronSet
     from ..core import CancelToken, Progress
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
 __all__ = [
     "METHODS",
     "PACKAGED",
+    "Asked",
+    "Part",
     "Split",
     "concepts_of",
     "default_choice",
+    "measure_word",
     "method_scores",
     "run_study",
     "select_neurons",
@@ -231,6 +236,172 @@ PACKAGED = "packaged"
 _MEASURING = 100
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What one concept's figures are made with; small enough to travel to another machine."""
+
+    test: str
+    choosing: str
+    n_scenes: int
+    top: int
+    n_random: int
+    bertscore: str | None
+    seed: int
+
+
+#: A part's figures, and the files beside it.
+Part = tuple[dict[str, Any], dict[str, str]]
+
+
+def measure_word(
+    model: MultimodalModel,
+    asked: Asked,
+    word: str,
+    methods: Sequence[str],
+    *,
+    wanted: Callable[[str], bool] = lambda _: True,
+    before: dict[Any, str] | None = None,
+    cancel: CancelToken | None = None,
+) -> Iterator[tuple[str, Part]]:
+    """Measure methods on one concept, one after the other.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    asked : Asked
+    word : str
+    methods : sequence of str
+        From `METHODS`.
+    wanted : callable
+        Asked with each method's name when its turn comes: another process may have done it.
+    before : dict, optional
+        Captions of the unchanged model, by scene; new ones are added.
+    cancel : CancelToken, optional
+
+    Yields
+    ------
+    str
+        The method.
+    Part
+
+    Raises
+    ------
+    BadArgument
+        If the concept cannot be studied, such as a word that no caption names.
+    """
+    data = open_dataset(asked.test)
+    choosing = data if asked.choosing == asked.test else open_dataset(asked.choosing)
+    parted = split(data, choosing, word, asked.n_scenes)
+    metrics = ["bleu", "rougeL"] + (["bertscore"] if asked.bertscore == PACKAGED else [])
+    made: Study | None = None
+    drawn: dict[Any, bool] = {}
+    for name in methods:
+        if not wanted(name):
+            continue
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+        if made is None:
+            made = study(model, word, parted.choosing, cancel=cancel)
+        neurons = select_neurons(
+            made,
+            name,
+            asked.top,
+            without_concept=parted.choosing_absent,
+            seed=asked.seed,
+            cancel=cancel,
+        )
+        effect = made.evaluate(
+            neurons,
+            parted.present,
+            parted.absent,
+            n_random=asked.n_random,
+            seed=asked.seed,
+            metrics=metrics,
+            bertscore=None if asked.bertscore == PACKAGED else asked.bertscore,
+            vocabulary=vocabulary_of(data),
+            before=before,
+            drawn=drawn,
+            cancel=cancel,
+        )
+        figures = {"neurons": len(neurons), **effect.to_dict()}
+        yield name, (figures, {f"{name}.mmkn.json": seal(json.loads(neurons.to_json()))})
+
+
+def _here(
+    model: MultimodalModel,
+    asked: Asked,
+    wanted: Mapping[str, Sequence[str]],
+    parts: Mapping[tuple[str, str], Path],
+    keep: Callable[[str, str, Part], None],
+    told: Callable[[], None],
+    cancel: CancelToken | None,
+) -> dict[str, str]:
+    """Measure in this process, beside others that may share the folder; return what was skipped."""
+    before: dict[Any, str] = {}
+    skipped: dict[str, str] = {}
+    words = list(wanted)
+    folders = [parts[word, wanted[word][0]].parent for word in words]
+    for word, elsewhere in turns(words, folders):
+        # What another process has begun is done from its end: the two meet.
+        methods = wanted[word][::-1] if elsewhere else wanted[word]
+
+        def still(name: str, word: str = word) -> bool:
+            open_yet = not parts[word, name].is_file()
+            if open_yet:
+                told()
+            return open_yet
+
+        try:
+            for name, part in measure_word(
+                model, asked, word, methods, wanted=still, before=before, cancel=cancel
+            ):
+                keep(word, name, part)
+        except BadArgument as error:  # such as a word that no caption names
+            skipped[word] = str(error)
+    return skipped
+
+
+def _on_worker(
+    load: Any, weights: str, asked: Asked, word: str, methods: Sequence[str]
+) -> tuple[list[tuple[str, Part]], str | None]:
+    """Measure a word in a worker; return its parts, and why it was skipped, if it was."""
+    model = worker_model(load, weights)
+    try:
+        return list(measure_word(model, asked, word, methods)), None
+    except BadArgument as error:  # such as a word that no caption names
+        return [], str(error)
+
+
+def _on_cluster(
+    client: Client,
+    model: MultimodalModel,
+    load: Any,
+    asked: Asked,
+    wanted: Mapping[str, Sequence[str]],
+    keep: Callable[[str, str, Part], None],
+    told: Callable[[], None],
+    cancel: CancelToken | None,
+) -> dict[str, str]:
+    """Measure on a cluster's workers, write here; return what was skipped."""
+    source = model.name if load is None else load
+    skipped: dict[str, str] = {}
+
+    def take(word: str, found: tuple[list[tuple[str, Part]], str | None]) -> None:
+        for name, part in found[0]:
+            keep(word, name, part)
+        if found[1] is not None:
+            skipped[word] = found[1]
+        told()
+
+    told()
+    tasks = {
+        word: (source, model.weights_hash, asked, word, tuple(methods))
+        for word, methods in wanted.items()
+    }
+    on_workers(client, _on_worker, tasks, take, cancel)
+    return skipped
+
+
 def run_study(
     model: MultimodalModel,
     test: str = "pocket:test",
@@ -244,6 +415,8 @@ def run_study(
     bertscore: str | None = None,
     seed: int = 0,
     out: str | Path,
+    client: Client | None = None,
+    load: Any = None,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
@@ -272,7 +445,14 @@ def run_study(
         ``mmkn_widgets[bertscore]`` installs; without it BERTScore is left out.
     seed : int
     out : str or pathlib.Path
-        The folder; finished (concept, method) parts in it are not computed again.
+        The folder; finished (concept, method) parts in it are not computed again, with or without
+        a `client`.
+    client : dask.distributed.Client, optional
+        Measure on its workers, a concept each; this process writes what they find. A worker that
+        dies is survived: its concept is measured elsewhere.
+    load : str or callable, optional
+        With a `client`: what its workers give to `load_model`, or call, to get the same model;
+        by default the model's name. Weights that differ are refused.
     progress, cancel
         As in `mmkn_widgets.study`.
 
@@ -286,8 +466,11 @@ def run_study(
     Raises
     ------
     BadArgument
-        If a method or concept is unknown, `out` holds parts of another configuration, or no
-        concept could be studied.
+        If a method or concept is unknown, `out` holds parts of another configuration, no
+        concept could be studied, or `load` is given without a `client`.
+    MmknError
+        If workers died on one concept again and again, or have other weights; what the others
+        measured is kept.
 
     Examples
     --------
@@ -304,6 +487,8 @@ def run_study(
     for name in chosen_methods:
         if name not in METHODS:
             raise bad_argument("methods", name, "one of " + ", ".join(METHODS))
+    if load is not None and client is None:
+        raise bad_argument("load", load, "None without a client: this model is used")
     check_folder(out, "out", shared=True)
     total = sum(site.width for site in model.sites)
     if not 1 <= top <= total:
@@ -312,7 +497,6 @@ def run_study(
         raise bad_argument("n_scenes, n_random", (n_scenes, n_random), "from 1, and from 0")
     data = open_dataset(test)
     source = scenes or default_choice(test)
-    choosing = data if source == test else open_dataset(source)
     words = concepts_of(data, concepts)
     described = provenance(
         "study",
@@ -334,56 +518,21 @@ def run_study(
     missing = [place for place, path in parts.items() if read_part(path) is None]
     for place in missing:  # one that is damaged is measured again
         parts[place].unlink(missing_ok=True)
-    open_words = list(dict.fromkeys(word for word, _ in missing))
-    folders = [parts[word, chosen_methods[0]].parent for word in open_words]
-    metrics = ["bleu", "rougeL"] + (["bertscore"] if bertscore == PACKAGED else [])
-    before: dict[Any, str] = {}
-    skipped: dict[str, str] = {}
-    for word, elsewhere in turns(open_words, folders):
-        parted = split(data, choosing, word, n_scenes)
-        made: Study | None = None
-        drawn: dict[Any, bool] = {}
-        # What another process has begun is done from its end: the two meet.
-        for name in reversed(chosen_methods) if elsewhere else chosen_methods:
-            if parts[word, name].is_file():
-                continue
-            if cancel is not None:
-                cancel.raise_if_cancelled()
-            if progress is not None:
-                done = sum(parts[place].is_file() for place in missing)
-                progress("study", done, len(missing))
-            if made is None:
-                try:
-                    made = study(model, word, parted.choosing, cancel=cancel)
-                except BadArgument as error:  # such as a word that no caption names
-                    skipped[word] = str(error)
-                    break
-            neurons = select_neurons(
-                made,
-                name,
-                top,
-                without_concept=parted.choosing_absent,
-                seed=seed,
-                cancel=cancel,
-            )
-            effect = made.evaluate(
-                neurons,
-                parted.present,
-                parted.absent,
-                n_random=n_random,
-                seed=seed,
-                metrics=metrics,
-                bertscore=None if bertscore == PACKAGED else bertscore,
-                vocabulary=vocabulary_of(data),
-                before=before,
-                drawn=drawn,
-                cancel=cancel,
-            )
-            write_part(
-                parts[word, name],
-                {"neurons": len(neurons), **effect.to_dict()},
-                {f"{name}.mmkn.json": seal(json.loads(neurons.to_json()))},
-            )
+    asked = Asked(test, source, n_scenes, top, n_random, bertscore, seed)
+
+    def keep(word: str, name: str, part: Part) -> None:
+        write_part(parts[word, name], part[0], part[1])
+
+    def told() -> None:
+        if progress is not None:
+            done = sum(parts[place].is_file() for place in missing)
+            progress("study", done, len(missing))
+
+    wanted = {word: tuple(n for w, n in missing if w == word) for word, _ in missing}
+    if client is None:
+        skipped = _here(model, asked, wanted, parts, keep, told, cancel)
+    else:
+        skipped = _on_cluster(client, model, load, asked, wanted, keep, told, cancel)
     if progress is not None and missing:
         progress("study", len(missing), len(missing))
     kept = [word for word in words if word not in skipped]
