@@ -14,6 +14,7 @@ os.environ["MPLBACKEND"] = "Agg"
 import ipaddress
 import random
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,22 @@ def _is_here(address: Any) -> bool:
         return ipaddress.ip_address(host.split("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+@pytest.fixture(autouse=True)
+def _as_found() -> Iterator[None]:
+    """Fail the test that leaves a mode of torch or what Ctrl-C does changed; the next has it back.
+
+    By its name it is the first of these, so that it looks when the others have put back theirs.
+    """
+    from tests.process_modes import ProcessModes
+
+    modes = ProcessModes()
+    yield
+    changed = modes.changed()
+    if changed:
+        modes.put_back()
+        pytest.fail(f"it leaves in the process {'; '.join(changed)}")
 
 
 @pytest.fixture(autouse=True)

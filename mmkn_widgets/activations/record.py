@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core import Handles, MmknError, bad_argument, whole_numbers
+from ..core import Handles, MmknError, bad_argument, sure, whole_numbers
 from ..models import plain_torch
 
 if TYPE_CHECKING:
@@ -239,7 +238,7 @@ def site_rows(model: MultimodalModel, layers: Sequence[int] | None) -> list[int]
     return rows
 
 
-@contextmanager
+@sure
 def record(
     model: MultimodalModel,
     layers: Sequence[int] | None = None,

@@ -45,7 +45,11 @@ from .neurons import top_neurons as top_neurons
 from .provenance import provenance
 from .shield import Deferred as Deferred
 from .shield import Handles as Handles
+from .shield import Sure as Sure
+from .shield import ending as ending
 from .shield import finish as finish
+from .shield import leaving as leaving
+from .shield import sure as sure
 from .whole import real_number as real_number
 from .whole import real_numbers as real_numbers
 from .whole import whole_number as whole_number

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import NotSupported, count, describe_layers
+from ..core import NotSupported, count, describe_layers, leaving
 from ..models import plain_torch
 from .where import Selection, Where
 
@@ -84,27 +84,19 @@ class Intervention:
     def __enter__(self) -> Self:
         stack = self.model.interventions
         mine = (threading.get_ident(), stack.entry(self))
-        self._entered.append(mine)
         try:
+            self._entered.append(mine)
             stack.enter(mine[1])
             return self
         except BaseException:
             self._leave(mine)
             raise
 
+    @leaving
     def __exit__(self, *_: object) -> None:
-        mine: tuple[int, Entered] | None = None
-        interrupt: KeyboardInterrupt | None = None
-        while True:  # an interrupt that comes before the stack defers it must not end this early
-            try:
-                mine = mine or self._last_entered()
-                if mine is not None:
-                    self._leave(mine)
-                break
-            except KeyboardInterrupt as error:
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
+        mine = self._last_entered()
+        if mine is not None:
+            self._leave(mine)
 
     def _last_entered(self) -> tuple[int, Entered] | None:
         here = threading.get_ident()

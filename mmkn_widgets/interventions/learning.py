@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..activations import find_span
-from ..core import CancelToken, Concept, Progress, bad_argument, finish
+from ..core import CancelToken, Concept, Progress, bad_argument, ending, sure
 from ..models import plain_torch
 
 if TYPE_CHECKING:
@@ -417,7 +416,7 @@ class _Learner:
             logits: Tensor = output.logits[:, -lesson.width :]
             return logits
 
-    @contextmanager
+    @sure
     def _changed(self) -> Iterator[None]:
         """Have the changed weights in place of the model's own, which stay as they are."""
         changed = self._parameters()
@@ -427,11 +426,9 @@ class _Learner:
             for (module, name), value in parameters.items():
                 module._parameters[name] = value
 
-        try:
+        with ending(lambda: put(own)):
             put(changed)
             yield
-        finally:
-            finish(lambda: put(own))
 
     def reached(self, changing: Sequence[Lesson]) -> float:
         """Return the mean probability of the answers."""

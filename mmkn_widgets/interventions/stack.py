@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..core import Deferred, NotSupported, bad_argument, finish
+from ..core import Deferred, NotSupported, bad_argument, ending, finish, sure
 from .base import ActivationIntervention, Intervention, WeightIntervention, change
 from .weights import WeightKeeper
-from .where import Run, Running
+from .where import Run
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -28,7 +28,6 @@ __all__ = [
     "Observers",
     "StackEvent",
     "Standby",
-    "Suspension",
     "innermost",
 ]
 
@@ -322,47 +321,6 @@ def innermost(owner: object, otherwise: Frame) -> Frame:
     return otherwise
 
 
-class Suspension:
-    """An inner scope; see `InterventionStack.suspended` and `InterventionStack.inner`."""
-
-    def __init__(self, stack: InterventionStack, *, keep: bool = False) -> None:
-        self._stack = stack
-        self._keep = keep
-        self._frames: list[Frame] = []
-
-    def __enter__(self) -> InterventionStack:
-        frame = Frame(self._stack)
-        self._frames.append(frame)
-        try:
-            if self._keep:
-                self._stack.inherit(frame)
-            _SCOPES.set((*_SCOPES.get(), frame))
-            self._stack.realise()
-            return self._stack
-        except BaseException:
-            self._end(frame)
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        frame: Frame | None = None
-        interrupt: KeyboardInterrupt | None = None
-        while True:
-            try:
-                frame = frame or self._frames[-1]
-                self._end(frame)
-                break
-            except KeyboardInterrupt as error:
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
-
-    def _end(self, frame: Frame) -> None:
-        frame.alive = False
-        _SCOPES.set(tuple(f for f in _SCOPES.get() if f.alive))
-        self._stack.settle()
-        self._frames = [one for one in self._frames if one is not frame]
-
-
 class InterventionStack:
     """What is changed in a model, in the order in which it acts.
 
@@ -631,19 +589,35 @@ class InterventionStack:
                 raise
         self._tell("enter" if entry.scoped else "push", frame, entry.intervention, entry.owner)
 
-    def suspended(self) -> Suspension:
+    def suspended(self) -> AbstractContextManager[InterventionStack]:
         """Return a context manager in which nothing is active: a clean inner scope.
 
         Only the calling thread (or asynchronous task) is in it. What is pushed inside acts inside
         only and is gone at its end: the place for "before" captions and random controls.
         """
-        return Suspension(self)
+        return self._scope(keep=False)
 
-    def inner(self) -> Suspension:
+    def inner(self) -> AbstractContextManager[InterventionStack]:
         """Return an inner scope like `suspended` that begins with what is active."""
-        return Suspension(self, keep=True)
+        return self._scope(keep=True)
 
-    @contextmanager
+    @sure
+    def _scope(self, *, keep: bool) -> Iterator[InterventionStack]:
+        frame = Frame(self)
+
+        def end() -> None:
+            frame.alive = False
+            _SCOPES.set(tuple(f for f in _SCOPES.get() if f.alive))
+            self.settle()
+
+        with ending(end):
+            if keep:
+                self.inherit(frame)
+            _SCOPES.set((*_SCOPES.get(), frame))
+            self.realise()
+            yield self
+
+    @sure
     def lifted(self) -> Iterator[None]:
         """Have no hook on the model for the length of a block, as when it is copied.
 
@@ -658,11 +632,9 @@ class InterventionStack:
                     f"copy: weights of {self.model.name} are changed by an intervention; take it "
                     "back first (leave its with block, or model.interventions.clear())"
                 )
-            try:
+            with ending(self._settle_locked):
                 self._hooks.set(set(), whole=False)
                 yield
-            finally:
-                finish(self._settle_locked)
 
     def inherit(self, frame: Frame) -> None:
         """Let a new scope begin with what is active here."""
@@ -677,12 +649,26 @@ class InterventionStack:
         """
         return self._observers.add(callback)
 
-    def running(self, prompt_length: Sequence[int] | None = None) -> Running:
+    @sure
+    def running(self, prompt_length: Sequence[int] | None = None) -> Iterator[None]:
         """Return a context manager around one forward or generate that knows the prompts' lengths.
 
         Otherwise the tokens of a run's first forward are the prompt, teacher-forced ones too.
+
+        Parameters
+        ----------
+        prompt_length : sequence of int, optional
+            Tokens of each prompt, padding not counted.
         """
-        return Running(self._run, prompt_length)
+        run, outer = self._run, self._run.prompt_length
+
+        def again() -> None:
+            run.prompt_length = outer
+            run.forget()
+
+        with ending(again):
+            run.prompt_length = prompt_length
+            yield
 
     def settle(self) -> None:
         """Bring hooks and weights into line with what is active; again is harmless."""

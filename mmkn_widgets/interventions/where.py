@@ -17,7 +17,7 @@ from ..core import BadArgument, NotSupported, bad_argument, whole_number
 if TYPE_CHECKING:
     from ..models import MultimodalModel
 
-__all__ = ["ROLES", "Run", "RunTracker", "Running", "Selection", "Where"]
+__all__ = ["ROLES", "Run", "RunTracker", "Selection", "Where"]
 
 #: Roles of tokens, in the order of their codes.
 ROLES = ("text", "image", "special", "generated")
@@ -367,29 +367,3 @@ def _tracker(model: MultimodalModel) -> RunTracker:
     special = getattr(model.tokenizer, "all_special_ids", None)
     stream = "decoder_" if model.is_encoder_decoder and model.stack == "decoder" else ""
     return RunTracker(images, list(special or ()), stream)
-
-
-class Running:
-    """One forward or generation whose prompt length is known.
-
-    Parameters
-    ----------
-    run : Run
-        The stack's.
-    prompt_length : sequence of int, optional
-        Tokens of each prompt, padding not counted.
-    """
-
-    def __init__(self, run: Run, prompt_length: Sequence[int] | None) -> None:
-        self._run = run
-        self._prompt_length = prompt_length
-        self._outer: Sequence[int] | None = None
-
-    def __enter__(self) -> Running:
-        self._outer = self._run.prompt_length
-        self._run.prompt_length = self._prompt_length
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._run.prompt_length = self._outer
-        self._run.forget()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core import CancelToken, finish
+from ..core import CancelToken, ending, sure
 from .families import end_ids, for_generate, placeholders
 from .state import ordinary
 
@@ -155,7 +154,7 @@ def greedy_config(hf: Any, max_new_tokens: int) -> Any:
     return GenerationConfig(**neutral, max_new_tokens=max_new_tokens)
 
 
-@contextmanager
+@sure
 def _shipped_config_aside(model: ModelParts, config: Any) -> Iterator[None]:
     """Have the model and the language model inside it know no other way to write than `config`.
 
@@ -172,7 +171,7 @@ def _shipped_config_aside(model: ModelParts, config: Any) -> Iterator[None]:
         for module, own in holders:
             module.generation_config = own
 
-    try:
+    with ending(again):
         for module, own in holders:
             aside = copy.copy(own)  # with entries that only this family knows
             for name, value in vars(config).items():
@@ -180,8 +179,6 @@ def _shipped_config_aside(model: ModelParts, config: Any) -> Iterator[None]:
                     setattr(aside, name, value)
             module.generation_config = aside
         yield
-    finally:
-        finish(again)
 
 
 def _default_length(hf: Any) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import torch
 
-from ..core import BadArgument, NotSupported, bad_argument
+from ..core import BadArgument, NotSupported, bad_argument, ending, sure
 from .families import reads_text_apart
 from .fit import fill_in
 from .model import MultimodalModel
@@ -52,7 +51,7 @@ class LoadOptions(TypedDict, total=False):
     variant: str
 
 
-@contextmanager
+@sure
 def quiet_when_small(folder: str) -> Iterator[None]:
     """Hide transformers' progress bar while a folder of less than 64 MiB of weights is read."""
     from transformers.utils import logging
@@ -62,11 +61,9 @@ def quiet_when_small(folder: str) -> Iterator[None]:
     if not sizes or sum(sizes) > _SMALL or not logging.is_progress_bar_enabled():
         yield
         return
-    logging.disable_progress_bar()
-    try:
+    with ending(logging.enable_progress_bar):
+        logging.disable_progress_bar()
         yield
-    finally:
-        logging.enable_progress_bar()
 
 
 #: model_type -> the class that holds the language model as ``.model``: transformers 5.23 renames

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 
-from ..core import NotSupported, bad_argument
+from ..core import Deferred, NotSupported, bad_argument, ending, sure
 
 __all__ = ["best_device", "choose_dtype", "placement", "same_draws"]
 
@@ -43,11 +43,14 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
-@contextmanager
+@sure
 def same_draws(device: torch.device) -> Iterator[None]:
     """Give a model that draws random numbers (flow matching, diffusion) the same ones."""
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    fork = ExitStack()
+    with ending(fork.close):
+        with Deferred():
+            fork.enter_context(torch.random.fork_rng(devices=devices))
         torch.manual_seed(0)
         yield
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import nn, overrides
 
-from ..core import Deferred, finish
+from ..core import Deferred, ending, sure
 from .fit import mismatch
 
 __all__ = ["Modules", "in_evaluation", "make_ordinary", "measuring", "ordinary", "plain_torch"]
@@ -26,12 +26,68 @@ _CPU = torch.device("cpu")
 _KINDS = ("cpu", "cuda", "mps")
 
 
-@contextmanager
+class _Modes:
+    """What of torch a block's inside may leave changed where Ctrl-C ends it, and the caller has.
+
+    transformers switches gradients, autocast and the default type for a while; the ends of its
+    blocks are Python, and an interrupt on the way into one leaves what it was to put back.
+    """
+
+    def __init__(self) -> None:
+        self._grad = torch.is_grad_enabled()
+        self._type = torch.get_default_dtype()
+        self._cached = torch.is_autocast_cache_enabled()
+        self._mixed = {kind: torch.is_autocast_enabled(kind) for kind in _KINDS}
+        self._casts = {kind: torch.get_autocast_dtype(kind) for kind in _KINDS}
+        self._nested = _autocasts()
+
+    @property
+    def mixed(self) -> list[str]:
+        """What autocast is on for."""
+        return [kind for kind, on in self._mixed.items() if on]
+
+    def put_back(self) -> None:
+        """Set what is not as it was."""
+        if torch.is_grad_enabled() != self._grad:
+            torch.set_grad_enabled(self._grad)
+        if torch.get_default_dtype() != self._type:
+            torch.set_default_dtype(self._type)
+        if torch.is_autocast_cache_enabled() != self._cached:
+            torch.set_autocast_cache_enabled(self._cached)
+        for kind, on in self._mixed.items():
+            if torch.is_autocast_enabled(kind) != on:
+                torch.set_autocast_enabled(kind, on)
+        for kind, cast in self._casts.items():
+            if torch.get_autocast_dtype(kind) != cast:
+                torch.set_autocast_dtype(kind, cast)
+        while _autocasts() > self._nested:
+            if torch.autocast_decrement_nesting() == 0:
+                torch.clear_autocast_cache()
+
+
+def _autocasts() -> int:
+    """Return in how many blocks of autocast this thread is; the last to end forgets the casts."""
+    torch.autocast_increment_nesting()
+    return int(torch.autocast_decrement_nesting())
+
+
+def _restack(wanted: Sequence[Any]) -> None:
+    """Have torch's function modes as they were: it takes all off while it calls one of them."""
+    torch_modes: Any = overrides  # untyped
+    now = torch_modes._get_current_function_mode_stack()
+    if [*now] != [*wanted]:
+        for _ in now:
+            torch_modes._pop_mode()
+        for mode in wanted:
+            torch_modes._push_mode(mode)
+
+
+@sure
 def plain_torch(grad: bool = True) -> Iterator[None]:
     """Compute as torch does when it is started, whatever the caller has switched on or off.
 
     Inside, `torch.inference_mode`, `torch.no_grad`, `torch.autocast` and `torch.set_default_device`
-    of the caller do not hold; after it they do again. Also a decorator.
+    of the caller do not hold; after it they do again, wherever Ctrl-C comes. Also a decorator.
 
     Parameters
     ----------
@@ -46,18 +102,31 @@ def plain_torch(grad: bool = True) -> Iterator[None]:
     >>> y.requires_grad, y.is_inference()
     (True, False)
     """
-    mixed = [kind for kind in _KINDS if torch.is_autocast_enabled(kind)]
-    elsewhere = torch.get_default_device() != _CPU
-    with torch.inference_mode(False), torch.set_grad_enabled(grad):
-        if not mixed and not elsewhere:
-            yield
-            return
-        with ExitStack() as stack:
-            for kind in mixed:
+    modes: list[_Modes] = []
+    inside: list[Any] = []
+    stack = ExitStack()
+
+    def again() -> None:
+        if inside:
+            _restack(inside)
+        stack.close()
+        for found in modes:
+            found.put_back()
+
+    with ending(again):
+        with Deferred():
+            found = _Modes()
+            modes.append(found)
+            elsewhere = torch.get_default_device() != _CPU
+            stack.enter_context(torch.inference_mode(False))
+            torch.set_grad_enabled(grad)
+            for kind in found.mixed:
                 stack.enter_context(torch.autocast(kind, enabled=False))
             if elsewhere:
                 stack.enter_context(_CPU)
-            yield
+                torch_modes: Any = overrides
+                inside.extend(torch_modes._get_current_function_mode_stack())
+        yield
 
 
 def ordinary(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,7 +268,7 @@ def _made_in_inference_mode(module: nn.Module) -> bool:
     return any(p is not None and p.is_inference() for p in module._parameters.values())
 
 
-@contextmanager
+@sure
 def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
     """Run a model as it is meant to be measured: alone, in evaluation mode, in its own type.
 
@@ -227,15 +296,11 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
         if not (training or compiled):
             yield
             return
-        with ExitStack() as stack:
-            if training:
-                stack.enter_context(in_evaluation(training))
-            if compiled:
-                stack.enter_context(_uncompiled())
+        with in_evaluation(training), _uncompiled(compiled):
             yield
 
 
-@contextmanager
+@sure
 def _in_our_words(model: Measured) -> Iterator[None]:
     try:
         yield
@@ -246,7 +311,7 @@ def _in_our_words(model: Measured) -> Iterator[None]:
         raise known from error
 
 
-@contextmanager
+@sure
 def in_evaluation(training: Sequence[nn.Module]) -> Iterator[None]:
     """Have modules in evaluation mode: the flags alone, `eval` may do more (merge weights)."""
 
@@ -254,20 +319,17 @@ def in_evaluation(training: Sequence[nn.Module]) -> Iterator[None]:
         for module in training:
             module.training = True
 
-    try:
+    with ending(again):
         for module in training:
             module.training = False
         yield
-    finally:
-        finish(again)
 
 
-@contextmanager
-def _uncompiled() -> Iterator[None]:
+@sure
+def _uncompiled(compiled: bool) -> Iterator[None]:
     holder = object()
-    try:
-        with Deferred():
-            _UNCOMPILED.enter(holder)
+    with ending(lambda: _UNCOMPILED.leave(holder)):
+        if compiled:
+            with Deferred():
+                _UNCOMPILED.enter(holder)
         yield
-    finally:
-        finish(lambda: _UNCOMPILED.leave(holder))

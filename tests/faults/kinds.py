@@ -13,6 +13,7 @@ __all__ = ["COUNTS", "run_kind"]
 COUNTS = {
     "kills": 200,
     "hooks": 1000,
+    "points": 3000,
     "interrupts": 300,
     "files": 500,
     "fuzz": 100_000,

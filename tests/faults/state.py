@@ -1,4 +1,4 @@
-"""What a model must be again after every trial: its weights bit for bit, its hooks, its lock."""
+"""What must be as before after every trial: weights bit for bit, hooks, the lock, torch's modes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 import mmkn_widgets as mmkn
+from tests.process_modes import ProcessModes
 
 __all__ = ["ModelState", "warm_pocket"]
 
@@ -39,7 +40,7 @@ def _bits(values: torch.Tensor) -> torch.Tensor:
 
 
 class ModelState:
-    """A copy of a model's weights and flags, and of which hooks it has."""
+    """A copy of a model's weights and flags, of which hooks it has, and of torch's modes."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -47,9 +48,15 @@ class ModelState:
         self.held = dict(model.hf.named_parameters())
         self.bits = {name: p.detach().clone() for name, p in self.held.items()}
         self.flags = [m.training for m in model.hf.modules()]
+        self.configs = [vars(m).get("generation_config") for m in model.hf.modules()]
+        self.modes = ProcessModes()
 
     def check(self) -> None:
         """Raise an AssertionError that names what is not as it was."""
+        changed = self.modes.changed()
+        if changed:
+            self.modes.put_back()
+        assert not changed, "; ".join(changed)
         assert hooks_of(self.model) == self.hooks, "hooks stay"
         now = dict(self.model.hf.named_parameters())
         assert now.keys() == self.held.keys(), "parameters come or go"
@@ -57,6 +64,8 @@ class ModelState:
             assert p is self.held[name], f"{name} is another parameter"
             assert torch.equal(_bits(p), _bits(self.bits[name])), f"{name} has other bits"
         assert [m.training for m in self.model.hf.modules()] == self.flags, "modes are others"
+        configs = [vars(m).get("generation_config") for m in self.model.hf.modules()]
+        assert all(a is b for a, b in zip(configs, self.configs, strict=True)), "how it writes"
         assert not self.model.interventions.active, f"{self.model.interventions.active} act"
         assert self.model.lock.acquire(blocking=False), "the lock is held"
         self.model.lock.release()

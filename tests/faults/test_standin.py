@@ -19,6 +19,7 @@ from tests.faults.tally import Tally, table
 
 SHARES = {
     "hooks": 0.042,
+    "points": 0.04,
     "interrupts": 0.05,
     "files": 0.1,
     "fuzz": 0.01,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...core import Handles, finish
+from ...core import Handles, ending
 from .clues import Refused, Scene
 from .geometry import Geometry
 from .origins import Box, Frame
@@ -157,12 +157,10 @@ def attend(
             if was is not None:
                 config._attn_implementation = was
 
-    with model.lock, Handles(module.register_forward_hook(keep) for module in around):
-        try:
-            for config, was in before:
-                if was is not None:
-                    config._attn_implementation = "eager"
-            model.forward(inputs)
-        finally:
-            finish(again)
+    hooks = Handles(module.register_forward_hook(keep) for module in around)
+    with model.lock, hooks, ending(again):
+        for config, was in before:
+            if was is not None:
+                config._attn_implementation = "eager"
+        model.forward(inputs)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from mmkn_widgets.core.shield import Deferred, Handles, finish
+from mmkn_widgets.core.shield import Deferred, Handles, ending, finish, leaving, sure
+from tests.faults.points import stopped_everywhere
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +156,165 @@ def test_a_handle_that_fails_to_go_keeps_no_other() -> None:
     with pytest.raises(ValueError, match="gone already"):
         hooks.remove()
     assert not held
+
+
+class Door:
+    """What a block opens and closes; the ways it does so."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    def shut(self) -> None:
+        self.open -= 1 if self.open else 0
+
+    @sure
+    def held(self) -> Iterator[int]:
+        with ending(self.shut):
+            self.open += 1
+            yield self.open
+
+    @sure
+    def twice(self) -> Iterator[None]:
+        with threading.RLock(), self.held(), self.held():
+            yield
+
+    def __enter__(self) -> Door:
+        try:
+            self.open += 1
+            return self
+        except BaseException:
+            self.shut()
+            raise
+
+    @leaving
+    def __exit__(self, *_: object) -> None:
+        self.shut()
+
+
+def _by_held(door: Door) -> None:
+    with door.held() as number:
+        assert number == 1
+
+
+def _by_twice(door: Door) -> None:
+    with door.twice():
+        assert door.open == 2
+
+
+def _by_itself(door: Door) -> None:
+    with door:
+        assert door.open == 1
+
+
+def _as_decorator(door: Door) -> None:
+    assert door.held()(lambda: door.open)() == 1
+
+
+def _with_an_error(door: Door) -> None:
+    with contextlib.suppress(ValueError), door.twice():
+        raise ValueError("inside")
+
+
+def _hooks(door: Door) -> None:
+    held: list[Any] = []
+
+    def after() -> None:
+        door.open = len(held)
+
+    with Handles(Hook(held, lambda: None, after) for _ in range(2)):
+        assert door.open == 2
+
+
+@pytest.mark.parametrize(
+    "way", [_by_held, _by_twice, _by_itself, _as_decorator, _with_an_error, _hooks]
+)
+def test_wherever_python_looks_for_an_interrupt_what_was_opened_is_closed(
+    way: Callable[[Door], None],
+) -> None:
+    door = Door()
+    kept = []  # a notebook keeps the last error, with its frames
+    for where, raised in stopped_everywhere(lambda: way(door)):
+        assert door.open == 0, where
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, where
+        kept.append(raised)
+    assert len(kept) > 10
+    assert sum(raised is not None for raised in kept) > len(kept) / 2
+
+
+def test_contextlib_leaves_it_open_somewhere() -> None:
+    """The machine above can fail."""
+    door = Door()
+
+    @contextlib.contextmanager
+    def held() -> Iterator[None]:
+        door.open += 1
+        try:
+            yield
+        finally:
+            door.shut()
+
+    def work() -> None:
+        with held():
+            pass
+
+    kept, left = [], []
+    for where, raised in stopped_everywhere(work):
+        kept.append(raised)
+        left += [where] if door.open else []
+        door.open = 0
+    assert any("__exit__" in where for where in left)
+
+
+def test_an_error_passes_through_as_with_contextlib() -> None:
+    seen: list[BaseException] = []
+
+    @sure
+    def translated() -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            seen.append(error)
+            raise KeyError("in other words") from error
+
+    with pytest.raises(KeyError, match="in other words") as raised, translated():
+        raise ValueError("raw")
+    assert raised.value.__cause__ is seen[0]
+    for given in (RuntimeError("other"), StopIteration(3)):
+        with pytest.raises(type(given)) as raised, translated():
+            raise given
+        assert raised.value is given
+    try:
+        raise ValueError("handled")
+    except ValueError:
+        with translated():  # it ends well, within a handler of another error
+            pass
+    assert len(seen) == 1
+
+
+def test_a_block_that_is_asked_about_is_not_left() -> None:
+    door = Door()
+    with door:
+        assert hasattr(door, "__exit__")
+        assert door.open == 1
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(door)
+        assert door.open == 1
+    assert door.open == 0
+    door.__enter__()
+    door.__exit__(None, None, None)
+    assert door.open == 0
+
+
+def test_a_block_is_entered_once_at_a_time() -> None:
+    door = Door()
+    block = door.held()
+    with block:
+        with pytest.raises(RuntimeError, match="entered already"):
+            block.__enter__()
+        assert door.open == 1
+    with block:
+        assert door.open == 1
+    assert door.open == 0
 
 
 def test_in_a_process_that_ignores_it_everything_runs_to_its_end() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ import torch
 import mmkn_widgets as mmkn
 from mmkn_widgets.activations import record
 from mmkn_widgets.core import BadArgument, NotSupported
-from mmkn_widgets.models.state import make_ordinary
+from mmkn_widgets.models.state import make_ordinary, plain_torch
+from tests.faults.points import stopped_everywhere
+from tests.process_modes import ProcessModes
 
 
 @pytest.fixture
@@ -122,3 +126,55 @@ def test_modules_added_later_rest_too(loaded: mmkn.MultimodalModel) -> None:
     assert torch.equal(loaded.forward(_inputs()).logits, want)
     assert drop.training
     handle.remove()
+
+
+MODES: dict[str, Callable[[], Any]] = {
+    "as torch starts": ExitStack,
+    "gradients off": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "another device": lambda: torch.device("meta"),
+}
+
+
+def _plain(_: mmkn.MultimodalModel) -> None:
+    with plain_torch(False), plain_torch():
+        assert torch.is_grad_enabled()
+
+
+def _careless(_: mmkn.MultimodalModel) -> None:
+    """Leave inside what transformers leaves where it is interrupted."""
+    with plain_torch(False):
+        torch.set_grad_enabled(True)
+        torch.set_default_dtype(torch.float64)
+        torch.autocast("cpu", dtype=torch.float16).__enter__()
+        if torch.overrides._get_current_function_mode_stack():
+            torch.overrides._pop_mode()
+
+
+def _measured(model: mmkn.MultimodalModel) -> None:
+    with model.measuring(grad=True):
+        assert torch.is_grad_enabled()
+        assert not any(module.training for module in model.hf.modules())
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("work", [_plain, _careless, _measured])
+def test_modes_come_back_wherever_the_interrupt_comes(
+    loaded: mmkn.MultimodalModel, mode: str, work: Callable[[mmkn.MultimodalModel], None]
+) -> None:
+    loaded.hf.model.layers[0].train()
+    flags = [module.training for module in loaded.hf.modules()]
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)
+    kept = []
+    try:
+        with MODES[mode]():
+            modes = ProcessModes()
+            for where, raised in stopped_everywhere(lambda: work(loaded)):
+                assert modes.changed() == [], where
+                assert [module.training for module in loaded.hf.modules()] == flags, where
+                assert not loaded.lock._is_owned(), where
+                kept.append(raised)
+    finally:
+        signal.signal(signal.SIGINT, own)
+    assert sum(raised is not None for raised in kept) > 20
