@@ -307,11 +307,9 @@ describe("a picture of one's own", () => {
     expect(model.sent.at(-1)?.buffers[0]?.byteLength).toBe(3);
   });
   it("is refused in words when it is too large to travel", async () => {
-    const said: string[] = [];
-    session.onfail((message) => said.push(message));
     await choose(9 * 2 ** 20);
     expect(asked("upload")).toEqual([]);
-    expect(said[0]).toContain("9.0 MB; at most 8 MB");
+    expect(session.faults.of(["upload"])?.[1].message).toContain("9.0 MB; at most 8 MB");
   });
 });
 

@@ -83,6 +83,7 @@ describe("the frame", () => {
       },
       "plane",
     ).render({ model: new FakeModel(state()), el });
+    vi.advanceTimersByTime(20);
     expect(notice().textContent).toContain("could not draw this: Error: no canvas");
     quiet.mockRestore();
   });

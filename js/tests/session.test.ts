@@ -71,9 +71,7 @@ describe("store", () => {
     expect(session.store.get("threshold_d")).toBe(2.5);
   });
   it("what fails in one part is said, and the others are drawn", () => {
-    const said: string[] = [];
     const quiet = vi.spyOn(console, "error").mockImplementation(() => undefined);
-    session.onfail((message) => said.push(message));
     let drawn = 0;
     session.store.watch(["threshold_d"], () => {
       if (drawn) throw new TypeError("no canvas");
@@ -82,7 +80,9 @@ describe("store", () => {
     model.set("threshold_d", 2);
     frames.run();
     expect(drawn).toBe(2);
-    expect(said).toEqual(["The page could not draw this: TypeError: no canvas."]);
+    expect(session.faults.homeless()?.[1].message).toBe(
+      "The page could not draw this: TypeError: no canvas.",
+    );
     quiet.mockRestore();
   });
   it("stops listening when disposed", () => {
@@ -148,8 +148,6 @@ describe("requests", () => {
     expect((await second)?.result["words"]).toEqual([["new"]]);
   });
   it("shows the kernel's words when it fails", async () => {
-    const shown: string[] = [];
-    session.onfail((message, remedy) => shown.push(message, remedy));
     const asked = session.ask("compute", { concept: "cra" });
     const id = model.sent.at(-1)!.content["id"];
     model.emit(
@@ -158,7 +156,10 @@ describe("requests", () => {
       [],
     );
     expect(await asked).toBeUndefined();
-    expect(shown).toEqual(["no such word", "try car"]);
+    expect(session.faults.of(["compute"])?.[1]).toEqual({
+      message: "no such word",
+      remedy: "try car",
+    });
   });
   it("ignores what was asked by another view", () => {
     void session.ask("words", { ids: [1] });

@@ -83,6 +83,11 @@ class Call:
     buffers: list[bytes]
     cancel: CancelToken = field(default_factory=CancelToken)
 
+    @property
+    def asker(self) -> tuple[str, str]:
+        """The page that asks (its ids begin alike) and what it asks for."""
+        return self.id.rpartition("-")[0], self.name
+
     @classmethod
     def from_page(cls, content: dict[str, Any], buffers: Sequence[Any] | None) -> Call:
         """Read a message; the id is read first of all, so that an error can be answered."""
@@ -251,8 +256,9 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
     Requests of the page are messages ``{kind: "request", id, name, args}`` with binary buffers.
     Each is answered once: ``{kind: "reply", id, ok, result | error, remedy}``; text that is being
-    written comes before as ``{kind: "token", id, text}``. A newer request of the same name
-    cancels the older.
+    written comes before as ``{kind: "token", id, text}``. A newer request of the same name by the
+    same page cancels the older; the reply to what was cancelled says ``cancelled: true``, which is
+    no error.
 
     Attributes
     ----------
@@ -272,7 +278,8 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         cls._handlers = found | _answers_of(cls, "")
 
     def __init__(self, **kwargs: Any) -> None:
-        self._running: dict[str, CancelToken] = {}
+        self._running: dict[tuple[str, str], CancelToken] = {}
+        self._faults: dict[str, tuple[str, str]] = {}
         self._leaving = CancelToken()
         self._owed = 0
         self._closed = False
@@ -299,9 +306,9 @@ class Widget(StatusTraits, anywidget.AnyWidget):
             done.set_exception(error)
         return done
 
-    def _later(self, job: Callable[[], Any]) -> None:
+    def _later(self, job: Callable[[], Any], action: str) -> None:
         """Do something on the worker after what it does now: nobody waits for it."""
-        run, worker = self._guarded(job), self._worker
+        run, worker = self._guarded(job, action), self._worker
         if worker is None:
             run()
             return
@@ -342,9 +349,9 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         if not found.worker:
             self._answer(call, answer, "")
             return
-        if earlier := self._running.get(call.name):
+        if earlier := self._running.get(call.asker):  # two pages leave each other alone
             earlier.cancel()
-        self._running[call.name] = call.cancel
+        self._running[call.asker] = call.cancel
         self._submit(lambda: self._answer(call, answer, found.stage))
 
     def _heard(self) -> None:
@@ -362,16 +369,16 @@ class Widget(StatusTraits, anywidget.AnyWidget):
         except BaseException as error:  # noqa: BLE001  the page shows it
             self._reply_error(call.id, error)
         finally:
-            if self._running.get(call.name) is call.cancel:
-                del self._running[call.name]
+            if self._running.get(call.asker) is call.cancel:
+                del self._running[call.asker]
             if stage and self.status["state"] == "working":
-                self.status = READY
+                self._rest()
 
     def _reply_error(self, key: str, error: BaseException) -> None:
         message, remedy = explain(error)
-        self._to_page(
-            {"kind": "reply", "id": key, "ok": False, "error": message, "remedy": remedy}, []
-        )
+        cancelled = isinstance(error, Cancelled)
+        reply = {"kind": "reply", "id": key, "ok": False, "error": message, "remedy": remedy}
+        self._to_page({**reply, "cancelled": cancelled}, [])
 
     def _stream(self, call: Call, piece: str) -> None:
         self._to_page({"kind": "token", "id": call.id, "text": piece}, [])
@@ -392,9 +399,10 @@ class Widget(StatusTraits, anywidget.AnyWidget):
                 if trait is not None and flag_of(trait):
                     trait._validate(self, value)  # noqa: SLF001  traitlets has no public one
                 right[name] = value
+                self._succeeded(name)
             except WrongTrait as error:
                 refused.append(name)
-                self._failed(error)
+                self._failed(error, name)
         super().set_state(right)
         if refused:
             self.send_state(refused)
@@ -439,20 +447,46 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
         return show
 
-    def _failed(self, error: BaseException) -> None:
-        message, remedy = explain(error)
-        self.status = {**READY, "state": "error", "message": message, "remedy": remedy}
+    def _failed(self, error: BaseException, action: str) -> None:
+        """Show what failed, until the same action succeeds."""
+        if isinstance(error, Cancelled):
+            return
+        self._faults.pop(action, None)
+        self._faults[action] = explain(error)
+        self._rest()
 
-    def _guarded(self, job: Callable[[], Any]) -> Callable[[], None]:
-        """Return the job with its failure shown in the widget instead of lost in a thread."""
+    def _succeeded(self, action: str) -> None:
+        """Take back what the same action did not do the last time."""
+        if self._faults.pop(action, None) and self.status["state"] == "error":
+            self._rest()
+
+    def _rest(self) -> None:
+        """Show that nothing is being done, and what failed last and was not done since."""
+        if not self._faults:
+            self.status = READY
+            return
+        action, (message, remedy) = list(self._faults.items())[-1]
+        said = {"action": action, "message": message, "remedy": remedy}
+        self.status = {**READY, "state": "error", **said}
+
+    def _guarded(self, job: Callable[[], Any], action: str) -> Callable[[], None]:
+        """Return the job with its failure shown in the widget instead of lost in a thread.
+
+        Parameters
+        ----------
+        job : callable
+        action : str
+            What it does, as `status` names it: its failure goes when the same action succeeds.
+        """
 
         def run() -> None:
             try:
                 if not self._closed:
                     job()
+                    self._succeeded(action)
             except BaseException as error:  # noqa: BLE001  the page shows it
                 if not self._closed:
-                    self._failed(error)
+                    self._failed(error, action)
 
         return run
 

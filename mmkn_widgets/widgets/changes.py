@@ -390,7 +390,7 @@ class Following(ActiveTraits, Widget):
 
     def _follow_if_shown(self) -> None:
         if self._behind and self.shown and not self._closed:
-            self._submit(self._guarded(self._follow_now))
+            self._submit(self._guarded(self._follow_now, "follow"))
 
     def _follow_now(self) -> None:
         if self._behind:
@@ -404,7 +404,7 @@ class Following(ActiveTraits, Widget):
     def catch_up(self) -> None:
         """Bring what costs work up to date: a trait that shows it is about to be read."""
         if self._behind and not self._closed and self._reading != threading.get_ident():
-            self._submit(self._guarded(self._follow_now)).result()
+            self._submit(self._guarded(self._follow_now, "follow")).result()
             self.wait()
 
     @contextmanager

@@ -296,7 +296,7 @@ class ConceptPair(PairTraits, Following):
         side, _, name = change.name.partition("_")
         setattr(self.side(side), name, change.new)
         if name == "scene" and not self._loading:
-            self._submit(self._guarded(lambda: self._load_scene(self.side(side))))
+            self._submit(self._guarded(lambda: self._load_scene(self.side(side)), f"{side}_scene"))
 
     @property
     def study_a(self) -> StudyLike:

@@ -224,7 +224,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
     )
     def _on_choice(self, _change: Any) -> None:
         if not self._loading:
-            self._guarded(self._choose)()
+            self._guarded(self._choose, "choice")()
 
     def _choose(self) -> None:
         self.neurons = self.selection.neurons
@@ -234,7 +234,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
     @t.observe("scene")
     def _on_scene(self, _change: Any) -> None:
         if not self._loading:
-            self._submit(self._guarded(self._load_scene))
+            self._submit(self._guarded(self._load_scene, "scene"))
 
     def _load_scene(self) -> None:
         """Show the scene that is wanted now; earlier wishes in the queue find nothing to do."""
@@ -252,7 +252,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
             self._set_line(scene, before=self.caption_before)
             self._show_active()
         if study.model.interventions.active:
-            self._later(self._measure)
+            self._later(self._measure, "measure")
 
     def _set_line(self, scene: int, **changes: str) -> None:
         lines = [dict(line) for line in self.scenes]
@@ -269,6 +269,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         return self._chosen(ids)
 
     def _chosen(self, ids: np.ndarray) -> Chosen:
+        self._need_scores()
         chosen = self.selection
         return Chosen(chosen.set_of(ids), recipe_of(chosen, ids), before=self.concept)
 
@@ -285,7 +286,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         written = self._written(scene, call)
         if scene == self.scene:
             self._show(written)
-        self._later(self._measure)
+        self._later(self._measure, "measure")
         return {"caption": written["caption_after"]}
 
     def follow_up(self) -> None:
@@ -407,7 +408,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         self._set_line(scene, after=text)
         if scene == self.scene:
             self._show({"caption_after": text, "transplanted": found})
-        self._later(self._measure)
+        self._later(self._measure, "measure")
         return {"caption": text}
 
     def transplant(

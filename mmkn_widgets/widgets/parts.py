@@ -316,7 +316,7 @@ class AblationPanel(AblationTraits, Following, Scored):
         """Show what is active now, and measure what it does."""
         self._behind = False
         self.ablation = self._state()
-        self._later(self._measure)
+        self._later(self._measure, "measure")
         return {}
 
     def follow_up(self) -> None:

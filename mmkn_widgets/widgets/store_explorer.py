@@ -247,8 +247,10 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
 
     @t.observe("scene")
     def _on_scene(self, change: Any) -> None:
-        seen = self._guarded(lambda: self._show(self.look.seen(change["new"], self.prefetched)))
-        seen()
+        def seen() -> None:
+            self._show(self.look.seen(change["new"], self.prefetched))
+
+        self._guarded(seen, "scene")()
 
     def _show_tokens(self, flat: int, scene: int) -> None:
         tokens, values = self.look.tokens(flat, scene)

@@ -411,6 +411,7 @@ READY: dict[str, Any] = {
     "done": 0,
     "total": 0,
     "seconds_left": None,
+    "action": "",
     "message": "",
     "remedy": "",
 }
@@ -459,13 +460,14 @@ class StatusTraits(t.HasTraits):
 
     status = json(
         READY,
-        "state, stage, done, total, seconds_left, message, remedy",
+        "state, stage, done, total, seconds_left; of an error: action, message, remedy",
         record(
             state=Shape("a state", lambda v, _: v in ("ready", "working", "error", "closed")),
             stage=TEXT,
             done=WHOLE,
             total=WHOLE,
             seconds_left=maybe(NUMBER),
+            action=TEXT,
             message=TEXT,
             remedy=TEXT,
         ),

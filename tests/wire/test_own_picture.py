@@ -157,7 +157,7 @@ def test_a_model_and_a_picture_start_without_scores(pocket: Any) -> None:
     assert explorer.facts["scenes"] == 0
     assert len(explorer.neurons) == 0
     assert explorer.caption_before == pocket.caption(0)
-    for kind in ("evaluate", "propose"):
+    for kind in ("evaluate", "propose", "ablate"):
         assert "then “compute”" in page.ask(kind)[0]["error"]
     rows, cols = explorer.mask_shape
     small = np.asarray(Image.fromarray(scene.mask("car")).resize((cols, rows)), np.uint8) * 255

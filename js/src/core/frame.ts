@@ -65,23 +65,14 @@ export function widget(
   };
 }
 
-/** The line on top: an error with what to do, or that this is a saved view. */
+/** The line on top: an error that has no place of its own, or that this is a saved view. */
 function notice(session: Session): HTMLElement {
   const title = h("strong");
   const words = h("span", { class: "grow" });
-  const close = button(
-    "dismiss",
-    () => {
-      local = null;
-      dismissed = session.store.get("status")?.message ?? "";
-      update();
-    },
-    { class: "btn quiet" },
-  );
+  const close = button("dismiss", () => session.faults.clear(shown), { class: "btn quiet" });
   const el = h("div", { class: "alert", role: "alert", hidden: true }, title, words, close);
-  let local: { message: string; remedy: string } | null = null;
+  let shown = "";
   let kernel: KernelState = "there";
-  let dismissed = "";
 
   const show = (info: boolean, head: string, body: string, closable: boolean): void => {
     el.hidden = false;
@@ -92,8 +83,8 @@ function notice(session: Session): HTMLElement {
   };
   const update = (): void => {
     const status = session.store.get("status");
-    const failed = status?.state === "error" && status.message !== dismissed ? status : null;
-    const error = local ?? failed;
+    const [action, error] = session.faults.homeless() ?? [""];
+    shown = action;
     if (error && kernel === "there")
       show(false, "Not done.", [error.message, error.remedy].filter(Boolean).join(" "), true);
     else if (session.store.get("read_only"))
@@ -127,14 +118,8 @@ function notice(session: Session): HTMLElement {
         false,
       );
     else el.hidden = true;
-    if (status?.state !== "error") dismissed = "";
   };
-  session.onfail((message, remedy) => {
-    local = { message, remedy };
-    update();
-    session.announce(`Not done. ${message}`);
-  });
-  session.store.watch(["status", "read_only"], update);
+  session.store.watch(["status", "read_only", "faults"], update);
 
   if (!session.blocked()) {
     watchKernel(session, (state) => {

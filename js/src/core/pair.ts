@@ -57,6 +57,7 @@ export class Pair {
       const made = new Session(sideModel(model, side), session.root, schedule);
       made.announce = (message) => session.announce(message);
       made.blocked = () => session.blocked();
+      made.fail = (action, message, remedy) => session.fail(action, message, remedy);
       made.store.watch(CUTS, () => {
         session.store.touch("part");
         session.store.flush(); // in the frame of the drag, not in the next

@@ -104,7 +104,9 @@ export class Requests {
     }
     if (message["kind"] !== "reply") return;
     this.pending.delete(String(message["id"]));
-    if (message["ok"]) {
+    if (message["cancelled"]) {
+      entry.reject(new Superseded(entry.name)); // whoever cancelled knows it
+    } else if (message["ok"]) {
       entry.resolve({
         result: (message["result"] ?? {}) as Record<string, unknown>,
         buffers: buffers.filter((b) => byteLength(b) >= 0),

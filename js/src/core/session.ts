@@ -3,6 +3,7 @@
 import { nth, num } from "./arrays";
 import { asFloat32, asInt32, asInt8, asUint8, byteLength } from "./binary";
 import { Evidence, type Kept } from "./evidence";
+import { actionOf, Faults } from "./faults";
 import type { Maps } from "./heat";
 import type { WidgetModel } from "./model";
 import { KernelError, Requests, Superseded, type Reply } from "./requests";
@@ -10,8 +11,14 @@ import { derive, Store, type Schedule } from "./store";
 import { colors, type ColorName } from "./theme";
 import type { ExplorerTraits, Grid, RequestName } from "./traits";
 
-/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table. */
-export type Local = ExplorerTraits & { view: number; hand: number; brush: number; order: number };
+/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table, what failed. */
+export type Local = ExplorerTraits & {
+  view: number;
+  hand: number;
+  brush: number;
+  order: number;
+  faults: number;
+};
 
 /** What decides which neurons pass. */
 export const CUTS = [
@@ -50,7 +57,7 @@ export class Session {
   patchVersion = 0;
   /** why the kernel is gone, empty while it is there */
   private gone = "";
-  private failed: (message: string, remedy: string) => void = () => undefined;
+  readonly faults: Faults;
 
   readonly evidence: () => Evidence;
   readonly unchecked: () => ReadonlySet<number>;
@@ -77,6 +84,35 @@ export class Session {
     this.live.setAttribute("aria-live", "polite");
     const s = this.store;
     s.onerror = (error) => this.broken(error);
+    this.faults = new Faults(() => s.touch("faults"));
+    // What the kernel did by itself and failed at; it says so until it has done it.
+    let kernel = "";
+    s.watch(["status"], () => {
+      const status = s.get("status");
+      const failed = status?.state === "error" ? status : null;
+      if (failed) this.faults.set(failed.action, failed.message, failed.remedy);
+      if (kernel && failed?.action !== kernel && status?.state !== "working")
+        this.faults.clear(kernel);
+      kernel = failed?.action ?? (status?.state === "working" ? kernel : "");
+    });
+    // An error speaks of the scores or of the picture that were there.
+    const old = (names: readonly (keyof Local & string)[], ...actions: string[]): void => {
+      let first = true;
+      s.watch(names, () => {
+        if (!first) this.faults.clear(...actions);
+        first = false;
+      });
+    };
+    old(
+      ["difference", "concept"],
+      "compute",
+      "change",
+      "transplant",
+      "evaluate",
+      "propose",
+      "patch_scores",
+    );
+    old(["scene"], "change", "transplant", "inpaint", "patch_scores", "lens", "tokens");
 
     this.colors = derive(s, ["view"], () => colors(root));
     this.evidence = derive(s, ["difference", "gradcam", "shape"], () => {
@@ -192,6 +228,13 @@ export class Session {
     this.store.touch("words");
   }
 
+  /** Why there is nothing to show or to change: no neuron passes, or there are no scores yet. */
+  nothing(): string {
+    return this.store.get("facts")?.scenes === 0
+      ? "no scores yet: compute first"
+      : "no neuron is kept: lower a threshold";
+  }
+
   /** Say something to screen readers. */
   announce(message: string): void {
     this.live.textContent = message;
@@ -206,14 +249,15 @@ export class Session {
   }
 
   /** Show inside the widget that something could not be done. */
-  fail(message: string, remedy = ""): void {
-    this.failed(message, remedy);
+  fail(action: string, message: string, remedy = ""): void {
+    this.faults.set(actionOf(action), message, remedy);
   }
 
   /** Show that drawing failed: the rest of the widget is left as it is. */
   broken(error: unknown): void {
     console.error(error);
-    this.failed(
+    this.fail(
+      "page",
       `The page could not draw this: ${String(error)}.`,
       "Run the cell again; the trace is in the browser's console.",
     );
@@ -226,17 +270,13 @@ export class Session {
     this.store.touch("read_only");
   }
 
-  onfail(show: (message: string, remedy: string) => void): void {
-    this.failed = show;
-  }
-
   /** Why the kernel cannot be asked now, or null when it can. */
   blocked(): string | null {
     if (this.store.get("read_only")) return "needs a running kernel: this is a saved view";
     return this.gone || null;
   }
 
-  /** Ask the kernel; a failure is shown inside the widget. Undefined when it failed or was superseded. */
+  /** Ask the kernel; a failure is shown where it was asked, until the next try. Undefined when it failed or was superseded. */
   async ask(
     name: RequestName,
     args: Record<string, unknown> = {},
@@ -244,12 +284,14 @@ export class Session {
     ontoken?: (text: string) => void,
   ): Promise<Reply | undefined> {
     if (this.blocked()) return undefined;
+    const action = actionOf(name);
+    this.faults.clear(action);
     try {
       return await this.requests.send(name, args, buffers, ontoken);
     } catch (error) {
       if (error instanceof Superseded) return undefined;
-      if (error instanceof KernelError) this.failed(error.message, error.remedy);
-      else this.failed(String(error), "");
+      if (error instanceof KernelError) this.fail(action, error.message, error.remedy);
+      else this.fail(action, String(error));
       return undefined;
     }
   }

@@ -10,6 +10,8 @@ export interface Status {
   done: number;
   total: number;
   seconds_left: number | null;
+  /** what failed */
+  action: string;
   message: string;
   remedy: string;
 }

@@ -1,6 +1,7 @@
 // Ablate the kept set, restore, undo, redo; what is active is always visible.
 
 import { button, fill, h, setAttr, setText, steady } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { change, plural, short } from "../core/format";
 import { rewriter, type Rewrite } from "../core/rewrite";
 import { SETS, type Session } from "../core/session";
@@ -70,7 +71,16 @@ export function mountAblationPanel(
     role: "status",
     "aria-label": "predicted and measured change",
   });
-  host.append(ablate, mode, scale, undo, redo, restore, active);
+  host.append(
+    ablate,
+    mode,
+    scale,
+    undo,
+    redo,
+    restore,
+    active,
+    faultLine(session, "change", "measure", "follow"),
+  );
   if (options.effects) options.effects.prepend(effect);
   else host.append(effect);
 
@@ -85,7 +95,7 @@ export function mountAblationPanel(
       blocked ??
         (checked
           ? "set these neurons for every view of this model; the caption is written again"
-          : "no neuron is kept: lower a threshold"),
+          : session.nothing()),
     );
   });
   store.watch(["ablate_mode", "ablate_scale", "read_only"], () => {

@@ -1,6 +1,7 @@
 // Suppression, retention and the random control of the kept neurons over the scenes, and the button that measures them.
 
 import { button, fill, h, setAttr, setText } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { plural, short } from "../core/format";
 import { SETS, type Session } from "../core/session";
 
@@ -28,7 +29,7 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
     () => void session.ask("evaluate", {}, [session.survivors().slice().buffer as ArrayBuffer]),
   );
   const below = h("div", { class: "row" }, ...(asks ? [measure] : []), legend);
-  host.append(rows, below);
+  host.append(rows, below, ...(asks ? [faultLine(session, "evaluate")] : []));
 
   const cuts = (): string => SETS.map((name) => store.version(name)).join();
   let seen = "";

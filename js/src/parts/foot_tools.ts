@@ -3,6 +3,7 @@
 import { asUint8 } from "../core/binary";
 import { copyText } from "../core/clipboard";
 import { button, h, setAttr } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { download } from "../core/pictures";
 import { asPython } from "../core/python";
 import type { Session } from "../core/session";
@@ -61,7 +62,7 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   menu.addEventListener("focusout", (event) => {
     if (!menu.contains(event.relatedTarget as Node | null)) menu.open = false;
   });
-  host.append(h("span", { class: "grow" }), copy, menu);
+  host.append(h("span", { class: "grow" }), copy, menu, faultLine(session, "export_html"));
 
   store.watch(["read_only"], () => {
     page.hidden = session.blocked() !== null;

@@ -98,7 +98,7 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     if (!grid.rows) return grid.reason || "no map of the tokens";
     if (kind === "neuron")
       return (store.get("selected") ?? -1) < 0 ? "choose a neuron in the table" : "map not loaded";
-    if (!session.kept().checked) return "no neuron is kept";
+    if (!session.kept().checked) return session.nothing();
     if (kind === "kept") return "maps not loaded";
     if (asks && !paired()) return "paint a mask of the concept first, and inpaint";
     return session.blocked()

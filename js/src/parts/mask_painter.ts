@@ -2,6 +2,7 @@
 
 import { asUint8, byteLength } from "../core/binary";
 import { button, clamp, fill, h, segments, setAttr, setLine, setText } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { decodePicture } from "../core/pictures";
 import type { Session } from "../core/session";
 import { fit } from "../core/theme";
@@ -87,6 +88,7 @@ export function mountMaskPainter(
     stage,
     h("div", { class: "row" }, tools.el, h("label", { class: "grow" }, "size", size)),
     h("div", { class: "row" }, undo, clear, h("span", { class: "grow" }), inpaint),
+    faultLine(session, "inpaint"),
     objects,
   );
 

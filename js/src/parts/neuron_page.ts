@@ -3,6 +3,7 @@
 import { num } from "../core/arrays";
 import { isForm } from "../core/diff";
 import { button, fill, h } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { change, integer, plural, short } from "../core/format";
 import type { Session } from "../core/session";
 import { pictureUrl } from "../core/pictures";
@@ -81,6 +82,7 @@ export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement 
     "div",
     { class: "page" },
     words,
+    faultLine(session, "neuron", "tokens"),
     beside,
     h("div", { class: "found" }, h("div", {}, more, strip), elsewhere),
   );

@@ -2,6 +2,7 @@
 
 import { int, num } from "../core/arrays";
 import { fill, h, setAttr, setText, steady } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
 import { integer, plural, short } from "../core/format";
@@ -100,7 +101,11 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     h("div", { class: "sheet" }, scroll, none),
   );
   const page = paged ? neuronPage(session) : null;
-  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search), table);
+  host.append(
+    h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search),
+    faultLine(session, "words"),
+    table,
+  );
   if (page) host.append(page);
 
   const cuts = [...CUTS, "rows_off", "words", "map_ids", "order"] as const;
@@ -235,8 +240,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     for (const row of free) if (!row.el.hidden) row.el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
     if (none.hidden !== total > 0) none.hidden = total > 0;
-    if (!total)
-      setText(none, query ? "no kept neuron matches" : "no neuron is kept: lower a threshold");
+    if (!total) setText(none, query ? "no kept neuron matches" : session.nothing());
     const sorted = key === "position" ? "layer" : session.scoreName(key);
     const shown = query
       ? `${integer(total)} of ${integer(kept.count)} match`

@@ -29,6 +29,7 @@ export function mountOwnPicture(
   const bring = async (file: File): Promise<void> => {
     if (file.size > MOST) {
       session.fail(
+        "upload",
         `“${file.name}” has ${(file.size / 2 ** 20).toFixed(1)} MB; at most 8 MB travel to the kernel.`,
         "Save it smaller, or as a JPEG.",
       );

@@ -1,6 +1,7 @@
 // The three parts: how many neurons, where in the layers, one click ablates; what each does to either concept.
 
 import { button, fill, h, setAttr, setText } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { integer, plural, short } from "../core/format";
 import type { Pair } from "../core/pair";
 import { PARTS, SIDES, type Part } from "../core/pair_traits";
@@ -45,6 +46,7 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
       ...lines.flatMap((line) => [line.choose, line.ablate]),
     ),
     h("div", { class: "row" }, undo, redo, restore),
+    faultLine(session, "change", "follow"),
     active,
     h("div", { class: "head" }, h("h3", {}, "layers")),
     layers,
@@ -55,6 +57,7 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
       h("span", { class: "grow" }),
       measure,
     ),
+    faultLine(session, "evaluate"),
     effects,
   );
 

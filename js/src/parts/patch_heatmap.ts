@@ -4,6 +4,7 @@ import { num } from "../core/arrays";
 import { byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut, SEQUENTIAL } from "../core/colormap";
 import { clamp, h, segments, setLine, setText, steady } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { short } from "../core/format";
 import { percentile, range, shade, upsample } from "../core/heat";
 import { decodePicture } from "../core/pictures";
@@ -116,6 +117,14 @@ export function mountPatchHeatmap(
     stage,
     h("div", { class: "legend" }, steady(low), bar, steady(high), unit),
     choice.el,
+    faultLine(
+      session,
+      "patch_scores",
+      "maps",
+      "mean_map",
+      "lens",
+      ...(options.ownElsewhere ? [] : ["upload", "scene"]),
+    ),
     h(
       "div",
       { class: "row" },
@@ -276,7 +285,9 @@ export function mountPatchHeatmap(
     if (!options.asks || asked === scene || session.blocked() || store.get("patch_words")?.length)
       return;
     asked = scene;
-    void session.ask("lens", { scene });
+    void session.ask("lens", { scene }).then((reply) => {
+      if (!reply && !session.faults.of(["lens"])) asked = -1; // cancelled, not failed
+    });
   };
   const point = (next: number): void => {
     if (next === cell) return;

@@ -2,6 +2,7 @@
 
 import { h, setAttr } from "../core/dom";
 import { isForm, words } from "../core/diff";
+import { faultLine } from "../core/faults";
 import { pictureUrl } from "../core/pictures";
 import type { Session } from "../core/session";
 
@@ -30,6 +31,7 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
       list,
       own,
     ),
+    faultLine(session, "upload", "scene"),
   );
   let items: HTMLButtonElement[] = [];
   let urls = new AbortController();

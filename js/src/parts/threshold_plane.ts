@@ -4,6 +4,7 @@ import { add, num } from "../core/arrays";
 import { Axis, suitableKind, type AxisKind } from "../core/axis";
 import { clamp, h, segments, setAttr, setLine, steady } from "../core/dom";
 import type { Evidence } from "../core/evidence";
+import { faultLine } from "../core/faults";
 import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
@@ -68,6 +69,7 @@ export function mountThresholdPlane(
     h("div", { class: "head" }, h("h3", {}, "thresholds"), steady(note), axisChoice.el),
     plane,
     thresholdSliders(session, () => axes(), options.beside),
+    faultLine(session, "propose", "choice"),
   );
 
   let box = { width: 0, height: 0, w: 0, h: 0 };
@@ -147,7 +149,9 @@ export function mountThresholdPlane(
     const kept = session.kept();
     setLine(
       note,
-      `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 400 ? " · drag the corner" : ""}`,
+      store.get("facts")?.scenes === 0
+        ? session.nothing()
+        : `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 400 ? " · drag the corner" : ""}`,
     );
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
     corner.setAttribute(

@@ -1,6 +1,7 @@
 // The concept, its tokens, the model, and long work with its progress.
 
 import { button, fill, h, setAttr, setText } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { integer, plural, seconds } from "../core/format";
 import type { Session } from "../core/session";
 
@@ -46,6 +47,7 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     stale,
     run,
     cancel,
+    faultLine(session, "compute"),
   );
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") compute(input.value);

@@ -2,6 +2,7 @@
 
 import { words } from "../core/diff";
 import { button, fill, h, setAttr, setText } from "../core/dom";
+import { faultLine } from "../core/faults";
 import { plural } from "../core/format";
 import type { Rewrite } from "../core/rewrite";
 import type { Session } from "../core/session";
@@ -39,7 +40,7 @@ export function mountTransplantRow(
     go,
     drop,
   );
-  const el = h("div", { class: "transplant expert" }, row, said);
+  const el = h("div", { class: "transplant expert" }, row, faultLine(session, "transplant"), said);
   host.append(el);
 
   const put = (index: number, object: string, cells: readonly number[]): void => {
