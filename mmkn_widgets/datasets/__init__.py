@@ -1,5 +1,6 @@
 """Pictures with captions and object masks: COCO, the pocket world, folders, Hugging Face rows."""
 
+from .base import OWN as OWN
 from .base import ObjectInstance, Scene, SceneDataset
 from .coco import coco
 from .folder import image_folder

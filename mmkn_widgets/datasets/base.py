@@ -15,7 +15,10 @@ from ..core import BadArgument, bad_argument
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ObjectInstance", "Scene", "SceneDataset", "offered"]
+__all__ = ["OWN", "ObjectInstance", "Scene", "SceneDataset", "offered"]
+
+#: the source of pictures of one's own, which come from no data set
+OWN = "own"
 
 
 @dataclass(frozen=True, eq=False)

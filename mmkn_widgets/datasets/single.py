@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import ObjectInstance, Scene
+from .base import OWN, ObjectInstance, Scene
 from .images import read_image
 from .masks import bounding_box, read_mask
 from .table import picture_name
@@ -49,5 +49,5 @@ def single_scene(image: Any, mask: Any, concept: str, *, name: str | None = None
         picture,
         (),
         (ObjectInstance(concept, inside, bounding_box(inside)),),
-        source="own",
+        source=OWN,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import BadArgument, bad_argument
-from .base import ObjectInstance, Scene, SceneDataset
+from .base import OWN, ObjectInstance, Scene, SceneDataset
 from .images import read_image
 from .masks import bounding_box, has_segmentation, read_mask
 from .values import box_of, id_of, whole
@@ -115,7 +115,7 @@ def row_scene(row: Mapping[str, Any], concept: str, *, name: str = "row") -> Sce
         row,
         columns,
         own if isinstance(own, str) else concept,
-        "own",
+        OWN,
         name,
     )
 

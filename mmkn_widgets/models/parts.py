@@ -185,6 +185,16 @@ class ModelParts(ABC):
         return None
 
     @property
+    def knows(self) -> str:
+        """The only pictures that the model was trained on, where its config says so; else empty.
+
+        A model of one small world writes something of any picture. Its config names that world as
+        ``mmkn_knows``, so that nobody trusts what it writes of another picture.
+        """
+        said = self.hf.config.to_dict().get("mmkn_knows", "")
+        return said if isinstance(said, str) else ""
+
+    @property
     def pad_id(self) -> int:
         """The token that fills short rows."""
         for value in (

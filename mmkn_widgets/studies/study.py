@@ -35,7 +35,7 @@ from ..core import (
     whole_folder,
     whole_numbers,
 )
-from ..datasets import CHOOSING, ObjectInstance, Scene, as_scenes, open_dataset
+from ..datasets import CHOOSING, OWN, ObjectInstance, Scene, as_scenes, open_dataset
 from ..inpainting import get_inpainter
 from .on_scene import (
     Change,
@@ -322,15 +322,20 @@ class Study:
         if len(added) != 1:
             raise bad_argument("scene", f"{len(added)} scenes", "one at a time")
         scene = added[0]
-        scenes, captions = list(self.scenes), dict(self._captions)
         if place is None:
-            scenes.append(scene)
-        elif self._scored <= place < len(scenes):
-            scenes[place] = scene
+            return self._with(scene, len(self.scenes))
+        if self._scored <= place < len(self.scenes):
+            return self._with(scene, place)
+        wanted = f"{self._scored} to {len(self.scenes) - 1}: scenes that were added"
+        raise bad_argument("place", place, wanted)
+
+    def _with(self, scene: Scene, place: int) -> Study:
+        """Return the study with a scene at a place, or behind the last; what is known stays."""
+        scenes, captions = list(self.scenes), dict(self._captions)
+        same = place < len(scenes) and scenes[place].image is scene.image
+        scenes[place : place + 1] = [scene]
+        if not same:
             captions.pop(place, None)  # of the picture that was there
-        else:
-            wanted = f"{self._scored} to {len(scenes) - 1}: scenes that were added"
-            raise bad_argument("place", place, wanted)
         made = Study(
             self.model,
             self.concept,
@@ -342,14 +347,15 @@ class Study:
             n_scored=self._scored,
         )
         made.search = self.search
-        made._predicting = {k: v for k, v in self._predicting.items() if k != place}
+        made._predicting = {k: v for k, v in self._predicting.items() if same or k != place}
         return made
 
     def with_mask(self, scene: int, mask: np.ndarray) -> Study:
         """Return the study with a mask of the concept that was painted by hand.
 
-        On a scene of the evidence only the inpainted picture changes; on one that was added to
-        look, the mask becomes its object. The scores stay as they are until a study is made anew.
+        On a data set's scene of the evidence only the inpainted picture changes; on a picture of
+        one's own, or another that was added to look, the mask becomes its object. The scores stay
+        as they are until a study is made anew.
 
         Parameters
         ----------
@@ -366,7 +372,7 @@ class Study:
         if not marked.any() or marked.shape != chosen.image.size[::-1]:
             wanted = f"some marked pixels, shape {chosen.image.size[::-1]}"
             raise bad_argument("mask", f"{marked.sum()} of shape {marked.shape}", wanted)
-        if scene < self._scored:
+        if scene < self._scored and chosen.source != OWN:
             painted = self._pairs.inpainter(chosen.image, marked, chosen)
             self._pairs.keep(chosen, scene_mask(chosen, self.concept), painted)
             return self
@@ -376,7 +382,7 @@ class Study:
         others = [item for item in chosen.objects if not self.concept.named_in(item.category)]
         objects = [*others, ObjectInstance(self.concept.word, marked, box)]
         made = Scene(chosen.id, chosen.image, chosen.captions, objects, source=chosen.source)
-        return self.with_scene(made, scene)
+        return self._with(made, scene)
 
     # -- scenes of other words ----------------------------------------------------------------
 
@@ -387,14 +393,15 @@ class Study:
         None where the scenes come from none or from several, and for files of one's own: a scene
         tells the name of its folder, not the place.
         """
-        sources = {scene.source for scene in self.scenes} - {"own"}
+        sources = {scene.source for scene in self.scenes} - {OWN}
         source = sources.pop() if len(sources) == 1 else ""
         return open_dataset(source) if source.startswith("pocket:") else None
 
     def scenes_of(self, word: str) -> list[Scene]:
         """Return the scenes that show another concept: the study's own, else of its data set.
 
-        Scenes that were added to look come with them, where they show it.
+        They are as many as those of the evidence, where the data set has so many. Pictures of
+        one's own, and others that were added to look, come on top where they show it.
 
         Raises
         ------
@@ -406,9 +413,10 @@ class Study:
         def showing(scenes: Sequence[Scene]) -> list[Scene]:
             return [scene for scene in scenes if has_scene_mask(scene, concept)]
 
-        here, added = showing(self.scored), showing(self.scenes[self._scored :])
-        if len(here) < self._scored and data is not None and concept.word in data.categories:
-            here = list(data.with_concept(concept.word, self._scored)) or here
+        chosen = [scene for scene in self.scored if scene.source != OWN]
+        here, added = showing(chosen), showing([s for s in self.scenes if s not in chosen])
+        if len(here) < len(chosen) and data is not None and concept.word in data.categories:
+            here = list(data.with_concept(concept.word, len(chosen))) or here
         if not here and not added:
             known = sorted({name for scene in self.scenes for name in scene.categories})
             offered = ", ".join(data.categories if data is not None else known)
@@ -425,7 +433,25 @@ class Study:
     def of_word(
         self, word: str, *, progress: Progress | None = None, cancel: CancelToken | None = None
     ) -> Study:
-        """Make the same study of another concept, on the scenes that show it (`scenes_of`)."""
+        """Make the same study of another concept, on the scenes that show it (`scenes_of`).
+
+        Where there are only pictures of one's own, and none has a mask of the concept yet, the
+        study has no scores (`blank_study`).
+        """
+        concept = as_concept(word)
+        mine = [scene for scene in self.scenes if scene.source == OWN]
+        if len(mine) == len(self.scenes) and not any(has_scene_mask(s, concept) for s in mine):
+            blank = blank_study(self.model, concept, mine[0], inpainter=self._pairs)
+            return Study(
+                self.model,
+                concept,
+                mine,
+                blank.evidence,
+                pairs=self._pairs,
+                options=self.options,
+                captions=self._captions,
+                n_scored=0,
+            )
         return study(
             self.model,
             word,
@@ -933,7 +959,8 @@ def blank_study(
         },
     )
     options = dict(DEFAULTS)
-    pairs = PairCache(get_inpainter(inpainter))
+    known = isinstance(inpainter, PairCache)
+    pairs = inpainter if known else PairCache(get_inpainter(inpainter))
     return Study(model, wanted, [scene], evidence, pairs=pairs, options=options, n_scored=0)
 
 

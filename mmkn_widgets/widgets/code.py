@@ -3,42 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import NeuronIndex
 from ..interventions import Ablation
+from .own import is_own, picture_code, pictures_folder, scene_code
 
 if TYPE_CHECKING:
     from ..interventions import Intervention
     from .protocols import StudyLike
 
-__all__ = ["Recipe", "acting_code", "caption_line", "explicit", "pair_code", "setup_code"]
+__all__ = [
+    "Recipe",
+    "acting_code",
+    "caption_line",
+    "explicit",
+    "found_code",
+    "pair_code",
+    "setup_code",
+]
 
 #: more neurons of somebody else's are not written out one by one
 _MOST_PLACES = 2000
 
 
-def setup_code(study: StudyLike) -> str:
+def setup_code(study: StudyLike, folder: Path | None = None) -> str:
     """Return code that loads the model and the scenes and makes the study again.
 
-    Scenes that come from a named data set are found by their ids; others are left to the reader
-    as ``scenes``.
+    Scenes that come from a named data set are found by their ids; pictures of one's own are read
+    from `folder`, where `OwnPictures` writes them; others are left to the reader as ``scenes``.
     """
     from ..studies import DEFAULTS
 
     lines = ["import mmkn_widgets as mmkn", "", f"model = mmkn.load_model({study.model.name!r})"]
-    sources = {scene.source for scene in study.scored}
+    where = pictures_folder() if folder is None else folder
+    own = filter(is_own, study.scenes)
+    mine = {scene: scene_code(scene, study.concept, where) for scene in own}
+    if not study.scored and len(mine) == len(study.scenes):
+        first = mine[study.scenes[0]]
+        made = f"mmkn.studies.blank_study(model, {study.concept.word!r}, {first})"
+        return "\n".join([*lines, f"study = {made}  # no scores yet"])
+    listed = [scene for scene in study.scored if scene not in mine]
+    sources = {scene.source for scene in listed}
     source = sources.pop() if len(sources) == 1 else ""
     if source.startswith("pocket:"):  # of files of one's own a scene tells no place
-        ids = ", ".join(repr(scene.id) for scene in study.scored)
+        ids = ", ".join(repr(scene.id) for scene in listed)
         lines.append(f"wanted = [{ids}]")
         lines.append(
             f"found = {{scene.id: scene for scene in mmkn.datasets.open_dataset({source!r})}}"
         )
+    if source.startswith("pocket:") and len(listed) == len(study.scored):
         lines.append("scenes = [found[name] for name in wanted]")
+    elif source.startswith("pocket:") or (study.scored and not listed):
+        each = [mine.get(scene, f"found[{scene.id!r}]") for scene in study.scored]
+        lines += ["scenes = [", *(f"    {one}," for one in each), "]"]
     else:
         said = "scenes: put here the list of Scene objects that the study was made of"
-        said += f", of {source}" if source not in ("", "own") else ""
+        said += f", of {source}" if source else ""
         lines.append(f"raise NameError({said!r})  # they come from no named data set")
     options: dict[str, Any] = {
         name: value
@@ -52,9 +74,9 @@ def setup_code(study: StudyLike) -> str:
     return "\n".join(lines)
 
 
-def pair_code(a: StudyLike, b: StudyLike) -> str:
+def pair_code(a: StudyLike, b: StudyLike, folder: Path | None = None) -> str:
     """Return Python lines that make `study_a` and `study_b`; the model is loaded once."""
-    first, second = setup_code(a).splitlines(), setup_code(b).splitlines()
+    first, second = setup_code(a, folder).splitlines(), setup_code(b, folder).splitlines()
     head = {line for line in first if line.startswith(("import ", "model = "))}
     rest = [line for line in second if line and line not in head]
     name = [
@@ -147,10 +169,27 @@ def acting_code(
     return "\n".join([*lines, f"with {', '.join(opened)}:", *(f"    {line}" for line in inside)])
 
 
-def caption_line(study: StudyLike, scene: int, name: str = "study") -> str:
+def found_code(study: StudyLike, scene: int, folder: Path | None = None) -> str:
+    """Return lines that print what was found: the neurons, and the caption of the shown scene."""
+    return "\n".join(
+        [
+            'print(f"{len(neurons)} neurons of {study.concept.word!r} in {study.model.name}")',
+            "print(neurons.with_words(study.model).to_dataframe().head(20).to_string(index=False))",
+            'print("before: ", end="")',
+            caption_line(study, scene, folder=folder),
+        ]
+    )
+
+
+def caption_line(
+    study: StudyLike, scene: int, name: str = "study", folder: Path | None = None
+) -> str:
     """Return the line that prints a scene's caption."""
     prompt = "" if study.options["prompt"] is None else f', {name}.options["prompt"]'
     if scene < len(study.scored):
         return f"print({name}.model.caption({name}.scenes[{scene}].image{prompt}))"
+    if is_own(study.scenes[scene]):
+        picture = picture_code(study.scenes[scene], pictures_folder() if folder is None else folder)
+        return f"print({name}.model.caption({picture}{prompt}))"
     said = f"picture: put here the path of {study.scenes[scene].id}"
     return f"raise NameError({said!r})  # print({name}.model.caption(picture{prompt}))"

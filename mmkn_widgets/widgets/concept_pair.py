@@ -16,6 +16,7 @@ from .changes import Changes, Chosen, Following, finite
 from .code import Recipe, caption_line, pair_code
 from .encode import int32_array, int32_bytes
 from .look import Beyond, Look, facts_of, scene_lines
+from .own import OwnPictures, is_own
 from .selection import Selection
 from .traits import (
     PART_EFFECTS,
@@ -104,7 +105,8 @@ class Side(CutTraits):
         )
         shown = self.look.evidence() | self.look.concept() | {"threshold_d": cuts[0]}
         names = [str(scene.id) for scene in study.scenes]
-        more = {"scenes": scene_lines(names), "thumbnails": self.look.thumbnails()}
+        own = [is_own(scene) for scene in study.scenes]
+        more = {"scenes": scene_lines(names, own=own), "thumbnails": self.look.thumbnails()}
         for name, value in {**shown, "threshold_g": cuts[1], **more}.items():
             if self.has_trait(name):
                 setattr(self, name, value)
@@ -229,7 +231,7 @@ class ConceptPair(PairTraits, Following):
     """
 
     _esm: ClassVar[Any] = bundle("concept_pair")
-    owned: ClassVar[dict[str, type]] = {"changes": Changes, "beyond": Beyond}
+    owned: ClassVar[dict[str, type]] = {"changes": Changes, "beyond": Beyond, "own": OwnPictures}
 
     def __init__(self, study_a: Any, study_b: Any, *, seed: int = 0, **traits: Any) -> None:
         self._seed, self._loading = int(seed), True
@@ -241,6 +243,7 @@ class ConceptPair(PairTraits, Following):
         self._model: ModelLike | None = self.a.study.model
         self.changes = Changes(self, self.model)
         self.beyond = Beyond(self)
+        self.own = OwnPictures(self)
         self.prefetched = _prefetched(self.a.selection, self.b.selection)
         super().__init__()
         evidence = self.a.look.evidence()
@@ -256,7 +259,7 @@ class ConceptPair(PairTraits, Following):
                     "words": self.words_of(self.prefetched[:_WORDS_FIRST]),
                     "facts": facts_of(self.model, self._n_scenes(), "", None),
                     "signed": True,  # as in the Explorer: raw means of both signs cancel
-                    "setup_code": pair_code(self.a.study, self.b.study),
+                    "setup_code": pair_code(self.a.study, self.b.study, self.own.folder),
                     "part": next((p for p in ("shared", *PARTS) if len(self.ids_of(p))), "shared"),
                 }
             )
@@ -434,7 +437,13 @@ class ConceptPair(PairTraits, Following):
         self.ablation = self.changes.state(self._code_inside, "study_a.model")
 
     def _code_inside(self) -> list[str]:
-        return [caption_line(s.study, s.scene, f"study_{name}") for name, s in self._sides()]
+        folder = self.own.folder
+        return [caption_line(s.study, s.scene, f"study_{k}", folder) for k, s in self._sides()]
+
+    def own_scenes(self) -> list[tuple[Any, Any]]:
+        """Return the pictures of one's own that the code speaks of, each with its concept."""
+        studies = [side.study for _, side in self._sides()]
+        return [(scene, s.concept) for s in studies for scene in s.scenes if is_own(scene)]
 
     def _written(self, side: Side, scene: int, cancel: Any) -> dict[str, Any]:
         active = self.model.interventions.active
@@ -588,7 +597,7 @@ class ConceptPair(PairTraits, Following):
         self.changes.forget()
         super().close()
         self._model = None
-        del self.a, self.b, self.changes, self.beyond
+        del self.a, self.b, self.changes, self.beyond, self.own
 
 
 def compare(study_a: Any, study_b: Any, **options: Any) -> ConceptPair:

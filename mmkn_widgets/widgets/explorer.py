@@ -12,10 +12,10 @@ import numpy as np
 import traitlets as t
 
 from ..attribution import best_by_both, default_thresholds, nothing_to_find, share_below
-from ..core import CancelToken, NeuronSet, bad_argument
+from ..core import CancelToken, NeuronSet, bad_argument, write_whole
 from ._base import Answer, Call, bundle, request
 from .changes import Changes, Chosen, Following, Move, finite, measured
-from .code import caption_line, setup_code
+from .code import caption_line, found_code, setup_code
 from .encode import encode_picture, float32_bytes, int32_array
 from .look import (
     PREFETCHED,
@@ -31,6 +31,7 @@ from .look import (
     thumbnail,
     token_state,
 )
+from .own import OwnPictures, is_own, scene_code
 from .parts import Choosing, recipe_of, reference_of, word_index
 from .selection import Selection
 from .traits import PRESETS, ExplorerTraits, bad_trait
@@ -116,7 +117,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
     """
 
     _esm: ClassVar[Any] = bundle("explorer")
-    owned: ClassVar[dict[str, type]] = {"changes": Changes, "beyond": Beyond}
+    owned: ClassVar[dict[str, type]] = {"changes": Changes, "beyond": Beyond, "own": OwnPictures}
 
     neurons = t.Instance(NeuronSet, ((), ()), help="the checked survivors, best first")
 
@@ -147,6 +148,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         self._loading = True
         self.changes = Changes(self, study.model)
         self.beyond = Beyond(self)
+        self.own = OwnPictures(self)
         super().__init__()
         self.preset = preset
         self.signed = True  # raw means of neurons of both signs cancel
@@ -176,9 +178,13 @@ class Explorer(ExplorerTraits, Following, Choosing):
     # -- a study comes in --------------------------------------------------------------------
 
     def _show_study(
-        self, study: StudyLike, threshold_d: float | None = None, threshold_g: float | None = None
+        self,
+        study: StudyLike,
+        threshold_d: float | None = None,
+        threshold_g: float | None = None,
+        scene: int = 0,
     ) -> None:
-        """Fill every trait from a study, in one message."""
+        """Fill every trait from a study and one of its scenes, in one message."""
         look = Look(study)
         chosen = Selection(study.evidence, look.index, self)
         d, g = chosen.difference, chosen.gradcam
@@ -186,6 +192,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         cut_d = cut_d if threshold_d is None else threshold_d
         cut_g = cut_g if threshold_g is None else threshold_g
         self._study, self.look, self.selection = study, look, chosen
+        self._computed = study
         was, self._loading = self._loading, True
         try:
             with self.hold_sync():
@@ -199,21 +206,23 @@ class Explorer(ExplorerTraits, Following, Choosing):
                 ids, n = self.prefetched, len(study.scenes)
                 names = [str(scene.id) for scene in study.scenes]
                 before = [study.captions.get(k, "") for k in range(n)]
-                facts = (len(study.scored), str(study.pairs.name), self._seconds)
+                own = [is_own(one) for one in study.scenes]
+                mine = sum(own[: len(study.scored)])
+                facts = (len(study.scored), str(study.pairs.name), self._seconds, mine)
                 self._show(
                     {
-                        "scenes": scene_lines(names, before),
-                        "scene": 0,
+                        "scenes": scene_lines(names, before, own),
+                        "scene": scene,
                         **look.concept(),
-                        **look.scene(0, ids),
+                        **look.scene(scene, ids),
                         "facts": facts_of(study.model, *facts),
                         "thumbnails": look.thumbnails(),
                         "words": look.first_words(ids),
                         "selected": int(ids[0]) if len(ids) else -1,
-                        "setup_code": setup_code(study),
+                        "setup_code": setup_code(study, self.own.folder),
                     }
                 )
-                self._set_line(0, before=self.caption_before)
+                self._set_line(scene, before=self.caption_before)
                 self._show_active()
                 self.neurons = chosen.neurons
         finally:
@@ -331,20 +340,27 @@ class Explorer(ExplorerTraits, Following, Choosing):
 
     def _show_active(self) -> None:
         self.ablation = self.changes.state(self._code_inside)
+        self.found_code = found_code(self.study, self.scene, self.own.folder)
 
     def _code_inside(self) -> list[str]:
         """Return the lines that write the shown caption, inside what is active."""
         study, now = self.study, self.changes.now
         if not isinstance(now, Move):
-            return [caption_line(study, self.scene)]
+            return [caption_line(study, self.scene, folder=self.own.folder)]
+        made, place, lines = "study", now.scene, []
         if now.scene >= len(study.scored):
-            said = f"study: make it with {study.scenes[now.scene].id} among its scenes"
-            return [f"raise NameError({said!r})"]
-        part = f"study.patch_mask({now.scene}, {list(now.cells)})"
+            chosen = study.scenes[now.scene]
+            if not is_own(chosen):
+                said = f"study: make it with {chosen.id} among its scenes"
+                return [f"raise NameError({said!r})"]
+            made, place = "looked_at", len(study.scored)
+            scene = scene_code(chosen, study.concept, self.own.folder)
+            lines = [f"looked_at = study.with_scene({scene})"]
+        part = f"{made}.patch_mask({place}, {list(now.cells)})"
         if now.object:
-            part = f"study.scenes[{now.scene}].mask({now.object!r})"
+            part = f"{made}.scenes[{place}].mask({now.object!r})"
         more = f", object={now.object!r}" if now.object else ""
-        return [f"print(study.transplant({now.scene}, {now.index}, {part}{more}).after)"]
+        return [*lines, f"print({made}.transplant({place}, {now.index}, {part}{more}).after)"]
 
     def _measure(self) -> None:
         """Measure what is active on the shown scene, beside what was predicted."""
@@ -460,11 +476,23 @@ class Explorer(ExplorerTraits, Following, Choosing):
     @request("patch_scores", stage="looking at the patches")
     def _ask_patch_scores(self, call: Call) -> Answer:
         ids, scene = self.beyond.ids(self.look, int32_array(call.data)), self._asked_scene(call)
+        if why := self._missing(scene):
+            return {"count": 0, "why": why}
         found = self.study.patch_scores(*self.look.index.split(ids), scene=scene)
         if scene == self.scene:
             maps = {"difference_map": found.difference, "gradcam_map": found.gradcam}
             self._show({name: float32_bytes(values) for name, values in maps.items()})
         return {"count": len(ids)}
+
+    def _missing(self, scene: int) -> str:
+        """Return what a scene lacks for both stages over its patches, empty when nothing."""
+        study = self.study
+        if not study.has_pair(scene):
+            return f"no mask of the {self.concept} here yet: paint it and inpaint"
+        greedy = study.options["caption"] == "greedy"
+        if greedy and not study.concept.named_in(study.caption(scene)):
+            return f"the caption does not name “{self.concept}”: no score of it to look at"
+        return ""
 
     @request("lens")
     def _ask_lens(self, call: Call) -> Answer:
@@ -520,16 +548,19 @@ class Explorer(ExplorerTraits, Following, Choosing):
         make = old.of_word if self._restudy is None else self._restudy
         made = make(word, progress=self._progress(), cancel=call.cancel)
         self._seconds = time.monotonic() - started
-        for scene in old.scenes[len(old.scored) :]:  # pictures of one's own stay
-            if all(scene is not other for other in made.scenes):
+        added = old.scenes[len(old.scored) :]
+        for scene in old.scenes:  # what was added to look at stays, and pictures of one's own do
+            if (is_own(scene) or scene in added) and scene not in made.scenes:
                 made = made.with_scene(scene)
+        shown = old.scenes[self.scene]
         self.changes.forget()
         if made.model is not old.model:
             self._change_model(made)
-        self._show_study(made)
+        at = made.scenes.index(shown) if shown in made.scenes else 0
+        self._show_study(made, scene=at)
         self._behind = bool(made.model.interventions.active)
         self._follow_if_shown()
-        return {"concept": word}
+        return {"concept": word, "note": _fewer(old, made)}
 
     def _change_model(self, made: StudyLike) -> None:
         self.unfollow()
@@ -623,17 +654,17 @@ class Explorer(ExplorerTraits, Following, Choosing):
         return int(self._submit(lambda: self._add(image, shown_name(name or given))).result())
 
     def _add(self, image: Image, name: str) -> int:
-        from ..datasets import Scene
+        from ..datasets import OWN, Scene
 
         known = {str(scene.id) for scene in self.study.scenes}
         unique, number = name, 1
         while unique in known:
             number += 1
             unique = f"{name} ({number})"
-        self._study = self.study.with_scene(Scene(unique, image, source="own", categories=()))
+        self._study = self.study.with_scene(Scene(unique, image, source=OWN))
         self.look = Look(self.study)
         place = len(self.study.scenes) - 1
-        lines = [*self.scenes, *scene_lines([unique])]
+        lines = [*self.scenes, *scene_lines([unique], own=[True])]
         self._show({"scenes": lines, "thumbnails": [*self.thumbnails, thumbnail(image)]})
         self.scene = place
         return place
@@ -673,10 +704,33 @@ class Explorer(ExplorerTraits, Following, Choosing):
         """Return Python lines that do without a widget what is on screen.
 
         They make the study, the chosen neurons, what acts on the model, and print the caption.
+        Pictures of one's own are written into the folder ``mmkn_pictures``, where the lines read
+        them.
         """
+        self.own.write()
         chosen = f"neurons = {self.selection.python()}"
         lines = [self.setup_code, chosen, *([self.ablation["code"]] if self._acts() else [])]
         return "\n".join(lines) + "\n"
+
+    def save_python(self, path: str | Path) -> Path:
+        """Write a script that does what is on screen, and prints what it found.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The ``.py`` file. Pictures of one's own are written as by `to_python`.
+        """
+        self.own.write()
+        lines = [self.setup_code, f"neurons = {self.selection.python()}", self.found_code]
+        if self._acts():
+            lines += ['print("after: ", end="")', self.ablation["code"]]
+        return write_whole(path, "\n".join(lines) + "\n")
+
+    def own_scenes(self) -> list[tuple[Any, Any]]:
+        """Return the pictures of one's own that the code speaks of, each with the concept."""
+        computed, now = self._computed, self.study
+        scenes = [scene for scene in (*computed.scenes, *now.scenes) if is_own(scene)]
+        return [(scene, now.concept) for scene in dict.fromkeys(scenes)]
 
     def _acts(self) -> bool:
         return bool(self.ablation["active"])
@@ -746,7 +800,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         super().close()
         self._study = self._given_test = self._restudy = None
         self._shares, self._loaded = (None, None), (None, -1)
-        del self.look, self.selection, self.changes, self.beyond
+        del self.look, self.selection, self.changes, self.beyond, self.own, self._computed
 
 
 #: what a new study begins with
@@ -764,6 +818,14 @@ _UNTOUCHED: dict[str, Any] = {
     "tokens": [],
     "token_values": b"",
 }
+
+
+def _fewer(old: StudyLike, new: StudyLike) -> str:
+    """Return words for a number of scenes that is not what it was; pictures of one's own apart."""
+    before, now = (sum(not is_own(scene) for scene in study.scored) for study in (old, new))
+    if not before or now == before:
+        return ""
+    return f"{now} scene{'s' * (now != 1)} here, {before} before: no more show {new.concept.word!r}"
 
 
 def _measures(found: Any) -> dict[str, dict[str, float | None]]:
@@ -808,7 +870,7 @@ def _study_from(model: MultimodalModel, image: Any, concept: str | None, mask: A
             "study", type(model).__name__, "a Study, or a model with image= and concept="
         )
     from ..attribution import as_concept, has_scene_mask
-    from ..datasets import Scene, read_image, single_scene
+    from ..datasets import OWN, Scene, read_image, single_scene
     from ..studies import blank_study, study
 
     if mask is not None:
@@ -817,7 +879,7 @@ def _study_from(model: MultimodalModel, image: Any, concept: str | None, mask: A
         return study(model, concept, single_scene(image, mask, concept))
     if not isinstance(image, Scene):
         name = Path(image).name if isinstance(image, str | Path) else "picture"
-        image = Scene(name, read_image(image, name="image"), source="own")
+        image = Scene(name, read_image(image, name="image"), source=OWN)
     wanted = as_concept(concept)
     named = any(wanted.named_in(category) for category in image.categories)
     if not image.categories or (named and not has_scene_mask(image, wanted)):

@@ -317,26 +317,30 @@ def token_state(
 
 
 def facts_of(
-    model: ModelLike, scenes: int, inpainter: str, seconds: float | None
+    model: ModelLike, scenes: int, inpainter: str, seconds: float | None, own: int = 0
 ) -> dict[str, Any]:
-    """Return the facts in the widget's head."""
+    """Return the facts in the widget's head; `own` of the scenes are pictures of one's own."""
     return {
         "model": str(model.name),
         "layers": int(model.n_layers),
         "neurons": int(model.n_neurons),
         "device": str(model.device),
         "scenes": scenes,
+        "own": own,
         "seconds": seconds,
         "inpainter": inpainter,
+        "knows": str(model.knows),
     }
 
 
-def scene_lines(names: Sequence[str], before: Sequence[str] | None = None) -> list[dict[str, str]]:
+def scene_lines(
+    names: Sequence[str], before: Sequence[str] | None = None, own: Sequence[bool] | None = None
+) -> list[dict[str, Any]]:
     """Return the trait `scenes`: a line for each, its captions where they are known."""
-    known = before or [""] * len(names)
+    known, mine = before or [""] * len(names), own or [False] * len(names)
     return [
-        {"name": str(name), "before": text, "after": ""}
-        for name, text in zip(names, known, strict=True)
+        {"name": str(name), "before": text, "after": "", "own": bool(one)}
+        for name, text, one in zip(names, known, mine, strict=True)
     ]
 
 

@@ -54,6 +54,10 @@ class ModelLike(NeuronModel, Protocol):
         """Decoder layers."""
 
     @property
+    def knows(self) -> str:
+        """The only pictures that it was trained on; empty where nothing is said."""
+
+    @property
     def device(self) -> Any:
         """Where it computes."""
 

@@ -23,7 +23,15 @@ from .look import (
     token_state,
 )
 from .parts import Scored
-from .traits import NO_GRID, PictureTraits, SceneTraits, TokenTraits, WordTraits, facts_trait
+from .traits import (
+    NO_FACTS,
+    NO_GRID,
+    PictureTraits,
+    SceneTraits,
+    TokenTraits,
+    WordTraits,
+    facts_trait,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -217,13 +225,12 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
             self._show(
                 {
                     "facts": {
+                        **NO_FACTS,
                         "model": str(self.look.attrs.get("model", "")),
                         "layers": index.shape[0],
                         "neurons": index.shape[1],
                         "device": "stored activations",
                         "scenes": self.look.n_scenes,
-                        "seconds": None,
-                        "inpainter": "",
                     },
                     "scenes": scene_lines(self.look.names),
                     "thumbnails": [thumbnail(self.look.picture(i)) for i in range(self._n())],

@@ -400,7 +400,7 @@ _MEASURE = record(value=NUMBER, random=maybe(NUMBER))
 _SAID_OF = record(value=NUMBER, random=maybe(NUMBER), scenes=WHOLE)
 _ACTIVE = record(label=TEXT, count=WHOLE, mode=TEXT, own=FLAG)
 WORDS = listing(listing(TEXT))
-_LINE = record(name=TEXT, before=TEXT, after=TEXT)
+_LINE = record(name=TEXT, before=TEXT, after=TEXT, own=FLAG)
 _GRID = record(rows=WHOLE, cols=WHOLE, extent=listing(NUMBER, 4), approximate=FLAG, reason=TEXT)
 #: as `PART_EFFECTS` says it: what switching off a part did to either concept
 PART_EFFECTS = listing(record(part=TEXT, neurons=WHOLE, a=maybe(_SAID_OF), b=maybe(_SAID_OF)))
@@ -650,7 +650,11 @@ class SceneTraits(t.HasTraits):
     """The study's scenes."""
 
     scene = whole(0, "which scene is shown", beyond=_n_scenes)
-    scenes = json([], "name, caption before and after of each scene", listing(_LINE))
+    scenes = json(
+        [],
+        "name, caption before and after of each scene, and whether it is a picture of one's own",
+        listing(_LINE),
+    )
     thumbnails = json([], "a small picture of each scene, PNG or JPEG bytes", listing(BYTES))
     stale = wholes(
         "scenes whose mask was painted anew since the scores were computed", beyond=_n_scenes
@@ -664,8 +668,10 @@ FACTS = record(
     neurons=WHOLE,
     device=TEXT,
     scenes=WHOLE,
+    own=WHOLE,
     seconds=maybe(NUMBER),
     inpainter=TEXT,
+    knows=TEXT,
 )
 #: of a model that nobody has named yet
 NO_FACTS: dict[str, Any] = {
@@ -674,14 +680,17 @@ NO_FACTS: dict[str, Any] = {
     "neurons": 0,
     "device": "",
     "scenes": 0,
+    "own": 0,
     "seconds": None,
     "inpainter": "",
+    "knows": "",
 }
 
 
 def facts_trait() -> _Json:
     """Return the trait of the facts in the widget's head."""
-    return json(NO_FACTS, "model, layers, neurons, device, scenes, seconds, inpainter", FACTS)
+    said = "model, layers, neurons, device, scenes, how many of them are one's own, seconds, "
+    return json(NO_FACTS, said + "inpainter, and the only pictures that the model knows", FACTS)
 
 
 class ExplorerTraits(
@@ -703,3 +712,4 @@ class ExplorerTraits(
     concept_tokens = json([], "the concept's tokens in this tokenizer", listing(TEXT))
     preset = choice(PRESETS, "compact, teaching or full", "full")
     setup_code = text("", "Python lines that make `study`")
+    found_code = text("", "Python lines that print the neurons and the shown scene's caption")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         PreTrainedTokenizerFast,
     )
 
-__all__ = ["PATCH", "SPECIAL", "config", "processor", "save", "tokenizer", "untrained"]
+__all__ = ["KNOWS", "PATCH", "SPECIAL", "config", "processor", "save", "tokenizer", "untrained"]
 
 #: Side of one image patch; the grid of image tokens is 8 x 8.
 PATCH = 12
@@ -86,6 +86,10 @@ def processor() -> LlavaProcessor:
     )
 
 
+#: what the config says of the only pictures that a model of the pocket world knows
+KNOWS = f"drawn scenes of {SIZE} x {SIZE} pixels, of sixteen kinds of objects"
+
+
 def config() -> LlavaConfig:
     """Return the configuration: a one-layer CLIP tower before a six-layer Llama of width 128."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
@@ -121,6 +125,7 @@ def config() -> LlavaConfig:
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         tie_word_embeddings=False,
+        mmkn_knows=KNOWS,
     )
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from mmkn_widgets.core import NotSupported
 
+from .build import KNOWS
+
 if TYPE_CHECKING:
     import torch
     from transformers import (
@@ -161,6 +163,7 @@ def untrained(
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
+        mmkn_knows=KNOWS,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

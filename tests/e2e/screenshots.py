@@ -188,9 +188,9 @@ def _edges(gallery: Gallery) -> None:
     concept = root.locator(".a-top input").first
     concept.fill("zebra")
     concept.press("Enter")
-    root.locator(".alert").wait_for()
+    root.locator(".fault").wait_for()
     gallery.shot("error")
-    root.locator(".alert button").click()
+    root.locator(".fault button").click()
     concept.fill("car")
     gallery.python("explorer.threshold_d = 1e3")
     gallery.shot("nothing_kept")

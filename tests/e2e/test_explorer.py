@@ -140,6 +140,6 @@ def test_errors_and_closing_are_said_in_the_widget(notebook: NotebookPage) -> No
         "def broken(*a, **k):\n    raise RuntimeError('out of memory')\nstudy.maps = broken"
     )
     root.locator(".strip button").nth(1).click()
-    expect(root.locator(".alert")).to_contain_text("(RuntimeError); please report it")
-    root.locator(".alert button").click()
-    expect(root.locator(".alert")).to_be_hidden()
+    expect(root.locator(".fault")).to_contain_text("(RuntimeError); please report it")
+    root.locator(".fault button").click()
+    expect(root.locator(".fault")).to_be_hidden()

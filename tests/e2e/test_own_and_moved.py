@@ -110,8 +110,8 @@ def test_one_s_own_picture_is_captioned_painted_and_computed_with(
     root = explorer.root
     upload = root.locator("input[type=file]")
     upload.set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"no picture"})
-    expect(root.locator(".alert")).to_contain_text("this is none")
-    root.locator(".alert button").click()
+    expect(root.locator(".fault")).to_contain_text("this is none")
+    root.locator(".fault button").click()
     code = "import io; out = io.BytesIO(); study.scenes[1].image.save(out, 'PNG')"
     data = bytes.fromhex(notebook.execute(code, "out.getvalue().hex()"))
     assert Image.open(io.BytesIO(data)).size[0] > 0

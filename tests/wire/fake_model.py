@@ -34,7 +34,7 @@ class FakeModel:
     """Writes the concept's word unless at least `enough` neurons are off."""
 
     def __init__(self, layers: int, neurons: int, word: str, enough: int = 5) -> None:
-        self.name = "fake-llava"
+        self.name, self.knows = "fake-llava", ""
         self.sites = [
             FakeSite(layer=k, expert=-1, row=k, width=neurons, hooks=[]) for k in range(layers)
         ]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fake_study import FakeStudy
+from PIL import Image
 
 import mmkn_widgets as mmkn
 from conftest import Page
@@ -125,13 +129,85 @@ def test_a_transplant_is_done_again(real: Page) -> None:
     explorer.restore()
 
 
-def test_a_picture_of_one_s_own_is_asked_for(real: Page, pocket: Any) -> None:
-    explorer = real.widget
-    explorer.add_picture(pocket.scenes[0].image, "mine.png")
+def own_picture(pocket: Any) -> tuple[Page, Any]:
+    """Return an Explorer that shows a picture of one's own, and that picture's scene."""
+    explorer = Explorer(pocket)
+    scene = mmkn.datasets.pocket_world("test", 60).with_concept("car", 1)[0]
+    explorer.add_picture(scene.image, "mine é.png")
     explorer.wait()
+    return Page(explorer), scene
+
+
+def paint(page: Page, mask: np.ndarray) -> None:
+    rows, cols = page.widget.mask_shape
+    small = np.asarray(Image.fromarray(mask).resize((cols, rows)), np.uint8) * 255
+    shown = page.widget.scene
+    assert page.ask("inpaint", [small.tobytes()], shape=[rows, cols], scene=shown)[0]["ok"]
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_picture_of_one_s_own_is_read_from_a_file(pocket: Any, folder: Path) -> None:
+    page, _ = own_picture(pocket)
+    explorer = page.widget
     explorer.ablate()
-    with pytest.raises(NameError, match=r"put here the path of mine\.png"):
-        run(explorer.to_python())
+    assert run(explorer.to_python())[1] == [explorer.caption_after]
+    explorer.transplant(explorer.caption_before.split()[-1], patches=[9, 10, 17, 18])
+    assert run(explorer.to_python())[1] == [explorer.caption_after]
+    assert [p.suffix for p in (folder / "mmkn_pictures").iterdir()] == [".png"]
+    explorer.close()
+
+
+def test_the_exported_script_runs_alone_and_prints_what_it_found(pocket: Any, folder: Path) -> None:
+    """Painted, computed with, ablated; the script reads picture and mask from their files."""
+    page, scene = own_picture(pocket)
+    explorer = page.widget
+    paint(page, scene.mask("car"))
+    assert page.ask("compute", concept="car")[0]["ok"]
+    assert explorer.scenes[explorer.scene]["name"] == "mine é.png"
+    first = explorer.to_python()
+    explorer.ablate()
+    files = page.ask("write_pictures")[0]["result"]["files"]
+    assert len(files) == len(set(files)) == 2
+    script = explorer.save_python(folder / "car.py")
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=elsewhere, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{len(explorer.neurons)} neurons of 'car' in pocket"
+    assert lines[1].split()[:3] == ["layer", "expert", "index"]
+    assert lines[-2:] == [
+        f"before: {explorer.caption_before}",
+        f"after: {explorer.caption_after}",
+    ]
+    assert explorer.caption_after != explorer.caption_before
+    found, _ = run(explorer.to_python())
+    assert places(found["neurons"]) == places(explorer.neurons)
+    np.testing.assert_array_equal(
+        found["study"].evidence["difference"].values,
+        explorer.study.evidence["difference"].values,
+    )
+
+    # Painted anew: until it is computed again the code is that of the scores.
+    paint(page, np.roll(scene.mask("car"), 5, 1))
+    assert explorer.to_python().startswith(first[: first.index("neurons =")])
+    assert run(explorer.to_python())[1] == [explorer.caption_after]
+    explorer.close()
+
+
+def test_a_picture_alone_is_copied_without_scores(pocket: Any, folder: Path) -> None:
+    explorer = Explorer(pocket.model, pocket.scenes[0].image, "car")
+    found, _ = run(explorer.to_python())
+    assert len(found["study"].scored) == len(found["neurons"]) == 0
+    assert found["study"].caption(0) == explorer.caption_before
+    explorer.close()
 
 
 def test_a_pair_s_part_is_done_again(pocket: Any) -> None:

@@ -110,9 +110,106 @@ def test_no_mask_yet_is_said_where_one_is_needed(real: Page, pocket: Any) -> Non
     explorer.add_picture(pocket.scenes[0].image)
     ids = [np.asarray(explorer.kept[:3], "<i4").tobytes()]
     message, _ = real.ask("patch_scores", ids, scene=3)
-    assert "paint one and inpaint" in message["error"]
+    assert message["ok"]
+    assert message["result"] == {
+        "count": 0,
+        "why": "no mask of the car here yet: paint it and inpaint",
+    }
     message, _ = real.ask("ablate", ids, mode="from_inpainted")
     assert "paint it first" in message["error"]
+
+
+def paint(page: Page, mask: np.ndarray) -> None:
+    rows, cols = page.widget.mask_shape
+    small = np.asarray(Image.fromarray(mask).resize((cols, rows)), np.uint8) * 255
+    shown = page.widget.scene
+    assert page.ask("inpaint", [small.tobytes()], shape=[rows, cols], scene=shown)[0]["ok"]
+
+
+def test_it_stays_the_scene_whatever_is_done_with_it(real: Page, pocket: Any) -> None:
+    """Masked, computed with, ablated, another word clicked, painted anew: and no scene more."""
+    explorer = real.widget
+    other = mmkn.datasets.pocket_world("test", 60).with_concept("car", 1)[0]
+    explorer.add_picture(other.image, "mine.png")
+
+    def shown() -> str:
+        explorer.wait()
+        return str(explorer.scenes[explorer.scene]["name"])
+
+    def count() -> tuple[int, int]:
+        return explorer.facts["scenes"], explorer.facts["own"]
+
+    caption = explorer.caption_before
+    paint(real, other.mask("car"))
+    assert (shown(), count()) == ("mine.png", (3, 0))
+    for _ in range(2):  # as often as one likes
+        message, _ = real.ask("compute", concept="car")
+        assert message["result"]["note"] == ""
+        assert (shown(), count()) == ("mine.png", (4, 1))
+        assert explorer.inpainted
+        explorer.ablate()
+        assert shown() == "mine.png"
+        assert explorer.caption_before == caption
+        word = next(w for w in other.categories if w != "car")
+        message, _ = real.ask("compute", concept=word)
+        assert message["result"]["note"] == ""
+        assert (shown(), count()) == ("mine.png", (3, 0))
+        assert explorer.inpainted == b""
+        assert [line["name"] for line in explorer.scenes if line["own"]] == ["mine.png"]
+    real.ask("compute", concept="car")
+    moved = np.roll(other.mask("car"), 6, 1)
+    paint(real, moved)
+    assert explorer.stale == [explorer.scene]
+    real.ask("compute", concept="car")
+    assert (shown(), explorer.stale) == ("mine.png", [])
+    assert (explorer.study.scored[3].mask("car") == moved).mean() > 0.98
+
+
+def test_fewer_scenes_than_before_is_said(pocket: Any) -> None:
+    """Pictures of which no data set knows more: some show the other word, some do not."""
+    few = [
+        mmkn.datasets.Scene(s.id, s.image, s.captions, s.objects, source="folder:x")
+        for s in pocket.scenes
+    ]
+    explorer = Explorer(mmkn.study(pocket.model, "car", few))
+    word = next(
+        w
+        for w in few[0].categories
+        if w != "car" and sum(w in scene.categories for scene in few) == 1
+    )
+    message, _ = Page(explorer).ask("compute", concept=word)
+    assert message["ok"], message
+    assert message["result"]["note"] == f"1 scene here, 3 before: no more show {word!r}"
+    explorer.close()
+
+
+def test_a_word_that_nothing_is_painted_of_has_no_scores_yet(pocket: Any) -> None:
+    explorer = Explorer(pocket.model, pocket.scenes[0].image, "car")
+    page = Page(explorer)
+    explorer.add_picture(pocket.scenes[1].image, "second")
+    assert page.ask("compute", concept="ball")[0]["ok"]
+    explorer.wait()
+    assert (explorer.concept, explorer.facts["scenes"], explorer.scene) == ("ball", 0, 1)
+    assert len(explorer.neurons) == 0
+    paint(page, pocket.scenes[1].mask("car"))
+    assert page.ask("compute", concept="car")[0]["ok"]
+    assert explorer.facts["scenes"] == 0  # that was painted as a ball
+    assert "tokenizer does not know" in page.ask("compute", concept="zebra")[0]["error"]
+    explorer.close()
+
+
+def test_what_a_model_of_drawings_knows_is_said(real: Page) -> None:
+    assert real.widget.facts["knows"].startswith("drawn scenes of 96 x 96 pixels")
+
+
+def test_a_caption_without_the_word_is_no_failure_of_the_map(real: Page, pocket: Any) -> None:
+    explorer = real.widget
+    blank = Image.new("RGB", (96, 96), "teal")
+    explorer.add_picture(blank, "teal")
+    paint(real, np.eye(96, dtype=bool))
+    ids = [np.asarray(explorer.kept[:3], "<i4").tobytes()]
+    message, _ = real.ask("patch_scores", ids, scene=explorer.scene)
+    assert "the caption does not name “car”" in message["result"]["why"]
 
 
 def test_a_mask_painted_by_hand_is_marked_until_it_is_computed(real: Page, pocket: Any) -> None:

@@ -22,8 +22,12 @@ export interface Facts {
   neurons: number;
   device: string;
   scenes: number;
+  /** how many of them are pictures of one's own */
+  own: number;
   seconds: number | null;
   inpainter: string;
+  /** the only pictures that the model was trained on, where it says so */
+  knows: string;
 }
 
 export interface Mark {
@@ -73,6 +77,7 @@ export interface SceneLine {
   name: string;
   before: string;
   after: string;
+  own: boolean;
 }
 
 export interface ActiveAblation {
@@ -217,6 +222,7 @@ export const EXPLORER_ONLY = {
   concept_tokens: json<string[]>(),
   preset: text,
   setup_code: text,
+  found_code: text,
 };
 
 export const EXPLORER = {
@@ -280,6 +286,7 @@ export const REQUESTS = [
   "upload",
   "patch_scores",
   "lens",
+  "write_pictures",
 ] as const;
 export type RequestName = (typeof REQUESTS)[number];
 
