@@ -8,6 +8,8 @@ import { mountCaptionDiff } from "../src/parts/caption_diff";
 import { heatSource } from "../src/parts/heat_source";
 import { neuronPage } from "../src/parts/neuron_page";
 import { mountOwnPicture } from "../src/parts/own_picture";
+import { mountSceneStrip } from "../src/parts/scene_strip";
+import { asPython, hasOwn, writePictures } from "../src/core/python";
 import { mountTopBar } from "../src/parts/top_bar";
 import { FakeModel, floats, Frames } from "./fake";
 
@@ -234,7 +236,21 @@ describe("both stages over the patches", () => {
     frames.run();
     await vi.advanceTimersByTimeAsync(300);
     expect(asked("patch_scores")).toEqual([]);
-    expect(source.why()).toContain("paint a mask");
+    expect(source.why()).toContain("paint a mask of the car first");
+  });
+  it("says in the picture what is missing, and that is no error", async () => {
+    vi.useFakeTimers();
+    const source = heatSource(session, true);
+    model.set("overlay", "gradcam");
+    frames.run();
+    await vi.advanceTimersByTimeAsync(300);
+    model.reply("patch_scores", { count: 0, why: "the caption does not name “car”" });
+    await vi.advanceTimersByTimeAsync(1);
+    expect(source.why()).toContain("does not name");
+    expect(session.faults.homeless()).toBeUndefined();
+    frames.run();
+    await vi.advanceTimersByTimeAsync(400);
+    expect(asked("patch_scores")).toHaveLength(1); // not again and again
   });
 });
 
@@ -306,10 +322,92 @@ describe("a picture of one's own", () => {
     expect(asked("upload")).toEqual([{ name: "x.png" }]);
     expect(model.sent.at(-1)?.buffers[0]?.byteLength).toBe(3);
   });
+  it("comes from the clipboard too", async () => {
+    session.root.append(mountOwnPicture(session, host));
+    const file = { name: "image.png", type: "image/png", size: 2 };
+    const paste = new Event("paste", { bubbles: true, cancelable: true });
+    Object.assign(file, { arrayBuffer: () => Promise.resolve(new ArrayBuffer(2)) });
+    Object.assign(paste, { clipboardData: { files: [file] } });
+    const heard = vi.fn();
+    document.body.addEventListener("paste", heard, { once: true });
+    host.querySelector("button")!.dispatchEvent(paste);
+    await Promise.resolve();
+    expect(asked("upload")).toEqual([{ name: "image.png" }]);
+    expect(paste.defaultPrevented).toBe(true);
+    expect(heard).not.toHaveBeenCalled();
+  });
+  it("leaves a pasted text alone", () => {
+    session.root.append(mountOwnPicture(session, host));
+    const paste = new Event("paste", { bubbles: true, cancelable: true });
+    Object.assign(paste, { clipboardData: { files: [] } });
+    host.querySelector("button")!.dispatchEvent(paste);
+    expect(paste.defaultPrevented).toBe(false);
+  });
   it("is refused in words when it is too large to travel", async () => {
     await choose(9 * 2 ** 20);
     expect(asked("upload")).toEqual([]);
     expect(session.faults.of(["upload"])?.[1].message).toContain("9.0 MB; at most 8 MB");
+  });
+});
+
+describe("a scene of one's own", () => {
+  const line = (name: string, own: boolean): object => ({ name, before: "", after: "", own });
+  const strip = (knows: string, scene: number): HTMLElement => {
+    Object.assign(model.state, {
+      scenes: [line("a", false), line("mine.png", true)],
+      thumbnails: [new DataView(new ArrayBuffer(1)), new DataView(new ArrayBuffer(1))],
+      facts: { scenes: 1, own: 0, knows },
+      scene,
+    });
+    URL.createObjectURL = () => "blob:x";
+    URL.revokeObjectURL = () => undefined;
+    mountSceneStrip(session, host);
+    return host;
+  };
+  it("says what the model has seen, where that is little", () => {
+    strip("drawn scenes", 1);
+    expect(host.querySelector(".knows")?.textContent).toContain("nothing but drawn scenes");
+    expect(host.querySelectorAll("[role=option]")[1]?.getAttribute("aria-label")).toContain(
+      "your own picture, mine.png",
+    );
+    model.set("scene", 0);
+    frames.run();
+    expect(host.querySelector<HTMLElement>(".knows")!.hidden).toBe(true);
+  });
+  it("says nothing of a model that does not say", () => {
+    strip("", 1);
+    expect(host.querySelector<HTMLElement>(".knows")!.hidden).toBe(true);
+  });
+  it("is scrolled to, and nothing but the strip moves", () => {
+    strip("", 0);
+    const list = host.querySelector<HTMLElement>(".tiles")!;
+    const items = [...list.querySelectorAll<HTMLElement>("[role=option]")];
+    items.forEach((item, k) => {
+      Object.defineProperty(item, "offsetLeft", { value: 500 * k });
+      Object.defineProperty(item, "offsetWidth", { value: 40 });
+    });
+    Object.defineProperty(list, "clientWidth", { value: 200 });
+    model.set("scene", 1);
+    frames.run();
+    expect(list.scrollLeft).toBe(420);
+  });
+});
+
+describe("copied Python", () => {
+  it("prints what it found when it is exported", () => {
+    Object.assign(model.state, { setup_code: "S", found_code: "F" });
+    model.set("ablation", { ...(model.get("ablation") as object), code: "A" });
+    expect(asPython(session)).not.toContain("F\n");
+    const lines = asPython(session, true).trimEnd().split("\n");
+    expect(lines.slice(-3)).toEqual(["F", 'print("after: ", end="")', "A"]);
+  });
+  it("is copied when the pictures that it reads are written", async () => {
+    model.set("scenes", [{ name: "mine", before: "", after: "", own: true }]);
+    expect(hasOwn(session)).toBe(true);
+    const written = writePictures(session, true);
+    model.reply("write_pictures", { files: ["/x/a.png", "/x/b.png"], folder: "/x" });
+    expect(await written).toBe("it reads 2 files in /x");
+    expect(await writePictures(session, false)).toBe("");
   });
 });
 

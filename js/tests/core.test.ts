@@ -146,6 +146,30 @@ describe("evidence", () => {
 });
 
 describe("axis", () => {
+  it("has a place of their own for negative scores on a log axis, labelled", () => {
+    const sorted = Float32Array.from({ length: 1001 }, (_, i) => ((i - 400) / 600) ** 3);
+    const axis = new Axis(sorted, "log");
+    const places = [...sorted].map((v) => axis.position(v));
+    for (let i = 1; i < places.length; i++)
+      expect(nth(places, i)).toBeGreaterThan(nth(places, i - 1));
+    expect(nth(places, 0)).toBeGreaterThan(0);
+    expect(nth(places, 0)).toBeLessThan(0.05);
+    for (const p of [0.01, 0.2, 0.5, 0.93]) expect(axis.position(axis.value(p))).toBeCloseTo(p, 6);
+    // symlog: as far below 0 as above, and each decade as long
+    expect(axis.position(0) - axis.position(-0.1)).toBeCloseTo(
+      axis.position(0.1) - axis.position(0),
+      9,
+    );
+    expect(axis.position(0.2) - axis.position(0.1)).toBeCloseTo(
+      axis.position(0.8) - axis.position(0.4),
+      9,
+    );
+    const ticks = axis.ticks();
+    expect(ticks).toContain(0);
+    expect(ticks.some((v) => v < 0)).toBe(true);
+    expect(ticks).toEqual([...ticks].sort((x, y) => x - y));
+    expect(new Axis(Float32Array.from([0, 0.1, 1]), "log").both).toBe(false);
+  });
   it("at its lower end it keeps the most negative value too", () => {
     for (const values of [
       [-2, -1, 0, 3],

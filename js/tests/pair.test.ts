@@ -167,9 +167,10 @@ describe("parts", () => {
         "b = study_b.neurons(quantile_d=0.5, quantile_g=0.5)\nown_a, shared, own_b = a - b, a & b, b - a\n",
     );
     model.set("b_mode", "absolute");
+    model.set("a_activation", floats([2, 0, 0, 0, 0, 0]));
     expect(pair.csv().split("\n").slice(0, 2)).toEqual([
-      "part,layer,index,difference_a,gradcam_a,difference_b,gradcam_b",
-      `a,L3,0,1,${Math.fround(0.9)},0,1`,
+      "part,layer,index,difference_a,gradcam_a,activation_a,difference_b,gradcam_b,activation_b",
+      `a,L3,0,1,${Math.fround(0.9)},2,0,1,`,
     ]);
   });
 });
@@ -191,6 +192,43 @@ describe("table and captions", () => {
     frames.run();
     expect(rows()).toEqual(["L4·2"]);
     expect(host.querySelector('[aria-sort="descending"]')?.textContent).toContain("G ");
+  });
+  it("says the words of the side on which a neuron acts, for each concept", async () => {
+    model.set("a_activation", floats([2, 3, -1, 0, -7.4, 0]));
+    model.set("b_activation", floats([-2, 4, 1, 0, 47.8, 5]));
+    mountPairTable(pair, host);
+    const asked = (side: string): number =>
+      model.sent.findIndex((m) => (m.content["args"] as { side?: string }).side === side);
+    await new Promise((done) => setTimeout(done, 260));
+    for (const [side, lists] of [
+      ["a", [["tail"], ["wheel"]]],
+      ["b", [["tram"], ["wheel"]]],
+    ] as const) {
+      const { content } = model.sent[asked(side)]!;
+      expect(content["args"]).toMatchObject({ ids: [4, 1] });
+      model.emit(
+        "msg:custom",
+        { kind: "reply", id: content["id"], ok: true, result: { words: lists } },
+        [],
+      );
+    }
+    await Promise.resolve();
+    await Promise.resolve();
+    frames.run();
+    frames.run();
+    const cells = [...host.querySelectorAll<HTMLElement>(".trow:not([hidden]) .words")];
+    const said = cells.map((cell) =>
+      [...cell.querySelectorAll(".side")].map((side) => side.textContent?.trim()),
+    );
+    expect(said).toEqual([
+      ["−7.40 tail", "+47.8 tram"], // two sides: each with its words
+      ["+3.00 +4.00 wheel"], // one side
+    ]);
+    model.set("part", "a");
+    frames.run();
+    const own = host.querySelector(".trow:not([hidden]) .words")!;
+    expect(own.querySelectorAll(".side")).toHaveLength(1);
+    expect(own.textContent).toContain("+2.00");
   });
   it("words with tags are text, and what changed is marked", () => {
     mountPairCaptions(pair, "b", host);

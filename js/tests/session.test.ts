@@ -198,6 +198,25 @@ describe("parts", () => {
     mountCaptionDiff(session, host);
     expect(host.querySelector("dd b")).toBeNull();
   });
+  it("the table says the sign of a neuron's activation at the word, where it is known", () => {
+    mountNeuronTable(session, host);
+    frames.run();
+    expect(host.querySelector(".table")?.classList.contains("unsigned")).toBe(true);
+    model.set("activation", floats([0, -7.4, 47.8, NaN, 1, 1]));
+    model.set("difference", floats([1, 2, 3, 4, 5, 6]));
+    frames.run();
+    frames.run();
+    expect(host.querySelector(".table")?.classList.contains("unsigned")).toBe(false);
+    const rows = [...host.querySelectorAll(".trow:not([hidden])")].map((row) => [
+      row.children[1]?.textContent,
+      row.querySelector(".acts")?.textContent,
+    ]);
+    expect(rows.slice(0, 3)).toEqual([
+      ["L4·1", "−7.40"],
+      ["L4·2", "+47.8"],
+      ["L5·0", ""],
+    ]);
+  });
   it("the table chooses by keyboard and unchecks by space", () => {
     mountNeuronTable(session, host);
     frames.run();

@@ -422,7 +422,11 @@ class NeuronSet:
     # -- out and in -----------------------------------------------------------------------------
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return a pandas table: layer, expert, index, score, words."""
+        """Return a pandas table: layer, expert, index, score, sign, words.
+
+        The sign is that of the activation at the concept, None where the method knows none; the
+        words are those of that side.
+        """
         import pandas as pd
 
         return pd.DataFrame(
@@ -431,6 +435,7 @@ class NeuronSet:
                 "expert": self.expert,
                 "index": self.index,
                 "score": self.score,
+                "sign": None if self.sign is None else self.sign.astype(int),
                 "words": [" ".join(each) for each in self.words or [()] * len(self)],
             }
         )

@@ -75,6 +75,8 @@ class Side(CutTraits):
     labels = like(EvidenceTraits.labels)
     difference = like(EvidenceTraits.difference)
     gradcam = like(EvidenceTraits.gradcam)
+    activation = like(EvidenceTraits.activation)
+    words = like(WordTraits.words)
     scene = like(SceneTraits.scene)
     scenes = like(SceneTraits.scenes)
     thumbnails = like(SceneTraits.thumbnails)
@@ -175,7 +177,6 @@ class PairTraits(_Sides):  # type: ignore[misc]
     rows = like(EvidenceTraits.rows)
     facts = like(ExplorerTraits.facts)
     map_ids = like(WordTraits.map_ids)
-    words = like(WordTraits.words)
     part = choice(PARTS, "which neurons are on the pictures: a, shared or b", "shared")
     selected = like(EvidenceTraits.selected)
     opacity = like(PictureTraits.opacity)
@@ -251,12 +252,12 @@ class ConceptPair(PairTraits, Following):
             self._show({name: evidence[name] for name in ("shape", "rows")})
             for name, side in self._sides():
                 side.show(side.seen(0, self.prefetched))
+                side.words = side.look.words(self.prefetched[:_WORDS_FIRST])
                 side.set_line(0, before=side.caption_before)
                 self._mirror(name, side)
             self._show(
                 {
                     "map_ids": int32_bytes(self.prefetched),
-                    "words": self.words_of(self.prefetched[:_WORDS_FIRST]),
                     "facts": facts_of(self.model, self._n_scenes(), "", None),
                     "signed": True,  # as in the Explorer: raw means of both signs cancel
                     "setup_code": pair_code(self.a.study, self.b.study, self.own.folder),
@@ -374,8 +375,21 @@ class ConceptPair(PairTraits, Following):
         """Neurons of the second concept alone."""
         return self.neurons_of("b")
 
-    def to_dataframe(self) -> pd.DataFrame:
-        """Return every neuron of either concept: part, place, both scores of both concepts."""
+    def to_dataframe(self, *, words: bool = False) -> pd.DataFrame:
+        """Return every neuron of either concept, with what it does for both.
+
+        Parameters
+        ----------
+        words : bool
+            Decode them too: the words of the side on which a neuron acts for either concept.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``part``, ``layer``, ``expert``, ``index``, and with ``_a`` and ``_b`` behind the name
+            ``difference``, ``gradcam``, ``activation`` (the mean where the word is predicted; its
+            sign is that side) and ``words``.
+        """
         import pandas as pd
 
         parts = {part: self.ids_of(part) for part in PARTS}
@@ -390,6 +404,10 @@ class ConceptPair(PairTraits, Following):
         for name, side in self._sides():
             table[f"difference_{name}"] = side.selection.difference.ravel()[ids]
             table[f"gradcam_{name}"] = side.selection.gradcam.ravel()[ids]
+            acts = side.selection.activation
+            table[f"activation_{name}"] = None if acts is None else acts.ravel()[ids]
+            if words:
+                table[f"words_{name}"] = [" ".join(line) for line in side.look.words(ids)]
         return pd.DataFrame(table)
 
     # -- what acts, and both captions --------------------------------------------------------
@@ -490,17 +508,9 @@ class ConceptPair(PairTraits, Following):
         side = self.side(call.text("side"))
         return side.look, call.whole("scene", side.scene, beyond=side.look.n_scenes)
 
-    def words_of(self, ids: np.ndarray) -> list[list[str]]:
-        """Decode each neuron with its sign for the concept for which it fires more."""
-        found: list[list[str]] = [[] for _ in ids]
-        ids = self.a.look.index.checked(ids)
-        of_b = self.b.selection.strength(ids) > self.a.selection.strength(ids)
-        for side, chosen in ((self.a, ~of_b), (self.b, of_b)):
-            at = np.flatnonzero(chosen)
-            lines = side.look.words(ids[at]) if len(at) else []
-            for place, line in zip(at, lines, strict=True):
-                found[int(place)] = line
-        return found
+    def words_of(self, ids: np.ndarray, call: Call) -> list[list[str]]:
+        """Decode each neuron with its sign for one of the concepts."""
+        return self.side(call.text("side")).look.words(self.a.look.index.checked(ids))
 
     @request("evaluate", stage="measuring")
     def _ask_evaluate(self, call: Call) -> Answer:

@@ -463,7 +463,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         """Return what a request for maps looks at."""
         return self.look, self._asked_scene(call)
 
-    def words_of(self, ids: np.ndarray) -> list[list[str]]:
+    def words_of(self, ids: np.ndarray, _call: Call) -> list[list[str]]:
         """Return the words that neurons write."""
         return self.look.words(ids)
 
@@ -488,7 +488,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         """Return what a scene lacks for both stages over its patches, empty when nothing."""
         study = self.study
         if not study.has_pair(scene):
-            return f"no mask of the {self.concept} here yet: paint it and inpaint"
+            return f"paint a mask of the {self.concept} first, then inpaint"
         greedy = study.options["caption"] == "greedy"
         if greedy and not study.concept.named_in(study.caption(scene)):
             return f"the caption does not name “{self.concept}”: no score of it to look at"

@@ -129,6 +129,9 @@ class Look:
             "gradient_sum": float32_bytes(evidence["gradient_sum"].values)
             if "gradient_sum" in evidence
             else b"",
+            "activation": float32_bytes(evidence["activation"].values)
+            if "activation" in evidence
+            else b"",
             "labels": {
                 "difference": f"{'signed ' if signed else ''}activation difference ({place})",
                 "gradcam": f"GradCAM of the {score}",
@@ -227,7 +230,7 @@ class Beyond:
     ----------
     view : widget
         ``view.looked(call)`` gives the `Looking` and the scene that a request means,
-        ``view.words_of(ids)`` the words.
+        ``view.words_of(ids, call)`` the words.
     """
 
     def __init__(self, view: Any) -> None:
@@ -259,7 +262,7 @@ class Beyond:
     @request("words")
     def ask_words(self, call: Call) -> Answer:
         """Return the words of neurons."""
-        return {"words": self.view.words_of(np.asarray(call.wholes("ids"), np.int64))}
+        return {"words": self.view.words_of(np.asarray(call.wholes("ids"), np.int64), call)}
 
 
 def mean_map(

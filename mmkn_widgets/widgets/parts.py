@@ -106,6 +106,7 @@ class Scored(Choosing):
         self.selection = Selection(evidence, index, self, method=given.method)
         d, g = self.selection.difference, self.selection.gradcam
         cut_d, cut_g = default_thresholds(d, g, nothing=bool(nothing_to_find(evidence)))
+        acts = self.selection.activation
         sums = evidence["gradient_sum"].values if "gradient_sum" in evidence else ()
         super().__init__(
             shape=list(d.shape),
@@ -113,6 +114,7 @@ class Scored(Choosing):
             difference=float32_bytes(d),
             gradcam=float32_bytes(g),
             gradient_sum=float32_bytes(sums),
+            activation=float32_bytes(() if acts is None else acts),
             labels=given.labels,
             threshold_d=cut_d if threshold_d is None else threshold_d,
             threshold_g=cut_g if threshold_g is None else threshold_g,

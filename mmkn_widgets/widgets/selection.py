@@ -66,6 +66,8 @@ class Selection:
     Attributes
     ----------
     difference, gradcam : numpy.ndarray of float32, shape (row, neuron)
+    activation : numpy.ndarray of float32, shape (row, neuron), or None
+        Mean where the word is predicted: its sign is the side on which a neuron acts.
     """
 
     def __init__(self, evidence: xr.Dataset, index: NeuronIndex, cuts: Cuts, **made: Any) -> None:
@@ -73,7 +75,9 @@ class Selection:
         self.cuts = cuts
         self.difference = np.asarray(evidence["difference"].values, np.float32)
         self.gradcam = np.asarray(evidence["gradcam"].values, np.float32)
-        self._activation = evidence["activation"].values if "activation" in evidence else None
+        self.activation = None
+        if "activation" in evidence and evidence["activation"].shape == self.difference.shape:
+            self.activation = np.asarray(evidence["activation"].values, np.float32)
         self._made = {"method": "two_stage", **made}
         if "provenance" in evidence.attrs:
             self._made["evidence"] = evidence.attrs["provenance"]
@@ -114,21 +118,14 @@ class Selection:
             More for the provenance.
         """
         sign = None
-        if self._activation is not None:
-            sign = np.sign(np.nan_to_num(self._activation.ravel()[ids]))
+        if self.activation is not None:
+            sign = np.sign(np.nan_to_num(self.activation.ravel()[ids]))
         score = np.nan_to_num(self.gradcam.ravel()[ids])
         described = {**self._made, **self.described(), **made}
         method = str(described.pop("method"))
         return self.index.neurons(
             ids, score=score, sign=sign, provenance=provenance(method, **described)
         )
-
-    def strength(self, ids: np.ndarray) -> np.ndarray:
-        """Return how far each neuron fires where the concept is predicted; 0 where unknown."""
-        if self._activation is None:
-            return np.zeros(len(ids))
-        known: np.ndarray = np.nan_to_num(self._activation.ravel()[ids])
-        return np.asarray(np.abs(known))
 
     def described(self) -> dict[str, Any]:
         """Return the thresholds in force, and what was taken out by hand, for provenance."""

@@ -269,7 +269,7 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
         """Return what a request for maps looks at."""
         return self.look, self._asked_scene(call)
 
-    def words_of(self, ids: np.ndarray) -> list[list[str]]:
+    def words_of(self, ids: np.ndarray, _call: Call) -> list[list[str]]:
         """Return what neurons write."""
         return self.look.words(ids)
 

@@ -498,6 +498,7 @@ class EvidenceTraits(CutTraits):
     difference = data("float32 (layer, neuron): stage 1")
     gradcam = data("float32 (layer, neuron): stage 2")
     gradient_sum = data("float32 (layer, neuron): sum over positions of O dy/dO")
+    activation = data("float32 (layer, neuron): mean where the word is predicted, or empty")
     unchecked = wholes(
         "flat ids (row * columns + index) of neurons unchecked by hand", beyond=_n_ids
     )

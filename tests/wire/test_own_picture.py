@@ -113,7 +113,7 @@ def test_no_mask_yet_is_said_where_one_is_needed(real: Page, pocket: Any) -> Non
     assert message["ok"]
     assert message["result"] == {
         "count": 0,
-        "why": "no mask of the car here yet: paint it and inpaint",
+        "why": "paint a mask of the car first, then inpaint",
     }
     message, _ = real.ask("ablate", ids, mode="from_inpainted")
     assert "paint it first" in message["error"]

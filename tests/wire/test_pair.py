@@ -64,6 +64,8 @@ def test_three_parts_are_the_algebra_of_two_sets(
         "b": len(bus - car),
     }
     first = frame.iloc[0]
+    acts = studies[1].evidence["activation"].values[first.layer, first["index"]]
+    assert first["activation_b"] == acts
     assert first["gradcam_b"] == studies[1].evidence["gradcam"].values[first.layer, first["index"]]
     pair.a_mode, pair.a_quantile_d, pair.a_quantile_g = "quantile", 0.98, 0.5
     car = places(studies[0].neurons(quantile_d=0.98, quantile_g=0.5))
@@ -223,3 +225,33 @@ def test_on_the_pocket_model_own_neurons_hold_their_own_word() -> None:
     assert places(again) == places(pair.shared) | places(pair.own_b)
     pair.close()
     assert model.interventions.active == ()
+
+
+def test_words_are_those_of_the_side_on_which_a_neuron_acts() -> None:
+    """A neuron may fire for one concept and against zero for the other; its column has two ends."""
+    model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val", 120)
+    car, bus = (mmkn.study(model, w, val.with_concept(w, 4)) for w in ("car", "bus"))
+    pair = ConceptPair(car, bus)
+    page = Page(pair)
+    signs = [np.sign(study.evidence["activation"].values) for study in (car, bus)]
+    apart = np.flatnonzero((signs[0] * signs[1] < 0).ravel())
+    best = pair.a.selection.gradcam.ravel()[apart].argsort()[-3:]
+    ids = [int(i) for i in apart[best]]
+    said = {}
+    for k, side in enumerate("ab"):
+        message, _ = page.ask("words", ids=ids, side=side)
+        said[side] = message["result"]["words"]
+        for flat, words in zip(ids, said[side], strict=True):
+            row, index = divmod(flat, model.n_neurons)
+            column = model.w_out(model.sites[row].layer)[:, index].float()
+            scores = model.unembedding.float() @ column * signs[k].ravel()[flat]
+            best_token = int(scores[: len(model.tokenizer)].argmax())
+            assert words[0] == model.tokenizer.decode([best_token]).strip()
+    assert said["a"] != said["b"]
+    frame = pair.to_dataframe(words=True)
+    assert (
+        (frame["words_a"] != frame["words_b"])
+        .eq(np.sign(frame["activation_a"]) != np.sign(frame["activation_b"]))
+        .all()
+    )
+    pair.close()

@@ -12,7 +12,7 @@ export interface Module {
 }
 
 const ARRAYS = ["", "a_", "b_"].flatMap((side) =>
-  ["difference", "gradcam", "gradient_sum", "maps", "picture", "inpainted"].map(
+  ["difference", "gradcam", "gradient_sum", "activation", "maps", "picture", "inpainted"].map(
     (name) => side + name,
   ),
 );

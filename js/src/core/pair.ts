@@ -162,6 +162,28 @@ export class Pair {
     return ids;
   }
 
+  /** For which concepts a neuron of a part acts. */
+  actsFor(part: Part): readonly Side[] {
+    return part === "shared" ? SIDES : [part];
+  }
+
+  /** What a neuron of a part writes, for each concept for which it acts: one line where the side is the same. */
+  acts(
+    id: number,
+    part: Part,
+  ): { sides: readonly Side[]; values: (number | null)[]; words: string[] | undefined }[] {
+    const sides = this.actsFor(part);
+    const values = sides.map((side) => this.side(side).activation(id));
+    const [first = null, second = null] = values;
+    const line = (k: number, whose: readonly Side[]): ReturnType<Pair["acts"]>[number] => ({
+      sides: whose,
+      values: whose.map((side) => values[sides.indexOf(side)] ?? null),
+      words: this.side(sides[k] ?? "a").words(id),
+    });
+    const apart = (first ?? 0) < 0 !== (second ?? 0) < 0;
+    return sides.length === 2 && apart ? sides.map((side, k) => line(k, [side])) : [line(0, sides)];
+  }
+
   /** What a part is called; two studies of one word are told apart. */
   title(part: Part): string {
     const [a, b] = this.names();
@@ -192,11 +214,15 @@ export class Pair {
   }
 
   csv(): string {
-    const columns = SIDES.flatMap((side) =>
-      (["difference", "gradcam"] as const).map(
-        (key) => [`${key}_${side}`, this.side(side).evidence()[key]] as const,
-      ),
-    );
+    const columns = SIDES.flatMap((side) => {
+      const one = this.side(side);
+      const { difference, gradcam } = one.evidence();
+      return [
+        [`difference_${side}`, (id: number) => difference[id]],
+        [`gradcam_${side}`, (id: number) => gradcam[id]],
+        [`activation_${side}`, (id: number) => one.activation(id) ?? ""],
+      ] as const;
+    });
     const width = this.a.evidence().width || 1;
     const lines = [["part", "layer", "index", ...columns.map(([name]) => name)].join(",")];
     for (const part of PARTS) {
@@ -206,7 +232,7 @@ export class Pair {
             part,
             this.session.rowName(Math.floor(id / width)),
             id % width,
-            ...columns.map(([, values]) => values[id]),
+            ...columns.map(([, value]) => value(id)),
           ].join(","),
         );
       }

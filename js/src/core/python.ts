@@ -3,8 +3,8 @@
 import { float32Literal, pythonFloat, pythonString } from "./format";
 import type { Session } from "./session";
 
-/** Python source; running it gives the same neurons. */
-export function asPython(session: Session): string {
+/** Python source; running it gives the same neurons. `prints`: and says what it found. */
+export function asPython(session: Session, prints = false): string {
   const { store } = session;
   const width = session.evidence().width || 1;
   const place = (row: number): readonly [number, number] => store.get("rows")?.[row] ?? [row, -1];
@@ -43,6 +43,26 @@ export function asPython(session: Session): string {
     );
   }
   const acting = store.get("ablation")?.code;
+  if (prints && store.get("found_code")) {
+    lines.push(store.get("found_code"));
+    if (acting) lines.push('print("after: ", end="")');
+  }
   if (acting) lines.push(acting); // the kernel knows what acts: it may be of an earlier click
   return lines.join("\n") + "\n";
+}
+
+/** Have the kernel write the pictures of one's own that the code reads; what was written, in words. */
+export async function writePictures(session: Session, own: boolean): Promise<string> {
+  if (!own || session.blocked()) return "";
+  const reply = await session.ask("write_pictures");
+  const files = (reply?.result["files"] ?? []) as string[];
+  const n = files.length;
+  return n
+    ? `it reads ${n === 1 ? "a file" : `${n} files`} in ${String(reply?.result["folder"])}`
+    : "";
+}
+
+/** Whether a picture of one's own is among the scenes. */
+export function hasOwn(session: Session): boolean {
+  return (session.store.get("scenes") ?? []).some((line) => line.own);
 }

@@ -66,6 +66,7 @@ export class Session {
   readonly kept: () => Kept;
   readonly predicted: () => number | null;
   private readonly sumsInOrder: () => Float32Array;
+  private readonly activations: () => Float32Array;
   readonly maps: () => Maps;
   readonly wordIndex: () => Map<number, string[]>;
   /** the theme's colours, resolved for canvases */
@@ -140,6 +141,7 @@ export class Session {
     this.sumsInOrder = derive(s, ["gradient_sum", "difference", "gradcam", "shape"], () =>
       this.evidence().inOrder(asFloat32(s.get("gradient_sum"))),
     );
+    this.activations = derive(s, ["activation"], () => asFloat32(s.get("activation")));
     this.maps = derive(
       s,
       ["map_ids", "maps", "map_scale", "map_offset", "map_sign", "grid"],
@@ -226,6 +228,12 @@ export class Session {
   addWords(ids: Int32Array | readonly number[], words: readonly string[][]): void {
     words.forEach((list, k) => this.extraWords.set(nth(ids, k), list));
     this.store.touch("words");
+  }
+
+  /** Mean activation where the word is predicted; null where it is not known. Its sign is the side on which the neuron acts. */
+  activation(id: number): number | null {
+    const value = this.activations()[id];
+    return value === undefined || Number.isNaN(value) ? null : value;
   }
 
   /** Why there is nothing to show or to change: no neuron passes, or there are no scores yet. */

@@ -9,7 +9,7 @@ function quote(text: string): string {
 
 export function neuronsCsv(session: Session): string {
   const { difference, gradcam, width } = session.evidence();
-  const lines = ["row,layer,index,difference,gradcam,words"];
+  const lines = ["row,layer,index,difference,gradcam,activation,words"];
   for (const id of session.survivors()) {
     const row = Math.floor(id / width);
     const layer = session.rowName(row);
@@ -20,6 +20,7 @@ export function neuronsCsv(session: Session): string {
         id % width,
         difference[id],
         gradcam[id],
+        session.activation(id) ?? "",
         quote((session.words(id) ?? []).map((w) => w.trim()).join(" ")),
       ].join(","),
     );

@@ -137,6 +137,7 @@ export const EVIDENCE = {
   difference: bytes,
   gradcam: bytes,
   gradient_sum: bytes,
+  activation: bytes,
   mode: text,
   threshold_d: float,
   threshold_g: float,

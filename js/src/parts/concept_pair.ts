@@ -5,6 +5,7 @@ import { integer, plural, seconds } from "../core/format";
 import { Axis, suitableKind } from "../core/axis";
 import { copyText } from "../core/clipboard";
 import { Pair } from "../core/pair";
+import { hasOwn, writePictures } from "../core/python";
 import { SIDES } from "../core/pair_traits";
 import { download } from "../core/pictures";
 import type { Session } from "../core/session";
@@ -43,7 +44,10 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
   });
   opacity.addEventListener("input", () => store.preview({ opacity: Number(opacity.value) / 100 }));
   opacity.addEventListener("change", () => store.commit());
-  const copy = button("copy as Python", () => void copyText(session, copy, pair.python()));
+  const copy = button("copy as Python", () => {
+    const own = SIDES.some((side) => hasOwn(pair.side(side)));
+    void writePictures(session, own).then(() => copyText(session, copy, pair.python()));
+  });
   const csv = button("CSV", () => download("concept_pair.csv", pair.csv(), "text/csv"), {
     title: "the neurons of all three parts as CSV",
   });

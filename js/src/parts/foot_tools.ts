@@ -2,18 +2,26 @@
 
 import { asUint8 } from "../core/binary";
 import { copyText } from "../core/clipboard";
-import { button, h, setAttr } from "../core/dom";
+import { button, h, setAttr, setText } from "../core/dom";
 import { faultLine } from "../core/faults";
 import { download } from "../core/pictures";
-import { asPython } from "../core/python";
+import { asPython, hasOwn, writePictures } from "../core/python";
 import type { Session } from "../core/session";
 import { neuronsCsv } from "../core/table_csv";
 
 export function mountFootTools(session: Session, host: HTMLElement): void {
   const { store } = session;
+  const where = h("div", { class: "note where", role: "status", hidden: true });
+  /** The pictures of one's own are written before code speaks of them. */
+  const withPictures = async (run: () => void): Promise<void> => {
+    const said = await writePictures(session, hasOwn(session));
+    where.hidden = !said;
+    setText(where, said);
+    run();
+  };
   const copy: HTMLElement = button(
     "copy as Python",
-    () => void copyText(session, copy, asPython(session)),
+    () => void withPictures(() => void copyText(session, copy, asPython(session))),
   );
   const name = (): string => (store.get("concept") || "neurons").replace(/[^\p{L}\p{N}_-]+/gu, "_");
   const item = (label: string, run: () => void): HTMLButtonElement =>
@@ -48,8 +56,12 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
       "div",
       {},
       item("neurons as CSV", () => download(`${name()}.csv`, neuronsCsv(session), "text/csv")),
-      item("thresholds as Python", () =>
-        download(`${name()}.py`, asPython(session), "text/x-python"),
+      item(
+        "thresholds as Python",
+        () =>
+          void withPictures(() =>
+            download(`${name()}.py`, asPython(session, true), "text/x-python"),
+          ),
       ),
       page,
     ),
@@ -62,7 +74,13 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   menu.addEventListener("focusout", (event) => {
     if (!menu.contains(event.relatedTarget as Node | null)) menu.open = false;
   });
-  host.append(h("span", { class: "grow" }), copy, menu, faultLine(session, "export_html"));
+  host.append(
+    h("span", { class: "grow" }),
+    copy,
+    menu,
+    where,
+    faultLine(session, "export_html", "write_pictures"),
+  );
 
   store.watch(["read_only"], () => {
     page.hidden = session.blocked() !== null;

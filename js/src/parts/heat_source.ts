@@ -26,7 +26,7 @@ export interface HeatSource {
 export function heatSource(session: Session, asks: boolean): HeatSource {
   const { store } = session;
   let exact: { key: string; map: Float32Array } | null = null;
-  let scored = { key: "", failed: "" };
+  let scored = { key: "", failed: "", why: "" };
 
   const overlay = (): Overlay => (store.get("overlay") || "kept") as Overlay;
   const scene = (): number => store.get("scene") ?? 0;
@@ -95,16 +95,18 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     const kind = overlay();
     const grid = session.grid();
     if (kind === "none") return "";
+    if (store.get("facts")?.scenes === 0) return session.nothing();
     if (!grid.rows) return grid.reason || "no map of the tokens";
     if (kind === "neuron")
       return (store.get("selected") ?? -1) < 0 ? "choose a neuron in the table" : "map not loaded";
     if (!session.kept().checked) return session.nothing();
     if (kind === "kept") return "maps not loaded";
-    if (asks && !paired()) return "paint a mask of the concept first, and inpaint";
+    if (asks && !paired())
+      return `paint a mask of the ${store.get("concept") || "object"} first, then inpaint`;
     return session.blocked()
       ? "not computed when this view was saved"
       : scored.failed === scoresKey()
-        ? "cannot be computed for this scene"
+        ? scored.why || "not computed for this scene"
         : "computing …";
   };
 
@@ -146,7 +148,12 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
       const reply = await session.ask("patch_scores", { scene: scene() }, [
         ids.slice().buffer as ArrayBuffer,
       ]);
-      if (key === scoresKey()) scored = reply ? { key, failed: "" } : { key: "", failed: key };
+      const missing = String(reply?.result["why"] ?? "");
+      const failed = missing || session.faults.of(["patch_scores"]); // else it was cancelled
+      if (key === scoresKey())
+        scored = failed
+          ? { key: "", failed: key, why: missing }
+          : { key: reply ? key : "", failed: "", why: "" };
       store.touch("hand");
     }
   };

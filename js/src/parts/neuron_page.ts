@@ -58,6 +58,11 @@ function shareBars(
   ];
 }
 
+/** Which side a neuron is on where the word is predicted. */
+function signOf(acts: number | null): string {
+  return acts === null ? "" : `at the word ${change(acts)} · `;
+}
+
 /** `beside`: more about the chosen neuron, shown with it. */
 export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement {
   const { store } = session;
@@ -66,7 +71,7 @@ export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement 
   const words = h("div", {
     class: "note writes",
     title:
-      "the words whose scores this neuron raises most: its output column through the unembedding",
+      "the words whose scores this neuron raises most, with the sign of its activation: its output column through the unembedding",
   });
   const strip = h("div", {
     class: "strip",
@@ -143,36 +148,39 @@ export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement 
     );
   };
 
-  session.store.watch(["selected", "difference", "words", "map_ids", "concept_forms"], () => {
-    const id = store.get("selected") ?? -1;
-    const e = session.evidence();
-    const none = id < 0 || id >= e.size;
-    el.hidden = none && !beside;
-    about.hidden = open.hidden = none;
-    fill(title, none ? "neuron" : session.name(id));
-    fill(
-      scores,
-      none
-        ? "choose one in the table"
-        : `${session.scoreName("difference")} ${short(num(e.difference, id))} · ${session.scoreName("gradcam")} ${short(num(e.gradcam, id))}`,
-    );
-    if (none) return;
-    if (id !== shown) {
-      fill(strip);
-      fill(more);
-      fill(elsewhere);
-      shown = id;
-    }
-    const forms = store.get("concept_forms") ?? [];
-    fill(
-      words,
-      "writes ",
-      ...(session.words(id) ?? ["…"]).flatMap((word, k) => [
-        k ? ", " : "",
-        isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
-      ]),
-    );
-    open.hidden = session.blocked() !== null || store.get("thumbnails") === undefined;
-  });
+  session.store.watch(
+    ["selected", "difference", "activation", "words", "map_ids", "concept_forms"],
+    () => {
+      const id = store.get("selected") ?? -1;
+      const e = session.evidence();
+      const none = id < 0 || id >= e.size;
+      el.hidden = none && !beside;
+      about.hidden = open.hidden = none;
+      fill(title, none ? "neuron" : session.name(id));
+      fill(
+        scores,
+        none
+          ? "choose one in the table"
+          : `${signOf(session.activation(id))}${session.scoreName("difference")} ${short(num(e.difference, id))} · ${session.scoreName("gradcam")} ${short(num(e.gradcam, id))}`,
+      );
+      if (none) return;
+      if (id !== shown) {
+        fill(strip);
+        fill(more);
+        fill(elsewhere);
+        shown = id;
+      }
+      const forms = store.get("concept_forms") ?? [];
+      fill(
+        words,
+        (session.activation(id) ?? 0) < 0 ? "writes, firing negatively: " : "writes ",
+        ...(session.words(id) ?? ["…"]).flatMap((word, k) => [
+          k ? ", " : "",
+          isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
+        ]),
+      );
+      open.hidden = session.blocked() !== null || store.get("thumbnails") === undefined;
+    },
+  );
   return el;
 }

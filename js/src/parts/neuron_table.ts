@@ -1,11 +1,12 @@
 // The survivors, one row each; only the rows in sight exist in the page.
 
 import { int, num } from "../core/arrays";
+import { byteLength } from "../core/binary";
 import { fill, h, setAttr, setText, steady } from "../core/dom";
 import { faultLine } from "../core/faults";
 import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
-import { integer, plural, short } from "../core/format";
+import { change, integer, plural, short } from "../core/format";
 import { CUTS, SETS, type Session } from "../core/session";
 import { calmly, derive } from "../core/store";
 import { neuronPage } from "./neuron_page";
@@ -23,8 +24,13 @@ const HEADS: readonly (readonly [SortKey | null, string, string])[] = [
   ["gradcam", "cam", "GradCAM score, activation × gradient; a click sorts by it"],
   [
     null,
+    "at word",
+    "its mean activation where the word is predicted: the sign says which end of its column it writes",
+  ],
+  [
+    null,
     "writes",
-    "the words whose scores the neuron raises most: its output column through the unembedding",
+    "the words whose scores the neuron raises most, with the sign of its activation: its output column through the unembedding",
   ],
 ];
 
@@ -34,6 +40,7 @@ interface Row {
   name: HTMLElement;
   d: HTMLElement;
   g: HTMLElement;
+  acts: HTMLElement;
   words: HTMLElement;
   id: number;
   at: number;
@@ -61,7 +68,12 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const cell = h("span", {
       role: "columnheader",
       title: sort ? null : title,
-      class: sort === "difference" || sort === "gradcam" ? "num" : null,
+      class:
+        sort === "difference" || sort === "gradcam"
+          ? "num"
+          : label === "at word"
+            ? "num acts"
+            : null,
     });
     const own =
       sort === "difference" || sort === "gradcam"
@@ -147,10 +159,11 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   const pool: Row[] = [];
   const makeRow = (): Row => {
     const check = h("input", { type: "checkbox", tabindex: "-1" });
-    const [name, d, g, words] = [
+    const [name, d, g, acts, words] = [
       h("span", { role: "gridcell" }),
       h("span", { role: "gridcell", class: "num" }),
       h("span", { role: "gridcell", class: "num" }),
+      h("span", { role: "gridcell", class: "num acts" }),
       h("span", { role: "gridcell", class: "words" }),
     ];
     const el = h(
@@ -160,9 +173,10 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       name,
       d,
       g,
+      acts,
       words,
     );
-    const row: Row = { el, check, name, d, g, words, id: -1, at: -1, shown: "" };
+    const row: Row = { el, check, name, d, g, acts, words, id: -1, at: -1, shown: "" };
     check.addEventListener("change", () => toggle(row.id));
     el.addEventListener("click", (event) => {
       if (event.target !== check) choose(row.id);
@@ -209,6 +223,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     setText(row.name, session.name(id));
     setText(row.d, short(num(e.difference, id)));
     setText(row.g, short(num(e.gradcam, id)));
+    const acts = session.activation(id);
+    setText(row.acts, acts === null ? "" : change(acts));
     setAttr(row.check, "aria-label", `keep ${session.name(id)}`);
     const forms = store.get("concept_forms") ?? [];
     fill(
@@ -309,6 +325,9 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     }
   });
   local = ++tables;
+  store.watch(["activation"], () =>
+    table.classList.toggle("unsigned", !byteLength(store.get("activation"))),
+  );
   session.paint(
     [...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order"],
     calmly(store, 30, paint),

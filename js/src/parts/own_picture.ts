@@ -1,11 +1,11 @@
-// A picture of one's own: a button and a drop on the stage bring its bytes to the kernel.
+// A picture of one's own: a button, a drop on the stage or a paste brings its bytes to the kernel.
 
 import { button, h, setAttr } from "../core/dom";
 import type { Session } from "../core/session";
 
 const MOST = 8 * 2 ** 20;
 
-/** The button; a file dropped on the stage does the same. */
+/** The button; a file dropped on the stage, or pasted, does the same. */
 export function mountOwnPicture(
   session: Session,
   stage: HTMLElement,
@@ -43,6 +43,17 @@ export function mountOwnPicture(
     Boolean(store.get("uploads")) &&
     session.blocked() === null &&
     [...(event.dataTransfer?.types ?? [])].includes("Files");
+  session.root.addEventListener(
+    "paste",
+    (event) => {
+      const file = [...(event.clipboardData?.files ?? [])].find((f) => f.type.startsWith("image/"));
+      if (!file || !store.get("uploads") || session.blocked() !== null) return;
+      event.preventDefault();
+      event.stopPropagation(); // a notebook would make a cell of it
+      void bring(file);
+    },
+    { signal: session.off.signal },
+  );
   stage.addEventListener("dragover", (event) => {
     if (!files(event)) return;
     event.preventDefault();
@@ -66,7 +77,7 @@ export function mountOwnPicture(
       open,
       "title",
       blocked ??
-        "bring a picture of your own (or drop it on this one): PNG, JPEG, WebP, GIF, BMP or TIFF, at most 8 MB",
+        "bring a picture of your own (or drop it on the picture, or paste it): PNG, JPEG, WebP, GIF, BMP or TIFF, at most 8 MB",
     );
   });
   return el;

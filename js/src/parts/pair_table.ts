@@ -3,12 +3,16 @@
 import { int, nth, num } from "../core/arrays";
 import { fill, h, setAttr, setText } from "../core/dom";
 import { isForm } from "../core/diff";
-import { integer, short } from "../core/format";
+import { change, integer, short } from "../core/format";
 import type { Pair, PairKey } from "../core/pair";
 import { SIDES } from "../core/pair_traits";
 
 const ROW = 28;
 const SPARE = 6;
+
+function signed(value: number | null | undefined): string {
+  return value === null || value === undefined ? "" : change(value);
+}
 
 export function mountPairTable(pair: Pair, host: HTMLElement): void {
   const { session } = pair;
@@ -55,7 +59,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     head(
       "words",
       () => "writes",
-      "the words at the end of its column to which it fires, for the concept for which it fires more",
+      "the words of the side on which the neuron acts: before them its mean activation where the word is predicted. One that both share may act on two sides",
     ),
   ];
   const spacer = h("div");
@@ -88,7 +92,13 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     session.announce(
       id < 0
         ? pair.title(pair.part())
-        : `${session.name(id)}: ${(session.words(id) ?? []).slice(0, 5).join(", ")}`,
+        : `${session.name(id)}: ${pair
+            .acts(id, pair.part())
+            .map(
+              ({ sides, values, words }) =>
+                `${sides.map((side, k) => `${name(side === "a" ? 0 : 1)} ${signed(values[k])}`).join(", ")}, writes ${(words ?? []).slice(0, 5).join(", ")}`,
+            )
+            .join("; ")}`,
     );
   };
   const list = (upto = Infinity): Int32Array => pair.list(pair.part(), by, ascending, upto);
@@ -132,8 +142,8 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
       if (row.el.style.top !== top) row.el.style.top = top;
       setAttr(row.el, "aria-selected", String(store.get("selected") === id));
       setAttr(row.el, "aria-rowindex", String(at + 2));
-      const words = session.words(id);
-      const shown = `${id} ${store.version("words")} ${store.version("rows")} ${words ? 1 : 0} ${SIDES.map((side) => pair.side(side).store.version("difference")).join()}`;
+      const acts = pair.acts(id, part);
+      const shown = `${id} ${part} ${store.version("rows")} ${acts.map(({ words }) => +!!words).join("")} ${SIDES.map((side) => pair.side(side).store.version("difference")).join()}`;
       if (row.shown === shown) continue;
       row.shown = shown;
       setText(nth(row.cells, 0), session.name(id));
@@ -145,10 +155,21 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
       const forms = SIDES.flatMap((side) => pair.side(side).store.get("concept_forms") ?? []);
       fill(
         nth(row.cells, 5),
-        ...(words ?? ["…"]).flatMap((word) => [
-          isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
-          " ",
-        ]),
+        ...acts.map(({ sides, values, words }) =>
+          h(
+            "span",
+            { class: "side" },
+            ...sides.flatMap((side, k) => [
+              sides.length + acts.length > 2 ? h("i", { class: `key ${side}` }) : null,
+              h("span", { class: "num acts" }, signed(values[k])),
+              " ",
+            ]),
+            ...(words ?? ["…"]).flatMap((word) => [
+              isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
+              " ",
+            ]),
+          ),
+        ),
       );
     }
     for (const { el } of pool.slice(used)) if (!el.hidden) el.hidden = true;
@@ -169,12 +190,15 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     asking = setTimeout(() => wantWords(ids.slice(first, last)), 200) as unknown as number;
   };
   const wantWords = (ids: Int32Array): void => {
-    const missing = [...ids].filter((id) => !session.words(id));
-    if (!missing.length || session.blocked() || pair.a.store.previewing || pair.b.store.previewing)
-      return;
-    void session.ask("words", { ids: missing }).then((reply) => {
-      if (reply) session.addWords(missing, (reply.result["words"] ?? []) as string[][]);
-    });
+    if (session.blocked() || pair.a.store.previewing || pair.b.store.previewing) return;
+    for (const side of pair.actsFor(pair.part())) {
+      const one = pair.side(side);
+      const missing = [...ids].filter((id) => !one.words(id));
+      if (!missing.length) continue;
+      void one.ask("words", { ids: missing, side }).then((reply) => {
+        if (reply) one.addWords(missing, (reply.result["words"] ?? []) as string[][]);
+      });
+    }
   };
   scroll.addEventListener("scroll", () => store.touch("view"));
   scroll.addEventListener("keydown", (event) => {
@@ -201,7 +225,9 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
   });
   session.off.signal.addEventListener("abort", () => clearTimeout(asking));
   let shown = "";
-  session.paint(["part", "selected", "words", "map_ids", "rows", "shape"], () => {
+  for (const side of SIDES)
+    pair.side(side).store.watch(["words", "activation"], () => store.touch("order"));
+  session.paint(["part", "selected", "order", "map_ids", "rows", "shape"], () => {
     const part = pair.part();
     if (part !== shown) {
       if (by === "a_gradcam" && part === "b") by = "b_gradcam";

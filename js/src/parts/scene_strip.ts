@@ -1,6 +1,6 @@
 // The study's scenes as thumbnails: one tab stop, arrow keys move.
 
-import { h, setAttr } from "../core/dom";
+import { h, setAttr, setText } from "../core/dom";
 import { isForm, words } from "../core/diff";
 import { faultLine } from "../core/faults";
 import { pictureUrl } from "../core/pictures";
@@ -15,6 +15,7 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
     "aria-label": "scenes",
     "aria-orientation": "horizontal",
   });
+  const knows = h("div", { class: "note knows", role: "note", hidden: true });
   host.append(
     h(
       "div",
@@ -31,6 +32,7 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
       list,
       own,
     ),
+    knows,
     faultLine(session, "upload", "scene"),
   );
   let items: HTMLButtonElement[] = [];
@@ -64,8 +66,31 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
     store.commit({ scene: k });
     session.announce(items[k]?.getAttribute("aria-label") ?? "");
   };
+  // The chosen one comes into view, and nothing but the strip scrolls.
+  let seen = "";
+  const show = (): void => {
+    const at = store.get("scene") ?? 0;
+    const item = items[at];
+    if (!item || seen === `${at} of ${items.length}`) return;
+    const [left, width] = [item.offsetLeft - list.offsetLeft, item.offsetWidth];
+    if (!width) return;
+    seen = `${at} of ${items.length}`;
+    if (left < list.scrollLeft || left + width > list.scrollLeft + list.clientWidth)
+      list.scrollLeft = left - (list.clientWidth - width) / 2;
+  };
   store.watch(["thumbnails", "uploads"], build);
-  store.watch(["thumbnails", "scenes", "scene", "concept_forms"], () => {
+  store.watch(["scenes", "scene", "facts"], () => {
+    const only = store.get("facts")?.knows ?? "";
+    const own = store.get("scenes")?.[store.get("scene") ?? 0]?.own ?? false;
+    knows.hidden = !own || !only;
+    setText(
+      knows,
+      knows.hidden
+        ? ""
+        : `Your own picture. This model has seen nothing but ${only}: of anything else, a photograph above all, it only guesses.`,
+    );
+  });
+  store.watch(["thumbnails", "scenes", "scene", "concept_forms", "view"], () => {
     const scenes = store.get("scenes") ?? [];
     if (scenes.length !== items.length) build();
     const forms = store.get("concept_forms") ?? [];
@@ -88,17 +113,18 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
       setAttr(
         item,
         "aria-label",
-        `scene ${k + 1}, ${scene.name}: ${scene.before || "no caption yet"}${state}`,
+        `scene ${k + 1}, ${scene.own ? "your own picture, " : ""}${scene.name}: ${scene.before || "no caption yet"}${state}`,
       );
       setAttr(
         item,
         "title",
-        `${scene.name}\nbefore: ${scene.before || "–"}${scene.after ? `\nafter: ${scene.after}` : ""}`,
+        `${scene.name}${scene.own ? " (your own picture)" : ""}\nbefore: ${scene.before || "–"}${scene.after ? `\nafter: ${scene.after}` : ""}`,
       );
       item.querySelector(".dot")?.remove();
       if (scene.after !== "" && named(scene.before))
         item.append(h("span", { class: gone ? "dot gone" : "dot" }));
     });
+    show();
   });
   list.addEventListener("keydown", (event) => {
     const at = store.get("scene") ?? 0;

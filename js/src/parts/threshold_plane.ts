@@ -375,12 +375,22 @@ function drawAxes(
     ctx.fillText(tick(v), LEFT - 5, y);
     last = y;
   }
+  if (g.both) {
+    // Negative scores have their own place: the line where they begin, and what they mean.
+    const zero = Math.round(TOP + (1 - g.position(0)) * box.h) + 0.5;
+    ctx.strokeStyle = tone["soft"];
+    ctx.setLineDash([2, 3]);
+    line(ctx, LEFT, zero, LEFT + box.w, zero);
+    ctx.setLineDash([]);
+    ctx.textAlign = "right";
+    ctx.fillText("below 0: pushes away from the word", LEFT + box.w - 4, TOP + box.h - 8);
+  }
   ctx.textAlign = "center";
   ctx.fillText(labels?.difference ?? "activation difference", LEFT + box.w / 2, box.height - 7);
   ctx.save();
   ctx.translate(7, TOP + box.h / 2);
   ctx.rotate(-Math.PI / 2);
-  ctx.fillText(labels?.gradcam ?? "GradCAM", 0, 0);
+  ctx.fillText(`${labels?.gradcam ?? "GradCAM"}${g.both ? " · symlog" : ""}`, 0, 0);
   ctx.restore();
 }
 

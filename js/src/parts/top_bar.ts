@@ -33,6 +33,7 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     fill_,
   );
   const stage = h("span", { class: "note" });
+  const note = h("span", { class: "note", role: "status" });
   const run = button("compute", () => compute(input.value));
   const stale = h("span", { class: "chip", role: "status" });
   const cancel = button("cancel", () => void session.ask("cancel"));
@@ -40,6 +41,7 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     h("label", {}, h("span", { class: "note" }, "concept"), input),
     options,
     tokens,
+    note,
     h("span", { class: "grow" }),
     facts,
     stage,
@@ -56,7 +58,9 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
   const compute = (concept: string): void => {
     const word = concept.trim();
     if (!word || session.blocked()) return;
-    void session.ask("compute", { concept: word });
+    void session.ask("compute", { concept: word }).then((reply) => {
+      if (reply) setText(note, String(reply.result["note"] ?? ""));
+    });
   };
   store.watch(["concepts"], () =>
     fill(options, ...(store.get("concepts") ?? []).map((name) => h("option", { value: name }))),
@@ -84,7 +88,7 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     if (f)
       setText(
         facts,
-        `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device} · ${plural(f.scenes, "scene")}${f.seconds ? ` · ${seconds(f.seconds)}` : ""}`,
+        `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device} · ${plural(f.scenes, "scene")}${f.own ? `, ${f.own} of them your own` : ""}${f.seconds ? ` · ${seconds(f.seconds)}` : ""}`,
       );
   });
   store.watch(["stale", "facts", "concept"], () => {
