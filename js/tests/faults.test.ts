@@ -58,8 +58,8 @@ describe("an error", () => {
     expect(line.hidden).toBe(false);
     expect(line.querySelector("[role=alert]")?.textContent).toContain("no scene shows a zebra");
     expect(session.faults.homeless()).toBeUndefined();
-    await agree("upload");
-    expect(line.textContent).toContain("zebra"); // another action changes nothing
+    await agree("tokens");
+    expect(line.textContent).toContain("zebra"); // what the page asks by itself changes nothing
     await agree("compute");
     expect(line.hidden).toBe(true);
     expect(line.textContent).toBe("");
@@ -76,6 +76,19 @@ describe("an error", () => {
     frames.run();
     frames.run();
     expect(line.hidden).toBe(true);
+  });
+  it("goes when one has gone on and done something else; one that came meanwhile stays", async () => {
+    await refuse("compute", "no scene shows a zebra");
+    await refuse("upload", "this is none");
+    expect(line.hidden).toBe(false); // that did not succeed
+    const ablated = session.ask("ablate");
+    await refuse("inpaint", "nothing is painted");
+    model.reply("ablate");
+    await ablated;
+    frames.run();
+    expect(line.hidden).toBe(true);
+    expect(session.faults.of(["upload"])).toBeUndefined();
+    expect(session.faults.of(["inpaint"])).toBeDefined();
   });
   it("of a scene goes with the scene", async () => {
     await refuse("inpaint", "nothing is painted");

@@ -14,6 +14,20 @@ export interface Fault {
 
 const CHANGES: readonly string[] = ["ablate", "restore", "undo", "redo"];
 
+/** What a person starts; the rest is asked by the page itself. */
+const STARTED: readonly Action[] = [
+  "compute",
+  "change",
+  "transplant",
+  "upload",
+  "inpaint",
+  "evaluate",
+  "propose",
+  "neuron",
+  "export_html",
+  "write_pictures",
+];
+
 /** What a request is about: all that switch neurons off or on are one action. */
 export function actionOf(name: string): Action {
   return CHANGES.includes(name) ? "change" : name;
@@ -35,6 +49,16 @@ export class Faults {
     let any = false;
     for (const action of actions) any = this.known.delete(action) || any;
     if (any) this.changed();
+  }
+
+  /** Call when an action is started, and what comes back when it is done: who has gone on is told no longer what was not done before. */
+  start(action: Action): () => void {
+    this.clear(action);
+    const before = STARTED.includes(action) ? [...this.known] : [];
+    return () => {
+      const same = before.filter(([name, fault]) => this.known.get(name) === fault);
+      this.clear(...same.map(([name]) => name).filter((name) => STARTED.includes(name)));
+    };
   }
 
   /** The last that failed among these. */

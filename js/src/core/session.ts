@@ -293,9 +293,11 @@ export class Session {
   ): Promise<Reply | undefined> {
     if (this.blocked()) return undefined;
     const action = actionOf(name);
-    this.faults.clear(action);
+    const done = this.faults.start(action);
     try {
-      return await this.requests.send(name, args, buffers, ontoken);
+      const reply = await this.requests.send(name, args, buffers, ontoken);
+      done();
+      return reply;
     } catch (error) {
       if (error instanceof Superseded) return undefined;
       if (error instanceof KernelError) this.fail(action, error.message, error.remedy);

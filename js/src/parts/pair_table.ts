@@ -7,7 +7,8 @@ import { change, integer, short } from "../core/format";
 import type { Pair, PairKey } from "../core/pair";
 import { SIDES } from "../core/pair_traits";
 
-const ROW = 28;
+/** heights of a row: of one line, and of two, one for each concept */
+const [LOW, HIGH] = [28, 42];
 const SPARE = 6;
 
 function signed(value: number | null | undefined): string {
@@ -101,6 +102,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
             .join("; ")}`,
     );
   };
+  const height = (): number => (pair.part() === "shared" ? HIGH : LOW);
   const list = (upto = Infinity): Int32Array => pair.list(pair.part(), by, ascending, upto);
   const pool: { el: HTMLElement; cells: HTMLElement[]; id: number; shown: string }[] = [];
   const makeRow = (): (typeof pool)[number] => {
@@ -124,8 +126,10 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
   const paint = (): void => {
     const part = pair.part();
     const total = pair.counts().count[part];
-    const height = `${total * ROW}px`;
-    if (spacer.style.height !== height) spacer.style.height = height;
+    const ROW = height();
+    table.classList.toggle("tall", ROW === HIGH);
+    const whole = `${total * ROW}px`;
+    if (spacer.style.height !== whole) spacer.style.height = whole;
     const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
     const last = Math.min(
       total,
@@ -205,6 +209,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     if (event.key === "Escape") return choose(-1);
     const ids = list();
     const at = ids.indexOf(store.get("selected") ?? -1);
+    const ROW = height();
     const page = Math.max(1, Math.floor(scroll.clientHeight / ROW) - 1);
     const step = {
       ArrowDown: 1,

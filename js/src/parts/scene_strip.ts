@@ -39,7 +39,9 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
   let urls = new AbortController();
   session.off.signal.addEventListener("abort", () => urls.abort());
 
+  let seen = "";
   const build = (): void => {
+    seen = "";
     urls.abort();
     urls = new AbortController();
     const pictures = store.get("thumbnails") ?? [];
@@ -67,7 +69,6 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
     session.announce(items[k]?.getAttribute("aria-label") ?? "");
   };
   // The chosen one comes into view, and nothing but the strip scrolls.
-  let seen = "";
   const show = (): void => {
     const at = store.get("scene") ?? 0;
     const item = items[at];

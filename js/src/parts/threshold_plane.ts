@@ -130,7 +130,7 @@ export function mountThresholdPlane(
     ctx.beginPath();
     ctx.rect(x, TOP, right - x, y - TOP);
     ctx.clip();
-    ctx.fillStyle = tone["tint"];
+    ctx.fillStyle = store.get("facts")?.scenes === 0 ? "transparent" : tone["tint"];
     ctx.fillRect(x, TOP, right - x, y - TOP);
     ctx.drawImage(picture.kept, LEFT, TOP, box.w, box.h);
     ctx.restore();
@@ -263,7 +263,18 @@ export function mountThresholdPlane(
     commit();
   });
   session.paint(
-    [...CUTS, "difference", "gradcam", "shape", "axis", "unchecked", "rows_off", "marks", "labels"],
+    [
+      ...CUTS,
+      "difference",
+      "gradcam",
+      "shape",
+      "axis",
+      "unchecked",
+      "rows_off",
+      "marks",
+      "labels",
+      "facts",
+    ],
     paint,
   );
 }
@@ -382,8 +393,8 @@ function drawAxes(
     ctx.setLineDash([2, 3]);
     line(ctx, LEFT, zero, LEFT + box.w, zero);
     ctx.setLineDash([]);
-    ctx.textAlign = "right";
-    ctx.fillText("below 0: pushes away from the word", LEFT + box.w - 4, TOP + box.h - 8);
+    ctx.textAlign = "left";
+    ctx.fillText("below 0: pushes away from the word", LEFT + 5, TOP + box.h - 8);
   }
   ctx.textAlign = "center";
   ctx.fillText(labels?.difference ?? "activation difference", LEFT + box.w / 2, box.height - 7);

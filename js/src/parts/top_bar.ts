@@ -110,6 +110,14 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     run.classList.toggle("primary", scenes.length > 0);
     setText(run, scenes.length && !blank ? "compute again" : "compute");
   });
+  let refused = false;
+  store.watch(["faults"], () => {
+    const now = session.faults.of(["compute"]) !== undefined;
+    // Who has gone on has not asked for that word again.
+    if (refused && !now && !session.requests.waiting("compute"))
+      input.value = store.get("concept") ?? "";
+    refused = now;
+  });
   let said = "";
   let late = 0;
   const busy = (on: boolean): void => {
