@@ -58,7 +58,7 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   const plane = area("plane");
   mountThresholdPlane(session, plane, {
     beside: proposeButton(session),
-    settings: settings.group("thresholds"),
+    settings: settings.group("thresholds", true),
     fills: true,
   });
   teach(plane, "plane");

@@ -6,8 +6,8 @@ import type { Session } from "../core/session";
 export interface Settings {
   /** the button with what it opens */
   readonly el: HTMLElement;
-  /** an element for the settings of one part, under its name */
-  group(name: string): HTMLElement;
+  /** an element for the settings of one part, under its name; `expert`: not for those who see it for the first time */
+  group(name: string, expert?: boolean): HTMLElement;
 }
 
 export function mountSettings(session: Session): Settings {
@@ -40,9 +40,12 @@ export function mountSettings(session: Session): Settings {
     },
     { capture: true, signal: session.off.signal },
   );
-  const group = (name: string): HTMLElement => {
+  const page = h("div", { class: "set" });
+  const last = h("div", { class: "group" }, h("h3", {}, "page"), page);
+  panel.append(last);
+  const group = (name: string, expert = false): HTMLElement => {
     const host = h("div", { class: "set" });
-    panel.append(h("div", { class: "group" }, h("h3", {}, name), host));
+    last.before(h("div", { class: expert ? "group expert" : "group" }, h("h3", {}, name), host));
     return host;
   };
   const preset = segments<"full" | "compact" | "teaching">(
@@ -54,7 +57,7 @@ export function mountSettings(session: Session): Settings {
     ],
     (value) => store.commit({ preset: value }),
   );
-  group("page").append(preset.el);
+  page.append(preset.el);
   store.watch(["preset"], () =>
     preset.set((store.get("preset") || "full") as "full" | "compact" | "teaching"),
   );

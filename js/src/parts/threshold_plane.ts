@@ -88,12 +88,7 @@ export function mountThresholdPlane(
       "div",
       { class: "keys note" },
       h("span", {}, h("i", { class: "dab kept" }), "kept"),
-      h(
-        "span",
-        {},
-        h("i", { class: "dab" }),
-        "other neurons; stronger: more of them in the square",
-      ),
+      h("span", {}, h("i", { class: "dab" }), "other neurons; stronger: more of them"),
       marksLegend,
     ),
     thresholdSliders(session, () => axes(), options.settings),
@@ -198,7 +193,7 @@ export function mountThresholdPlane(
     const kept = session.kept();
     setLine(
       note,
-      `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 400 ? " · drag the corner" : ""}`,
+      `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 470 ? " · drag the corner" : ""}`,
     );
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
     corner.setAttribute(
@@ -432,7 +427,7 @@ function drawAxes(
   ctx.save();
   ctx.translate(7, TOP + box.h / 2);
   ctx.rotate(-Math.PI / 2);
-  ctx.fillText(labels?.gradcam ?? "GradCAM", 0, 0, box.height);
+  ctx.fillText(labels?.gradcam ?? "GradCAM", 0, 0, box.h + 12);
   ctx.restore();
 }
 

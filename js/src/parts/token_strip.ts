@@ -16,7 +16,7 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
   const [low, high] = [h("span"), h("span")];
   const scale = h(
     "div",
-    { class: "legend" },
+    { class: "legend below" },
     low,
     h("i", { style: { background: gradient(DIVERGING) } }),
     high,
