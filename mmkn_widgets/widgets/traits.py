@@ -696,7 +696,8 @@ class ExplorerTraits(
 
     caption_after = late(like(CaptionTraits.caption_after))
     caption_inpainted = text(
-        "", "of the shown scene with the object painted away, by the unchanged model; once asked for"
+        "",
+        "of the shown scene with the object painted away, by the unchanged model; once asked for",
     )
     transplanted = late(like(CaptionTraits.transplanted))
     facts = facts_trait()

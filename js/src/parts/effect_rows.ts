@@ -91,7 +91,7 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
       return setText(
         legend,
         asks
-          ? "Ablate the kept neurons in every scene, and as many random ones: how often the concept goes (suppression), the rest stays (retention), or something else is named in its place (substitution)."
+          ? "Over all scenes: how often the concept goes (suppression), the rest stays (retention), and what is not there is named instead (substitution), against random neurons."
           : "",
       );
     const moved = asks && (effect.neurons !== session.kept().checked || seen !== cuts());
