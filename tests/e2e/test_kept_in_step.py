@@ -61,7 +61,7 @@ def test_copied_python_gives_the_neurons_on_screen(
     assert len(found) == len(notebook.python("explorer.kept.tolist()"))
     for part in ("positions='image'", "difference='signed'", "exclude=[", "threshold_d="):
         assert part in code
-    explorer.root.get_by_role("radio", name="quantile", exact=True).click()
+    explorer.settings().get_by_role("radio", name="quantile", exact=True).click()
     explorer.drag_slider("GradCAM", 0.05)
     layer = explorer.root.locator(".layers button").nth(5)
     layer.click()

@@ -160,7 +160,7 @@ def test_patches_show_both_stages_and_a_neuron_its_other_words(notebook: Noteboo
     root = ExplorerOnPage(notebook.page).root
     for kind, words in (("difference", "painted away"), ("GradCAM", "activation × gradient")):
         root.get_by_role("radio", name=kind, exact=True).click()
-        expect(root.locator(".a-picture .head")).to_contain_text(words)
+        expect(root.locator(".a-picture .reads")).to_contain_text(words)
     expect(root.locator(".a-picture .legend")).to_contain_text("nats")
     assert notebook.python("len(explorer.difference_map)") == 4 * 64
     root.locator(".trow").first.click()
