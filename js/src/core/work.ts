@@ -24,9 +24,13 @@ export function workLine(status: Status): string {
 
 /**
  * Progress and cancel of the requests named, for their place beside the button; without names: of
- * whatever runs and is shown in no place that one sees.
+ * whatever runs and is shown in no place that one sees. `follows`: the place is in a bar that comes along.
  */
-export function mountWork(session: Session, names: readonly RequestName[] = []): HTMLElement {
+export function mountWork(
+  session: Session,
+  names: readonly RequestName[] = [],
+  options: { follows?: boolean } = {},
+): HTMLElement {
   const { store, places } = session;
   const done = h("i");
   const bar = h("span", { class: "bar", role: "progressbar", "aria-label": "progress" }, done);
@@ -37,7 +41,7 @@ export function mountWork(session: Session, names: readonly RequestName[] = []):
   if (!rest) {
     const place: WorkPlace = { names, el, seen: true };
     places.push(place);
-    watchSight(session, place);
+    if (!options.follows) watchSight(session, place);
   }
   let late = 0;
   const show = (on: boolean): void => {

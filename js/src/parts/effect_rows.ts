@@ -97,13 +97,13 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
     const moved = asks && (effect.neurons !== session.kept().checked || seen !== cuts());
     rows.classList.toggle("stale", moved);
     const control = Object.values(effect.measures).some((m) => m.random !== null);
-    setText(
-      legend,
-      moved
-        ? `of ${plural(effect.neurons, "neuron")}: the thresholds have moved since`
-        : `${plural(effect.scenes, "scene")}${effect.held_out ? ", held out" : ", the ones the neurons were chosen on"}` +
-            (control ? ` · grey mark: ${effect.neurons} random neurons from the same layers` : ""),
-    );
+    const of = moved
+      ? `of ${plural(effect.neurons, "neuron")}: the thresholds have moved since`
+      : `${plural(effect.scenes, "scene")}${effect.held_out ? ", held out" : ", the ones the neurons were chosen on"}`;
+    const mark = control
+      ? ` · grey mark: ${effect.neurons} random neurons from the same layers`
+      : "";
+    setText(legend, of + mark);
   });
   if (!asks) return;
   store.watch(["read_only", "status", ...SETS], () => {

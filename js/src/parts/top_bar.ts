@@ -33,7 +33,7 @@ export function mountTopBar(session: Session, host: HTMLElement, ...tools: HTMLE
     "span",
     { class: "row ask" },
     h("label", {}, h("span", { class: "note" }, "concept"), input),
-    mountWork(session, ["compute"]),
+    mountWork(session, ["compute"], { follows: true }),
     run,
     tokens,
   );
@@ -111,7 +111,7 @@ export function mountTopBar(session: Session, host: HTMLElement, ...tools: HTMLE
     if (said !== status.stage) session.announce(status.stage);
     said = status.stage;
   });
-  keepInSight(session, host, () => !elsewhere.hidden);
+  keepInSight(session, host, () => host.querySelector(".work:not([hidden])") !== null);
   return { compute };
 }
 
