@@ -106,7 +106,8 @@ def test_copied_python_does_what_acts_and_not_what_the_next_click_would(
         "explorer.threshold_d, explorer.threshold_g = 0.2, 0.0\n"
         f"explorer.ablate_mode, explorer.ablate_scale = {mode!r}, -1.5"
     )
-    expect(explorer.ablate).to_have_text(re.compile(r"Ablate [\d,]+ neurons"))
+    count = notebook.python("len(explorer.kept)")
+    expect(explorer.ablate).to_have_text(f"Ablate {count:,} neurons")
     explorer.ablate.click()
     notebook.wait_for_python("explorer.caption_after and explorer.ablation['active']")
     shown = notebook.python("explorer.caption_after")

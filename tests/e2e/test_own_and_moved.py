@@ -64,7 +64,7 @@ def test_an_object_carried_onto_a_word_changes_the_caption(notebook: NotebookPag
     drag(notebook.page, start, centre(car))
     expect(explorer.caption_after.locator("ins")).to_have_text(re.compile(name))
     expect(explorer.caption_after.locator("del")).to_have_text(re.compile("car"))
-    expect(root.locator(".transplant")).to_contain_text(f"the model writes “{name}”")
+    expect(root.locator(".a-caption")).to_contain_text(f"the model writes “{name}”")
     expect(root.locator(".chip", has_text=name)).to_contain_text("scene 1 only")
     assert notebook.python("explorer.transplanted['success']") is True
     assert notebook.python("model.interventions.active == ()")
