@@ -101,6 +101,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
     scene, selected, overlay, opacity, colormap, ...
         What is shown (traits).
     caption_before, caption_after : str
+    caption_inpainted : str
+        Of the picture with the object painted away; empty until the page asked for it.
     state : dict
         Exactly what is on screen, JSON-able.
     selection : Selection
