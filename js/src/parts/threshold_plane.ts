@@ -106,7 +106,7 @@ export function mountThresholdPlane(
       marksLegend,
       h("i", { class: "ring" }),
       h("i", { class: "ring good" }),
-      `${plural(marks.length, "pair")} of thresholds that were tried; the number is the smaller of suppression and retention, green from .90` +
+      `${plural(marks.length, "pair")} tried: the smaller of suppression and retention, green from .90` +
         (random.length
           ? `; random neurons suppress at most ${Math.max(...random)
               .toFixed(2)
