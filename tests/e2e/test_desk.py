@@ -189,6 +189,30 @@ def test_work_is_shown_beside_what_started_it_and_in_the_title_when_that_is_away
     notebook.wait_for_python("explorer.status['state'] == 'ready'")
 
 
+def test_a_caption_that_takes_long_can_be_cancelled_beside_ablate(
+    notebook: NotebookPage, explorer: ExplorerOnPage
+) -> None:
+    notebook.execute(
+        "write = study.model.caption\n"
+        "def late(*args, cancel=None, **options):\n"
+        "    for _ in range(100):\n"
+        "        time.sleep(0.1)\n"
+        "        if cancel is not None: cancel.raise_if_cancelled()\n"
+        "    return write(*args, **options)\n"
+        "study.model.caption = late"
+    )
+    try:
+        explorer.ablate.click()
+        work = explorer.root.locator(".a-act .work")
+        expect(work).to_contain_text("writing the caption")
+        expect(explorer.root.locator(".a-top > .work")).to_be_hidden()
+        assert hidden_parts(explorer.root, {"its cancel": ".a-act .work button"}) == []
+        work.get_by_role("button", name="cancel").click()
+        expect(work).to_be_hidden()
+    finally:
+        notebook.execute("study.model.caption = write")
+
+
 def test_work_that_python_starts_is_in_the_title(
     notebook: NotebookPage, explorer: ExplorerOnPage
 ) -> None:
