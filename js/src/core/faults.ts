@@ -24,6 +24,7 @@ const STARTED: readonly Action[] = [
   "evaluate",
   "propose",
   "neuron",
+  "caption_inpainted",
   "export_html",
   "write_pictures",
 ];

@@ -221,6 +221,7 @@ export const EXPLORER_ONLY = {
   facts: json<Facts>(),
   concepts: json<string[]>(),
   concept_tokens: json<string[]>(),
+  caption_inpainted: text,
   preset: text,
   setup_code: text,
   found_code: text,
@@ -288,6 +289,7 @@ export const REQUESTS = [
   "patch_scores",
   "lens",
   "write_pictures",
+  "caption_inpainted",
 ] as const;
 export type RequestName = (typeof REQUESTS)[number];
 

@@ -1,4 +1,4 @@
-// Copy as Python, export; and the button that proposes thresholds.
+// Copy as Python, export; and the button that proposes thresholds, with its work.
 
 import { asUint8 } from "../core/binary";
 import { copyText } from "../core/clipboard";
@@ -7,9 +7,11 @@ import { faultLine } from "../core/faults";
 import { download } from "../core/pictures";
 import { asPython, hasOwn, writePictures } from "../core/python";
 import type { Session } from "../core/session";
+import { mountWork } from "../core/work";
 import { neuronsCsv } from "../core/table_csv";
 
-export function mountFootTools(session: Session, host: HTMLElement): void {
+/** The buttons, for the end of a line, and what is said below them. */
+export function footTools(session: Session): { buttons: HTMLElement[]; said: HTMLElement[] } {
   const { store } = session;
   const where = h("div", { class: "note where", role: "status", hidden: true });
   /** The pictures of one's own are written before code speaks of them. */
@@ -50,7 +52,7 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   );
   const menu = h(
     "details",
-    { class: "menu" },
+    { class: "menu down" },
     h("summary", { class: "btn" }, "export ▾"),
     h(
       "div",
@@ -74,21 +76,19 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   menu.addEventListener("focusout", (event) => {
     if (!menu.contains(event.relatedTarget as Node | null)) menu.open = false;
   });
-  host.append(
-    h("span", { class: "grow" }),
-    copy,
-    menu,
-    where,
-    faultLine(session, "export_html", "write_pictures"),
-  );
-
   store.watch(["read_only"], () => {
     page.hidden = session.blocked() !== null;
   });
+  return {
+    buttons: [copy, menu],
+    said: [where, faultLine(session, "export_html", "write_pictures")],
+  };
 }
 
-export function proposeButton(session: Session): HTMLButtonElement {
-  const propose = button("propose thresholds", () => void session.ask("propose"));
+export function proposeButton(session: Session): HTMLElement[] {
+  const propose = button("propose thresholds", () => void session.ask("propose"), {
+    class: "btn yields",
+  });
   session.store.watch(["read_only", "status"], () => {
     const blocked = session.blocked();
     propose.disabled = blocked !== null || session.store.get("status")?.state === "working";
@@ -98,5 +98,5 @@ export function proposeButton(session: Session): HTMLButtonElement {
       blocked ?? "try pairs of thresholds by ablation and mark the measured ones in the plane",
     );
   });
-  return propose;
+  return [mountWork(session, ["propose"]), propose];
 }

@@ -9,6 +9,7 @@ import { short } from "../core/format";
 import { percentile, range, shade, upsample } from "../core/heat";
 import { decodePicture } from "../core/pictures";
 import { SETS, type Session } from "../core/session";
+import { mountWork } from "../core/work";
 import { fit } from "../core/theme";
 import { heatSource, type Heat, type Overlay } from "./heat_source";
 import { mountOwnPicture } from "./own_picture";
@@ -22,6 +23,8 @@ export interface HeatmapOptions {
   asks?: boolean;
   /** the button for a picture of one's own lies elsewhere */
   ownElsewhere?: boolean;
+  /** where opacity, colours and the like are set; by default below the picture */
+  settings?: HTMLElement;
 }
 
 /** Returns the stage: the picture, where files are dropped. */
@@ -76,7 +79,6 @@ export function mountPatchHeatmap(
     swipe.style.setProperty("--fill", `${swipe.value}%`);
     store.touch("hand");
   });
-  choice.el.classList.add("wide");
   const maps = h(
     "select",
     { "aria-label": "colour map", title: "colours of the heatmap" },
@@ -112,19 +114,7 @@ export function mountPatchHeatmap(
   const bar = h("i");
   const unit = h("span");
   const hover = h("div", { class: "hint hover", hidden: true });
-  host.append(
-    h("div", { class: "head" }, h("h3", {}, "picture"), steady(note)),
-    stage,
-    h("div", { class: "legend" }, steady(low), bar, steady(high), unit),
-    choice.el,
-    faultLine(
-      session,
-      "patch_scores",
-      "maps",
-      "mean_map",
-      "lens",
-      ...(options.ownElsewhere ? [] : ["upload", "scene"]),
-    ),
+  const looks = [
     h(
       "div",
       { class: "row" },
@@ -134,7 +124,27 @@ export function mountPatchHeatmap(
       ...(options.ownElsewhere ? [] : [mountOwnPicture(session, stage)]),
     ),
     h("div", { class: "row expert" }, smooth.el, signed.el, mask.el),
+  ];
+  host.append(
+    h("div", { class: "head wraps" }, h("h3", {}, "picture"), choice.el),
+    stage,
+    h(
+      "div",
+      { class: "reads" },
+      steady(note),
+      ...(options.asks ? [mountWork(session, ["patch_scores"])] : []),
+    ),
+    h("div", { class: "legend" }, steady(low), bar, steady(high), unit),
+    faultLine(
+      session,
+      "patch_scores",
+      "maps",
+      "mean_map",
+      "lens",
+      ...(options.ownElsewhere ? [] : ["upload", "scene"]),
+    ),
   );
+  (options.settings ?? host).append(...looks);
 
   stage.append(hover);
   const small = document.createElement("canvas");
@@ -147,8 +157,10 @@ export function mountPatchHeatmap(
     const { width } = session.size(stage);
     if (!width) return;
     const aspect = bitmap ? bitmap.height / bitmap.width : 1;
-    if (stage.style.aspectRatio !== String(1 / aspect))
+    if (stage.style.aspectRatio !== String(1 / aspect)) {
       stage.style.aspectRatio = String(1 / aspect);
+      stage.style.setProperty("--across", String(1 / aspect));
+    }
     const height = width * aspect;
     const { ctx } = fit(canvas, width, height);
     ctx.clearRect(0, 0, width, height);

@@ -13,9 +13,11 @@ export interface TransplantRow {
   put(index: number, object: string, cells: readonly number[]): void;
 }
 
+/** `outcome`: where it is said what became of the word. */
 export function mountTransplantRow(
   session: Session,
   host: HTMLElement,
+  outcome: HTMLElement,
   rewrite: Rewrite,
 ): TransplantRow {
   const { store } = session;
@@ -40,8 +42,9 @@ export function mountTransplantRow(
     go,
     drop,
   );
-  const el = h("div", { class: "transplant expert" }, row, faultLine(session, "transplant"), said);
+  const el = h("div", { class: "transplant expert" }, row, faultLine(session, "transplant"));
   host.append(el);
+  outcome.append(said);
 
   const put = (index: number, object: string, cells: readonly number[]): void => {
     if (session.blocked() || !(object || cells.length)) return;
