@@ -109,7 +109,7 @@ def test_own_picture_to_ablated_caption(
     clicks += 1
     own_scene_shown(root)
     expect(root.locator(".knows")).to_contain_text("nothing but drawn scenes")
-    expect(root.locator(".a-picture .head")).to_contain_text("paint a mask of the car first")
+    expect(root.locator(".a-picture")).to_contain_text("paint a mask of the car first")
     paint_car(notebook, root)
     explorer.button("inpaint").click()
     clicks += 2
@@ -139,7 +139,7 @@ def test_own_picture_to_ablated_caption(
     notebook.wait_for_python(f"explorer.concept == {other!r}")
     own_scene_shown(root)
     assert notebook.python("[explorer.facts[k] for k in ('scenes', 'own')]") == [12, 0]
-    expect(root.locator(".a-picture .head")).to_contain_text(f"paint a mask of the {other} first")
+    expect(root.locator(".a-picture")).to_contain_text(f"paint a mask of the {other} first")
 
 
 def test_two_concepts_compared(notebook: NotebookPage) -> None:
