@@ -30,7 +30,7 @@ DEPS_READY := js/node_modules/.ready
 JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help build demo test lint typecheck test-js test-python test-architectures bench \
+.PHONY: help build demo test lint typecheck test-js test-python test-architectures bench bench-peers \
         faults mutants screenshots train-pocket train-smollm2 evaluate-pocket atlas study browser wheel clean
 
 help: ## this list
@@ -92,6 +92,10 @@ test-architectures: build ## every image-text-to-text architecture of transforme
 bench: build browser ## measure; prints a table and writes bench.json
 	python -m tests.benchmarks
 
+bench-peers: build ## beside nnsight, captum, pyvene and TransformerLens; prints a table, writes peers.json
+	@pip install -q --no-deps --target build/peers -r constraints/peers.txt
+	PYTHONPATH=build/peers python -m tests.benchmarks.peers
+
 screenshots: build browser ## the widgets in real JupyterLab, into screenshots/
 	python -m tests.e2e.screenshots
 
@@ -117,4 +121,4 @@ wheel: build ## dist/*.whl and dist/*.tar.gz
 
 clean: ## what was built, not the environment
 	rm -rf mmkn_widgets/static mmkn_widgets/labextension js/lib js/coverage dist build
-	rm -rf .pytest_cache .mypy_cache .ruff_cache test-results screenshots bench.json faults.json
+	rm -rf .pytest_cache .mypy_cache .ruff_cache test-results screenshots bench.json peers.json faults.json
