@@ -1,10 +1,12 @@
-"""Beside its peers: ``make bench-peers``, the same work in turns in one run, a table and peers.json.
+"""Beside its peers: ``make bench-peers``, the same work in turns in one run; writes peers.json.
 
 Every peer does what it is good at, as its documentation does it, on the same model and inputs; what
 it finds is compared with what we find before anything is timed. A figure is the median over turns
-of a way's processor time on one thread, over that of the plain run of the same turn. TransformerLens bridges
-LLaVA but does not run it on a picture under this transformers: there it reads a text-only Llama of
-the same shape, over that one's own plain run.
+of a way's processor time on one thread, over that of the plain run of the same turn.
+TransformerLens reads a text-only Llama of the same shape, over that one's own plain run: to bridge
+a LLaVA it installs torchvision by itself, and with it another torch than the one that is measured.
+pyvene takes all hooks off a model when it has run, those of transformers too: it gets a model of
+its own.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-import mmkn_widgets as mmkn
 from mmkn_widgets.activations import record
 from mmkn_widgets.core import neuron_rows
 
@@ -388,7 +389,7 @@ def main() -> int:
     for what, run in rows:
         try:
             figures += run()
-        except Exception as error:  # noqa: BLE001 - the other rows are wanted all the same
+        except Exception as error:
             failed += 1
             print(f"{what} failed: {type(error).__name__}: {error}", file=sys.stderr)
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
