@@ -261,7 +261,7 @@ describe("what is measured", () => {
   });
   it("the neuron's page says what its shares are", async () => {
     host.append(neuronPage(session));
-    host.querySelector<HTMLButtonElement>(".page button")!.click();
+    [...host.querySelectorAll("button")].find((b) => b.textContent === "where else?")!.click();
     model.reply("neuron", {
       scenes: [],
       captions: 36,

@@ -48,7 +48,7 @@ describe("the frame", () => {
     });
     const style = el.querySelector(".mmkn > style:first-child")!.textContent!;
     expect(style).toMatch(/^\.mmkn\{color-scheme:light dark;/);
-    for (const rule of [".plane{", ".thead,.trow{", ".explorer{", "@container (min-width: 520px){"])
+    for (const rule of [".plane{", ".thead,.trow{", ".explorer{", "@container (min-width: 560px){"])
       expect(style).toContain(rule);
     expect(style).not.toContain("@import");
     expect(style.lastIndexOf(".mmkn{")).toBe(style.indexOf(".mmkn{@media(forced-colors:active){"));

@@ -410,10 +410,13 @@ class Widget(StatusTraits, anywidget.AnyWidget):
     def catch_up(self) -> None:
         """Bring the traits that cost work up to date; a widget that follows nothing always is."""
 
-    def _working(self, stage: str, done: int, total: int, started: float | None = None) -> None:
+    def _working(
+        self, stage: str, done: int, total: int, started: float | None = None, first: int = 0
+    ) -> None:
+        """Show what is done; the time left by the pace since `started`, when `first` were done."""
         left = None
-        if started is not None and 0 < done < total:
-            left = (time.monotonic() - started) / done * (total - done)
+        if started is not None and first < done < total:
+            left = (time.monotonic() - started) / (done - first) * (total - done)
         self.status = {
             **READY,
             "state": "working",
@@ -425,17 +428,17 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
     def _progress(self) -> Callable[[str, int, int], None]:
         """Return a progress callback that fills the status, at most ten times a second."""
-        started, shown, current = time.monotonic(), 0.0, ""
+        started, shown, current, first = time.monotonic(), 0.0, "", 0
 
         def show(stage: str, done: int, total: int) -> None:
-            nonlocal started, shown, current
+            nonlocal started, shown, current, first
             now = time.monotonic()
-            if stage != current:
-                started, shown, current = now, 0.0, stage
+            if stage != current:  # what was done when the clock starts says nothing of the pace
+                started, shown, current, first = now, 0.0, stage, done
             if now - shown < 0.1 and done < total:
                 return
             shown = now
-            self._working(stage, done, total, started)
+            self._working(stage, done, total, started, first)
 
         return show
 

@@ -101,6 +101,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
     scene, selected, overlay, opacity, colormap, ...
         What is shown (traits).
     caption_before, caption_after : str
+    caption_inpainted : str
+        Of the picture with the object painted away; empty until the page asked for it.
     state : dict
         Exactly what is on screen, JSON-able.
     selection : Selection
@@ -144,6 +146,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         self._seconds: float | None = None
         self._shares: tuple[Any, Any] = (None, None)
         self._loaded: tuple[Any, int] = (None, -1)
+        self._inpainted: dict[int, str] = {}
         self._loading = True
         self.changes = Changes(self, study.model)
         self.beyond = Beyond(self)
@@ -186,6 +189,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         cut_d = cut_d if threshold_d is None else threshold_d
         cut_g = cut_g if threshold_g is None else threshold_g
         self._study, self.look, self.selection = study, look, chosen
+        self._inpainted = {}
         was, self._loading = self._loading, True
         try:
             with self.hold_sync():
@@ -244,6 +248,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         self._behind = False
         values = self.look.scene(scene, self.prefetched)
         values |= self._written(scene, None)
+        values["caption_inpainted"] = self._inpainted.get(scene, "")
         if scene != self.scene or study is not self.study:
             return
         self._loaded = (study, scene)
@@ -304,6 +309,21 @@ class Explorer(ExplorerTraits, Following, Choosing):
             text = str(study.model.caption(study.scenes[scene].image, prompt, **options))
         self._set_line(scene, after=text)
         return {"caption_after": text, "transplanted": found}
+
+    @request("caption_inpainted", stage="writing the caption")
+    def _ask_caption_inpainted(self, call: Call) -> Answer:
+        """Write what the unchanged model says of the picture without the object."""
+        scene = self._asked_scene(call)
+        if not self.study.has_pair(scene):
+            name = self.study.scenes[scene].id
+            raise bad_argument("scene", name, "a scene whose object is painted away: inpaint first")
+        picture, prompt = self.study.pictures(scene)[1], self.study.options["prompt"]
+        with self.study.model.interventions.suspended():
+            written = str(self.study.model.caption(picture, prompt, **self._told(call)))
+        self._inpainted[scene] = written
+        if scene == self.scene:
+            self.caption_inpainted = written
+        return {"caption": written}
 
     def _told(self, call: Call | None) -> dict[str, Any]:
         """Return who hears what is written, and who stops it."""
@@ -582,10 +602,11 @@ class Explorer(ExplorerTraits, Following, Choosing):
         self._study = self.study.with_mask(scene, enlarge(mask, size))
         self.look = Look(self.study)
         inpainted = encode_picture(self.study.pictures(scene)[1], 640)
+        self._inpainted.pop(scene, None)
         self.stale = sorted({*self.stale, scene})
         if scene == self.scene:
             none = {"difference_map": b"", "gradcam_map": b""}
-            shown = {**self.look.mask(scene), "inpainted": inpainted}
+            shown = {**self.look.mask(scene), "inpainted": inpainted, "caption_inpainted": ""}
             self._show({**none, **shown, "mask": mask.tobytes()})
         return {}
 
@@ -702,7 +723,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
 
         def made(scene: int) -> dict[str, Any]:
             after = self.scenes[scene]["after"]
-            return {**self.look.scene(scene, ids), "caption_after": after}
+            captions = {"caption_after": after, "caption_inpainted": self._inpainted.get(scene, "")}
+            return {**self.look.scene(scene, ids), **captions}
 
         states = self._submit(lambda: {scene: made(scene) for scene in wanted}).result()
         decoded = self.prefetched[: len(self.words)].tolist()
@@ -755,6 +777,7 @@ _UNTOUCHED: dict[str, Any] = {
     "rows_off": [],
     "marks": [],
     "caption_after": "",
+    "caption_inpainted": "",
     "transplanted": None,
     "stale": [],
     "uploads": True,
@@ -771,6 +794,7 @@ def _measures(found: Any) -> dict[str, dict[str, float | None]]:
     figures = {
         "suppression": (found.suppression, found.random_control.get("mean")),
         "retention": (found.retention.get("headline"), None),
+        "substitution": (found.substitution, None),
         "bleu": (between, None),
     }
     measures = {}

@@ -695,6 +695,10 @@ class ExplorerTraits(
     """All of it."""
 
     caption_after = late(like(CaptionTraits.caption_after))
+    caption_inpainted = text(
+        "",
+        "of the shown scene with the object painted away, by the unchanged model; once asked for",
+    )
     transplanted = late(like(CaptionTraits.transplanted))
     facts = facts_trait()
     concepts = json([], "words to offer", listing(TEXT))

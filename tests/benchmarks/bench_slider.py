@@ -59,6 +59,8 @@ def measure() -> list[Row]:
                 ("opacity", 'input[aria-label="opacity of the heatmap"]', True),
                 ("mask brush", ".a-without canvas", False),
             ):
+                if name == "opacity":  # it is among the settings
+                    page.locator("summary", has_text="settings").click()
                 page.evaluate("window.reset()")
                 _drag_all(page, selector, flat)
                 page.wait_for_timeout(600)

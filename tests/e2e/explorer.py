@@ -59,6 +59,14 @@ class ExplorerOnPage:
         """Return a button by its exact name."""
         return self.root.get_by_role("button", name=name, exact=True)
 
+    def settings(self) -> Locator:
+        """Open what is set once and rarely touched again; return it."""
+        panel = self.root.get_by_role("group", name="settings", exact=True)
+        if not panel.is_visible():
+            self.root.locator("summary", has_text="settings").click()
+            panel.wait_for()
+        return panel
+
     @property
     def caption_after(self) -> Locator:
         """The caption after, with what changed marked."""

@@ -50,7 +50,7 @@ def test_forced_colours_leave_everything_visible(
                 return "rgb(255, 255, 255)";
             };
             const bars = [...document.querySelectorAll(
-                ".bar > i, .layers i.track > i, .stack i, .key, .corner")];
+                ".bar > i, .layers i.track > i, .stack i, .key, .dab, .corner")];
             return bars.filter(seen).filter((el) => {
                 const style = getComputedStyle(el);
                 const border = parseFloat(style.borderTopWidth) > 0

@@ -96,7 +96,7 @@ def test_exports_hold_every_kept_neuron(notebook: NotebookPage, explorer: Explor
     notebook.execute("explorer.threshold_d, explorer.threshold_g = 0.6, 0.01")
     count = notebook.python("len(explorer.kept)")
     expect(explorer.ablate).to_have_text(f"Ablate {count:,} neurons")
-    explorer.root.locator("summary").click()
+    explorer.root.locator("summary", has_text="export").click()
     with notebook.page.expect_download() as waiting:
         explorer.root.get_by_role("button", name="neurons as CSV").click()
     text = Path(waiting.value.path()).read_text(encoding="utf-8")
@@ -119,7 +119,7 @@ def test_exports_hold_every_kept_neuron(notebook: NotebookPage, explorer: Explor
 def test_quantiles_and_an_ablation_at_this_size(
     notebook: NotebookPage, explorer: ExplorerOnPage
 ) -> None:
-    explorer.root.get_by_role("radio", name="quantile", exact=True).click()
+    explorer.settings().get_by_role("radio", name="quantile", exact=True).click()
     notebook.wait_for_python("explorer.mode == 'quantile'")
     explorer.drag_slider("difference", 0.05)
     notebook.wait_for_python("len(explorer.neurons) == len(explorer.kept)")

@@ -64,7 +64,7 @@ def test_an_object_carried_onto_a_word_changes_the_caption(notebook: NotebookPag
     drag(notebook.page, start, centre(car))
     expect(explorer.caption_after.locator("ins")).to_have_text(re.compile(name))
     expect(explorer.caption_after.locator("del")).to_have_text(re.compile("car"))
-    expect(root.locator(".transplant")).to_contain_text(f"the model writes “{name}”")
+    expect(root.locator(".a-caption")).to_contain_text(f"the model writes “{name}”")
     expect(root.locator(".chip", has_text=name)).to_contain_text("scene 1 only")
     assert notebook.python("explorer.transplanted['success']") is True
     assert notebook.python("model.interventions.active == ()")
@@ -160,7 +160,7 @@ def test_patches_show_both_stages_and_a_neuron_its_other_words(notebook: Noteboo
     root = ExplorerOnPage(notebook.page).root
     for kind, words in (("difference", "painted away"), ("GradCAM", "activation × gradient")):
         root.get_by_role("radio", name=kind, exact=True).click()
-        expect(root.locator(".a-picture .head")).to_contain_text(words)
+        expect(root.locator(".a-picture .reads")).to_contain_text(words)
     expect(root.locator(".a-picture .legend")).to_contain_text("nats")
     assert notebook.python("len(explorer.difference_map)") == 4 * 64
     root.locator(".trow").first.click()

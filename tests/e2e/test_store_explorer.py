@@ -42,7 +42,7 @@ def test_a_row_shows_its_neuron_on_the_picture_and_along_the_tokens(
     third = notebook.python("int(explorer.kept[3])")
     notebook.wait_for_python(f"explorer.selected == {third}")
     name = row.locator("[role=gridcell]").nth(1).text_content() or ""
-    expect(root.locator(".w-picture .head .note")).to_have_text(name)
+    expect(root.locator(".w-picture .reads .note")).to_have_text(name)
     expect(root.locator(".w-tokens .head .note")).to_have_text(f"activation of {name}")
     label = notebook.wait_for_python(f"explorer.token_label.endswith({name!r}) and explorer.tokens")
     shown = [text for text in root.locator(".tokens .generated").all_text_contents()]

@@ -242,6 +242,7 @@ class FakeStudy:
         return SimpleNamespace(
             suppression=0.94,
             retention={"scene": 0.99, "other": 1.0, "headline": 0.99},
+            substitution=0.31,
             bleu={"with": {"between": 0.918}},
             random_control={"mean": 0.02, "max": 0.04},
             n_scenes={"with": len(with_concept), "without": len(without_concept)},

@@ -233,11 +233,64 @@ def test_state_round_trips(explorer: Explorer, study: FakeStudy) -> None:
 def test_measures_and_marks(page: Page) -> None:
     page.ask("evaluate")
     assert page.widget.effect["measures"]["suppression"] == {"value": 0.94, "random": 0.02}
+    assert page.widget.effect["measures"]["substitution"] == {"value": 0.31, "random": None}
     assert page.widget.effect["held_out"] is False
     page.ask("propose")
     assert len(page.widget.marks) == 3
     assert [mark["random"] for mark in page.widget.marks] == [0.01, 0.0, None]
     assert page.widget.threshold_d == page.widget.marks[1]["threshold_d"]
+
+
+def test_the_inpainted_pictures_caption_is_the_unchanged_models(
+    page: Page, study: FakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer, write = page.widget, study.model.caption
+    seen: list[Any] = []
+
+    def caption(image: Any, *args: Any, **options: Any) -> str:
+        seen.append((image, study.model.interventions.active))
+        return write(image, *args, **options)
+
+    monkeypatch.setattr(study.model, "caption", caption)
+    explorer.ablate()
+    assert "bus" in explorer.caption_after
+    message, _ = page.ask("caption_inpainted", scene=0)
+    assert seen[-1] == (study.pictures(0)[1], ())
+    assert explorer.caption_inpainted == message["result"]["caption"] == study.caption(0)
+    assert "bus" in explorer.caption_after
+    explorer.scene = 1
+    explorer.wait()
+    assert explorer.caption_inpainted == ""
+    explorer.scene = 0
+    explorer.wait()
+    assert explorer.caption_inpainted == study.caption(0)  # written once
+    page.ask("inpaint", [np.full((8, 8), 255, np.uint8).tobytes()], shape=[8, 8], scene=0)
+    assert explorer.caption_inpainted == ""
+
+
+def test_a_scene_without_a_mask_has_no_inpainted_caption(
+    page: Page, study: FakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "has_pair", lambda scene: False)
+    message, _ = page.ask("caption_inpainted", scene=2)
+    assert not message["ok"]
+    assert "inpaint first" in message["error"]
+
+
+def test_how_long_still_is_the_pace_since_the_clock_started(
+    explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first word of a stage often says that much is done already: that is no pace."""
+    now = [100.0]
+    monkeypatch.setattr("mmkn_widgets.widgets._base.time.monotonic", lambda: now[0])
+    told, left = explorer._progress(), []
+    for seconds, done in ((0, 96), (2, 100), (4, 120), (5, 504)):
+        now[0] = 100.0 + seconds
+        told("searching", done, 504)
+        left.append(explorer.status["seconds_left"])
+    assert left == [None, 2 / 4 * 404, 4 / 24 * 384, None]
+    told("another stage", 0, 3)
+    assert explorer.status["seconds_left"] is None
 
 
 def test_compute_brings_another_concept(study: FakeStudy) -> None:

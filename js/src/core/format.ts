@@ -77,3 +77,9 @@ export function seconds(value: number): string {
   if (value < 90) return `${Math.round(value)} s`;
   return `${Math.round(value / 60)} min`;
 }
+
+/** "12 s left" in whole seconds; nothing when it is not known, or less than one. */
+export function left(value: number | null | undefined): string {
+  if (value === null || value === undefined || !(value >= 0.5)) return "";
+  return value < 90 ? `${Math.round(value)} s left` : `${Math.round(value / 60)} min left`;
+}

@@ -88,6 +88,11 @@ export class Requests {
     return [...this.pending.values()].some((entry) => entry.name === name);
   }
 
+  /** The name of the request that has waited longest, of those that pass. */
+  oldest(passes: (name: string) => boolean): string | undefined {
+    return [...this.pending.values()].find((entry) => passes(entry.name))?.name;
+  }
+
   dispose(): void {
     this.model.off("msg:custom", this.listener as (...args: unknown[]) => void);
     this.pending.clear();

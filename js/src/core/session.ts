@@ -9,9 +9,16 @@ import { KernelError, Requests, Superseded, type Reply } from "./requests";
 import { derive, Store, type Schedule } from "./store";
 import { colors, type ColorName } from "./theme";
 import type { ExplorerTraits, Grid, RequestName } from "./traits";
+import type { WorkPlace } from "./work";
 
-/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table. */
-export type Local = ExplorerTraits & { view: number; hand: number; brush: number; order: number };
+/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table, where work is shown. */
+export type Local = ExplorerTraits & {
+  view: number;
+  hand: number;
+  brush: number;
+  order: number;
+  work: number;
+};
 
 /** What decides which neurons pass. */
 export const CUTS = [
@@ -48,6 +55,9 @@ export class Session {
   /** cells of the token grid that are chosen on the picture */
   patches: ReadonlySet<number> = new Set();
   patchVersion = 0;
+  /** where long work is shown, beside what starts it */
+  readonly places: WorkPlace[] = [];
+  private begun: RequestName | null = null;
   /** why the kernel is gone, empty while it is there */
   private gone = "";
   private failed: (message: string, remedy: string) => void = () => undefined;
@@ -228,6 +238,15 @@ export class Session {
 
   onfail(show: (message: string, remedy: string) => void): void {
     this.failed = show;
+  }
+
+  /** Which request the kernel works on: the oldest of those asked here that have a place; null when it is not known. */
+  working(): RequestName | null {
+    if (this.store.get("status")?.state !== "working") return (this.begun = null);
+    const known = (name: string): boolean =>
+      this.places.some((place) => (place.names as readonly string[]).includes(name));
+    const first = this.requests.oldest(known) as RequestName | undefined;
+    return (this.begun = first ?? this.begun); // its reply comes a moment before the work is over
   }
 
   /** Why the kernel cannot be asked now, or null when it can. */

@@ -213,6 +213,7 @@ export const EXPLORER_ONLY = {
   facts: json<Facts>(),
   concepts: json<string[]>(),
   concept_tokens: json<string[]>(),
+  caption_inpainted: text,
   preset: text,
   setup_code: text,
 };
@@ -278,6 +279,7 @@ export const REQUESTS = [
   "upload",
   "patch_scores",
   "lens",
+  "caption_inpainted",
 ] as const;
 export type RequestName = (typeof REQUESTS)[number];
 

@@ -4,6 +4,7 @@ import { button, fill, h, setAttr, setText, steady } from "../core/dom";
 import { change, plural, short } from "../core/format";
 import { rewriter, type Rewrite } from "../core/rewrite";
 import { SETS, type Session } from "../core/session";
+import { mountWork } from "../core/work";
 
 export interface AblationOptions {
   /** how the caption is written anew; by default nobody sees it stream in */
@@ -70,9 +71,13 @@ export function mountAblationPanel(
     role: "status",
     "aria-label": "predicted and measured change",
   });
-  host.append(ablate, mode, scale, undo, redo, restore, active);
-  if (options.effects) options.effects.prepend(effect);
-  else host.append(effect);
+  for (const b of [undo, redo, restore]) b.classList.add("yields");
+  const work = mountWork(session, ["ablate", "undo", "redo", "restore", "transplant"]);
+  host.append(ablate, mode, scale, work, undo, redo, restore);
+  const key = h("div", { class: "note key-line" });
+  if (options.effects)
+    options.effects.prepend(h("div", { class: "row acts" }, active, effect), key);
+  else host.append(active, effect, key);
 
   store.watch([...SETS, "status", "read_only"], () => {
     const { checked } = session.kept();
@@ -101,6 +106,13 @@ export function mountAblationPanel(
     "minus the sum of activation × gradient over the neurons and positions: what zeroing them should do, to first order";
   const PATH =
     "the change with three quarters of the ablation done, and its slope there for the rest; on this picture";
+  /** the same on the page, in short */
+  const KEYS = {
+    before: "predicted: minus activation × gradient, summed over the kept; mean over the scenes",
+    after:
+      "predicted: three quarters of the ablation, then the slope · measured: ablated minus unchanged, where the caption before says the word",
+    none: "",
+  };
   // While nothing is changed this line is written in every frame of a drag: its size is fixed.
   const lead = h("span", { class: "note" });
   const value = h("b");
@@ -118,7 +130,9 @@ export function mountAblationPanel(
       const unit = state?.unit || (store.get("labels")?.score === "logit" ? "logits" : "nats");
       const changed = (state?.active ?? []).some((item) => item.mode !== "transplant");
       const parts: (Node | string)[] = [];
+      let explained: keyof typeof KEYS = "none";
       if (changed && state.measured !== null && state.measured !== undefined) {
+        explained = "after";
         parts.push(h("span", { class: "note" }, `${score}, this picture: `));
         if (state.predicted_here !== null)
           parts.push(figure("predicted", state.predicted_here, PATH), " · ");
@@ -156,9 +170,11 @@ export function mountAblationPanel(
         setText(lead, `${score}: `);
         setText(value, `${change(predicted ?? 0)} ${unit}`);
         if (effect.firstChild !== line || effect.childNodes.length > 1) fill(effect, line);
+        setText(key, KEYS[line.hidden ? "none" : "before"]);
         return;
       }
       fill(effect, ...parts);
+      setText(key, KEYS[explained]);
     },
   );
   store.watch(["ablation", "read_only"], () => {

@@ -1,10 +1,12 @@
 // The caption before and after, with what changed; a click on a word makes it the concept.
 
 import { diffWords, isForm, words } from "../core/diff";
-import { fill, h } from "../core/dom";
+import { byteLength } from "../core/binary";
+import { button, fill, h, setText } from "../core/dom";
 import { takeCargo } from "../core/carry";
 import { rewriter, type Rewrite } from "../core/rewrite";
 import type { Session } from "../core/session";
+import { mountWork } from "../core/work";
 import { mountEffectRows } from "./effect_rows";
 import { mountTransplantRow } from "./transplant_row";
 
@@ -14,11 +16,15 @@ export interface CaptionOptions {
   rewrite?: Rewrite;
   /** the kernel behind this widget can measure */
   measures?: boolean;
+  /** where the keyboard's way to a transplant is; by default below the captions */
+  transplants?: HTMLElement;
+  /** the kernel can write the caption of the picture without the object */
+  inpainted?: boolean;
 }
 
 /** Text that streams in while the model writes; null when it does not write. */
 export interface CaptionPart {
-  /** between the captions and what was measured */
+  /** beneath the captions, where it is said what acts and how much it changes */
   readonly effects: HTMLElement;
   stream(text: string | null): void;
 }
@@ -31,17 +37,27 @@ export function mountCaptionDiff(
   const { store } = session;
   const before = h("dd");
   const after = h("dd", { "aria-live": "polite" });
-  const refs = h("dd", { class: "refs" });
+  const refs = h("dd", { class: "quiet" });
   const refsHead = h("dt", { title: "captions that the data set gives this picture" }, "refs");
   const note = h(
     "span",
     { class: "note", title: "greedy: at every step the model's most likely token" },
     options.onword ? "greedy · click a word to make it the concept" : "greedy",
   );
+  const without = h("dd", { class: "quiet" });
+  const withoutHead = h(
+    "dt",
+    { title: "the caption of the picture with the object painted away, by the unchanged model" },
+    "inpainted",
+  );
   const effects = h("div", { class: "effects" });
   let streaming: string | null = null;
   let all = false;
-  host.append(
+  const outcome = h("div");
+  const row = h("div");
+  const said = h(
+    "div",
+    { class: "said" },
     h("div", { class: "head" }, h("h3", {}, "caption"), note),
     h(
       "dl",
@@ -50,13 +66,18 @@ export function mountCaptionDiff(
       before,
       h("dt", {}, "after"),
       after,
+      ...(options.inpainted ? [withoutHead, without] : []),
       refsHead,
       refs,
     ),
+    outcome,
+    options.transplants ? null : row,
+    effects,
   );
-  const below = h("div");
-  host.append(below, effects);
-  mountEffectRows(session, effects, options.measures ?? false);
+  const figures = h("div", { class: "figures" });
+  host.append(said, figures);
+  options.transplants?.append(row);
+  mountEffectRows(session, figures, options.measures ?? false);
   const part: CaptionPart = {
     effects,
     stream(text) {
@@ -90,7 +111,8 @@ export function mountCaptionDiff(
   };
   const transplants = mountTransplantRow(
     session,
-    below,
+    row,
+    outcome,
     options.rewrite ?? rewriter(session, (text) => part.stream(text)),
   );
   const spaced = (nodes: Node[]): (Node | string)[] => nodes.flatMap((node) => [node, " "]);
@@ -140,7 +162,7 @@ export function mountCaptionDiff(
           "button",
           {
             type: "button",
-            class: "word note",
+            class: "link",
             onclick: () => {
               all = true;
               paint();
@@ -155,5 +177,26 @@ export function mountCaptionDiff(
     ["caption_before", "caption_after", "references", "concept_forms", "concept", "transplants"],
     paint,
   );
+  if (options.inpainted) mountInpainted(session, withoutHead, without);
   return part;
+}
+
+/** What the model writes of the picture without the object: on a button, as it costs a generation. */
+function mountInpainted(session: Session, head: HTMLElement, host: HTMLElement): void {
+  const { store } = session;
+  const work = mountWork(session, ["caption_inpainted"]);
+  const write = button(
+    "write its caption",
+    () => void session.ask("caption_inpainted", { scene: store.get("scene") ?? 0 }),
+    { class: "link yields" },
+  );
+  const text = h("span");
+  host.append(work, write, text);
+  store.watch(["caption_inpainted", "inpainted", "read_only"], () => {
+    const written = store.get("caption_inpainted") ?? "";
+    const painted = byteLength(store.get("inpainted")) > 0;
+    head.hidden = host.hidden = !written && (!painted || session.blocked() !== null);
+    write.hidden = written !== "";
+    setText(text, written);
+  });
 }

@@ -1,7 +1,7 @@
 // Two concepts side by side: a column for each, between them what is own and what is shared.
 
 import { button, h, setText } from "../core/dom";
-import { integer, plural, seconds } from "../core/format";
+import { integer, plural } from "../core/format";
 import { Axis, suitableKind } from "../core/axis";
 import { copyText } from "../core/clipboard";
 import { Pair } from "../core/pair";
@@ -9,6 +9,7 @@ import { SIDES } from "../core/pair_traits";
 import { download } from "../core/pictures";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
+import { workLine } from "../core/work";
 import { mountPairCaptions } from "./pair_captions";
 import { mountPairParts } from "./pair_parts";
 import { mountPairPicture } from "./pair_picture";
@@ -71,13 +72,7 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
     const status = store.get("status");
     const working = status?.state === "working";
     cancel.hidden = !working;
-    const left = status?.seconds_left ? ` · ${seconds(status.seconds_left)} left` : "";
-    setText(
-      stage,
-      working && status
-        ? `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}`
-        : "",
-    );
+    setText(stage, working && status ? workLine(status) : "");
   });
   store.watch(["signed", "opacity"], () => {
     signed.checked = Boolean(store.get("signed"));

@@ -3,32 +3,54 @@
 import { button, fill, h, setAttr, setText } from "../core/dom";
 import { plural, short } from "../core/format";
 import { SETS, type Session } from "../core/session";
+import { mountWork } from "../core/work";
 
-const MEASURES: readonly (readonly [string, string, string])[] = [
+/** key, name, what it is in few words (on the page), and in full. */
+const MEASURES: readonly (readonly [string, string, string, string])[] = [
   [
     "suppression",
     "suppression",
+    "no longer name it",
     "share of scenes that named the concept before and no longer name it",
   ],
   [
     "retention",
     "retention",
+    "other objects still named",
     "share of the other objects that are still named (the smaller of scenes with and without the concept)",
   ],
-  ["bleu", "BLEU", "corpus BLEU-4 of the captions after against those before: 1 is unchanged"],
+  [
+    "substitution",
+    "substitution",
+    "now name what is not there",
+    "share of the captions of scenes with the concept that now name an object that is not there",
+  ],
+  [
+    "bleu",
+    "BLEU",
+    "like before; 1: the same",
+    "corpus BLEU-4 of the captions after against those before: 1 is unchanged",
+  ],
 ];
 
 /** `asks`: the kernel behind this widget can measure. */
 export function mountEffectRows(session: Session, host: HTMLElement, asks: boolean): void {
   const { store } = session;
   const rows = h("div", { class: "measures" });
-  const legend = h("span", { class: "note grow" });
+  const legend = h("div", { class: "note" });
   const measure = button(
     "measure",
     () => void session.ask("evaluate", {}, [session.survivors().slice().buffer as ArrayBuffer]),
+    { class: "btn yields" },
   );
-  const below = h("div", { class: "row" }, ...(asks ? [measure] : []), legend);
-  host.append(rows, below);
+  const head = h(
+    "div",
+    { class: "head" },
+    h("h3", {}, "over the scenes"),
+    h("span", { class: "grow" }),
+    ...(asks ? [mountWork(session, ["evaluate"]), measure] : []),
+  );
+  host.append(head, rows, legend);
 
   const cuts = (): string => SETS.map((name) => store.version(name)).join();
   let seen = "";
@@ -36,7 +58,7 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
     const effect = store.get("effect");
     seen = cuts();
     fill(rows);
-    for (const [key, name, title] of effect ? MEASURES : []) {
+    for (const [key, name, brief, title] of effect ? MEASURES : []) {
       const measured = effect?.measures[key];
       if (!measured) continue;
       const { value, random } = measured;
@@ -58,29 +80,30 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
         h("span", { title }, name),
         bar,
         h("span", { class: "num" }, value.toFixed(2).replace(/^0/, "")),
+        h("span", { class: "note", title }, brief),
       );
     }
   });
   store.watch(["effect", ...SETS], () => {
     const effect = store.get("effect");
-    below.hidden = !asks && !effect;
+    host.hidden = !asks && !effect;
     if (!effect)
       return setText(
         legend,
         asks
-          ? "suppression and retention of the kept neurons over the scenes, against random neurons"
+          ? "Over all scenes: how often the concept goes (suppression), the rest stays (retention), and what is not there is named instead (substitution), against random neurons."
           : "",
       );
     const moved = asks && (effect.neurons !== session.kept().checked || seen !== cuts());
     rows.classList.toggle("stale", moved);
     const control = Object.values(effect.measures).some((m) => m.random !== null);
-    setText(
-      legend,
-      moved
-        ? `of ${plural(effect.neurons, "neuron")}: the thresholds have moved since`
-        : `${plural(effect.scenes, "scene")}${effect.held_out ? ", held out" : ", the ones the neurons were chosen on"}` +
-            (control ? ` · grey mark: ${effect.neurons} random neurons from the same layers` : ""),
-    );
+    const of = moved
+      ? `of ${plural(effect.neurons, "neuron")}: the thresholds have moved since`
+      : `${plural(effect.scenes, "scene")}${effect.held_out ? ", held out" : ", the ones the neurons were chosen on"}`;
+    const mark = control
+      ? ` · grey mark: ${effect.neurons} random neurons from the same layers`
+      : "";
+    setText(legend, of + mark);
   });
   if (!asks) return;
   store.watch(["read_only", "status", ...SETS], () => {

@@ -6,7 +6,7 @@ import { rewriter } from "../core/rewrite";
 import type { Session } from "../core/session";
 import { mountAblationPanel } from "./ablation_panel";
 import { mountCaptionDiff } from "./caption_diff";
-import { mountFootTools, proposeButton } from "./foot_tools";
+import { footTools, proposeButton } from "./foot_tools";
 import { mountLayerBars } from "./layer_bars";
 import { mountMaskPainter } from "./mask_painter";
 import { neuronPage } from "./neuron_page";
@@ -14,6 +14,7 @@ import { mountNeuronTable } from "./neuron_table";
 import { mountOwnPicture } from "./own_picture";
 import { mountPatchHeatmap } from "./patch_heatmap";
 import { mountSceneStrip } from "./scene_strip";
+import { mountSettings } from "./settings";
 import { mountThresholdPlane } from "./threshold_plane";
 import { mountTokenStrip } from "./token_strip";
 import { mountTopBar } from "./top_bar";
@@ -42,18 +43,33 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   const teach = (el: HTMLElement, name: string): void => {
     el.firstElementChild?.after(h("p", { class: "lesson" }, LESSONS[name]));
   };
-  const top = mountTopBar(session, area("top"));
+  // The desk, in the order of the work: what is looked for, where it shows, how much is kept, what it does, what becomes of it.
+  const settings = mountSettings(session);
+  const top = mountTopBar(session, area("top"), ...footTools(session), settings.el);
   const scenes = area("scenes");
   const picture = area("picture");
-  const stage = mountPatchHeatmap(session, picture, { asks: true, ownElsewhere: true });
+  const stage = mountPatchHeatmap(session, picture, {
+    asks: true,
+    ownElsewhere: true,
+    settings: settings.group("heatmap"),
+  });
   teach(picture, "picture");
   mountSceneStrip(session, scenes, mountOwnPicture(session, stage, "+ picture"));
+  const plane = area("plane");
+  mountThresholdPlane(session, plane, {
+    beside: proposeButton(session),
+    settings: settings.group("thresholds", true),
+    fills: true,
+  });
+  teach(plane, "plane");
+  const act = area("act");
+  const captionArea = area("caption");
+  // Details, further down.
   const without = area("without");
   mountMaskPainter(session, without, {
     title: () => `without the ${store.get("concept") || "object"}`,
   });
   teach(without, "without");
-  const captionArea = area("caption");
   const bare = (word: string): string =>
     words(word.toLowerCase().replace(/[^\p{L}\p{N}\s-]/gu, ""))[0] ?? "";
   const rewrite = rewriter(session, (text) => caption.stream(text));
@@ -61,14 +77,12 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
     onword: (word) => top.compute(bare(word)),
     rewrite,
     measures: true,
+    inpainted: true,
+    transplants: without,
   });
-  teach(captionArea, "caption");
-  const act = area("act");
+  if (captionArea.firstElementChild instanceof HTMLElement)
+    teach(captionArea.firstElementChild, "caption");
   mountAblationPanel(session, act, { rewrite, effects: caption.effects });
-  mountFootTools(session, act);
-  const plane = area("plane");
-  mountThresholdPlane(session, plane, { beside: proposeButton(session) });
-  teach(plane, "plane");
   const layers = area("layers");
   mountLayerBars(session, layers);
   teach(layers, "layers");

@@ -1,4 +1,4 @@
-// Copy as Python, export; and the button that proposes thresholds.
+// Copy as Python, export; and the button that proposes thresholds, with its work.
 
 import { asUint8 } from "../core/binary";
 import { copyText } from "../core/clipboard";
@@ -6,9 +6,11 @@ import { button, h, setAttr } from "../core/dom";
 import { download } from "../core/pictures";
 import { asPython } from "../core/python";
 import type { Session } from "../core/session";
+import { mountWork } from "../core/work";
 import { neuronsCsv } from "../core/table_csv";
 
-export function mountFootTools(session: Session, host: HTMLElement): void {
+/** The buttons, for the end of a line. */
+export function footTools(session: Session): HTMLElement[] {
   const { store } = session;
   const copy: HTMLElement = button(
     "copy as Python",
@@ -41,7 +43,7 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   );
   const menu = h(
     "details",
-    { class: "menu" },
+    { class: "menu down" },
     h("summary", { class: "btn" }, "export ▾"),
     h(
       "div",
@@ -61,15 +63,16 @@ export function mountFootTools(session: Session, host: HTMLElement): void {
   menu.addEventListener("focusout", (event) => {
     if (!menu.contains(event.relatedTarget as Node | null)) menu.open = false;
   });
-  host.append(h("span", { class: "grow" }), copy, menu);
-
   store.watch(["read_only"], () => {
     page.hidden = session.blocked() !== null;
   });
+  return [copy, menu];
 }
 
-export function proposeButton(session: Session): HTMLButtonElement {
-  const propose = button("propose thresholds", () => void session.ask("propose"));
+export function proposeButton(session: Session): HTMLElement[] {
+  const propose = button("propose thresholds", () => void session.ask("propose"), {
+    class: "btn yields",
+  });
   session.store.watch(["read_only", "status"], () => {
     const blocked = session.blocked();
     propose.disabled = blocked !== null || session.store.get("status")?.state === "working";
@@ -79,5 +82,5 @@ export function proposeButton(session: Session): HTMLButtonElement {
       blocked ?? "try pairs of thresholds by ablation and mark the measured ones in the plane",
     );
   });
-  return propose;
+  return [mountWork(session, ["propose"]), propose];
 }

@@ -13,7 +13,11 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
     role: "group",
     "aria-label": "neurons kept per layer; a click switches a layer off or on",
   });
-  host.append(h("div", { class: "head" }, h("h3", {}, "layers"), note), list);
+  host.append(
+    h("div", { class: "head" }, h("h3", {}, "layers"), note),
+    list,
+    h("div", { class: "note" }, "A click leaves a layer out."),
+  );
   let bars: {
     button: HTMLButtonElement;
     fill: HTMLElement;

@@ -4,6 +4,7 @@ import { asUint8, byteLength } from "../core/binary";
 import { button, clamp, fill, h, segments, setAttr, setLine, setText } from "../core/dom";
 import { decodePicture } from "../core/pictures";
 import type { Session } from "../core/session";
+import { mountWork } from "../core/work";
 import { fit } from "../core/theme";
 
 type Tool = "brush" | "erase" | "box" | "lasso";
@@ -86,7 +87,15 @@ export function mountMaskPainter(
     h("div", { class: "head" }, title, note),
     stage,
     h("div", { class: "row" }, tools.el, h("label", { class: "grow" }, "size", size)),
-    h("div", { class: "row" }, undo, clear, h("span", { class: "grow" }), inpaint),
+    h(
+      "div",
+      { class: "row" },
+      undo,
+      clear,
+      h("span", { class: "grow" }),
+      mountWork(session, ["inpaint"]),
+      inpaint,
+    ),
     objects,
   );
 

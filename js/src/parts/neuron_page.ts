@@ -6,6 +6,7 @@ import { button, fill, h } from "../core/dom";
 import { change, integer, plural, short } from "../core/format";
 import type { Session } from "../core/session";
 import { pictureUrl } from "../core/pictures";
+import { mountWork } from "../core/work";
 
 interface Share {
   name: string;
@@ -75,6 +76,7 @@ export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement 
   const more = h("div", { class: "note" });
   const elsewhere = h("div");
   const open = button("where else?", () => void load(), {
+    class: "btn yields",
     title: "the scenes that excite this neuron most, and what it adds to other words",
   });
   const about = h(
@@ -87,7 +89,15 @@ export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement 
   const el = h(
     "div",
     { class: "page" },
-    h("div", { class: "head" }, title, scores, h("span", { class: "grow" }), open),
+    h(
+      "div",
+      { class: "head" },
+      title,
+      scores,
+      h("span", { class: "grow" }),
+      mountWork(session, ["neuron"]),
+      open,
+    ),
     about,
   );
   let shown = -1;

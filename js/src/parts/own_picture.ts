@@ -2,6 +2,7 @@
 
 import { button, h, setAttr } from "../core/dom";
 import type { Session } from "../core/session";
+import { mountWork } from "../core/work";
 
 const MOST = 8 * 2 ** 20;
 
@@ -19,8 +20,8 @@ export function mountOwnPicture(
     tabindex: "-1",
     "aria-hidden": "true",
   });
-  const open = button(label, () => input.click());
-  const el = h("span", { class: "own" }, open, input);
+  const open = button(label, () => input.click(), { class: "btn yields" });
+  const el = h("span", { class: "own" }, mountWork(session, ["upload"]), open, input);
   input.addEventListener("change", () => {
     const file = input.files?.[0];
     input.value = "";

@@ -8,6 +8,7 @@ import { short } from "../core/format";
 import { percentile, range, shade, upsample } from "../core/heat";
 import { decodePicture } from "../core/pictures";
 import { SETS, type Session } from "../core/session";
+import { mountWork } from "../core/work";
 import { fit } from "../core/theme";
 import { heatSource, type Heat, type Overlay } from "./heat_source";
 import { mountOwnPicture } from "./own_picture";
@@ -21,6 +22,8 @@ export interface HeatmapOptions {
   asks?: boolean;
   /** the button for a picture of one's own lies elsewhere */
   ownElsewhere?: boolean;
+  /** where opacity, colours and the like are set; by default below the picture */
+  settings?: HTMLElement;
 }
 
 /** Returns the stage: the picture, where files are dropped. */
@@ -75,7 +78,6 @@ export function mountPatchHeatmap(
     swipe.style.setProperty("--fill", `${swipe.value}%`);
     store.touch("hand");
   });
-  choice.el.classList.add("wide");
   const maps = h(
     "select",
     { "aria-label": "colour map", title: "colours of the heatmap" },
@@ -111,11 +113,7 @@ export function mountPatchHeatmap(
   const bar = h("i");
   const unit = h("span");
   const hover = h("div", { class: "hint hover", hidden: true });
-  host.append(
-    h("div", { class: "head" }, h("h3", {}, "picture"), steady(note)),
-    stage,
-    h("div", { class: "legend" }, steady(low), bar, steady(high), unit),
-    choice.el,
+  const looks = [
     h(
       "div",
       { class: "row" },
@@ -125,7 +123,19 @@ export function mountPatchHeatmap(
       ...(options.ownElsewhere ? [] : [mountOwnPicture(session, stage)]),
     ),
     h("div", { class: "row expert" }, smooth.el, signed.el, mask.el),
+  ];
+  host.append(
+    h("div", { class: "head wraps" }, h("h3", {}, "picture"), choice.el),
+    stage,
+    h(
+      "div",
+      { class: "reads" },
+      steady(note),
+      ...(options.asks ? [mountWork(session, ["patch_scores"])] : []),
+    ),
+    h("div", { class: "legend" }, steady(low), bar, steady(high), unit),
   );
+  (options.settings ?? host).append(...looks);
 
   stage.append(hover);
   const small = document.createElement("canvas");
@@ -138,8 +148,10 @@ export function mountPatchHeatmap(
     const { width } = session.size(stage);
     if (!width) return;
     const aspect = bitmap ? bitmap.height / bitmap.width : 1;
-    if (stage.style.aspectRatio !== String(1 / aspect))
+    if (stage.style.aspectRatio !== String(1 / aspect)) {
       stage.style.aspectRatio = String(1 / aspect);
+      stage.style.setProperty("--across", String(1 / aspect));
+    }
     const height = width * aspect;
     const { ctx } = fit(canvas, width, height);
     ctx.clearRect(0, 0, width, height);

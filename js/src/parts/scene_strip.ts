@@ -14,23 +14,15 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
     "aria-label": "scenes",
     "aria-orientation": "horizontal",
   });
-  host.append(
-    h(
-      "div",
-      { class: "strip" },
-      h(
-        "span",
-        {
-          class: "note",
-          title:
-            "the study's pictures; a dot: the caption still names the concept, a ring: it no longer does",
-        },
-        "scenes",
-      ),
-      list,
-      own,
-    ),
+  const key = h(
+    "span",
+    { class: "note dots", hidden: true },
+    h("i", { class: "dot" }),
+    "still named",
+    h("i", { class: "dot gone" }),
+    "gone",
   );
+  host.append(h("div", { class: "strip" }, h("span", { class: "note" }, "scenes"), list, own, key));
   let items: HTMLButtonElement[] = [];
   let urls = new AbortController();
   session.off.signal.addEventListener("abort", () => urls.abort());
@@ -68,6 +60,7 @@ export function mountSceneStrip(session: Session, host: HTMLElement, own?: HTMLE
     if (scenes.length !== items.length) build();
     const forms = store.get("concept_forms") ?? [];
     const named = (caption: string): boolean => words(caption).some((word) => isForm(word, forms));
+    key.hidden = !scenes.some((scene) => scene.after !== "" && named(scene.before));
     scenes.forEach((scene, k) => {
       const item = items[k];
       if (!item) return;

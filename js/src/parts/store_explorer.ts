@@ -39,7 +39,6 @@ export function mountStoreExplorer(session: Session, card: HTMLElement): void {
   mountSceneStrip(session, scenes);
   const label = scenes.querySelector(".note");
   if (label) setText(label, "pictures"); // nothing is looked for: no dots to explain
-  label?.removeAttribute("title");
   mountPatchHeatmap(session, area("w-picture"));
   mountThresholdPlane(session, area("w-plane"));
   mountLayerBars(session, area("w-layers"));

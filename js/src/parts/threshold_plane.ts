@@ -2,7 +2,7 @@
 
 import { add, num } from "../core/arrays";
 import { Axis, suitableKind, type AxisKind } from "../core/axis";
-import { clamp, h, segments, setAttr, setLine, steady } from "../core/dom";
+import { clamp, fill, h, segments, setAttr, setLine, steady } from "../core/dom";
 import type { Evidence } from "../core/evidence";
 import { integer, plural, short, tick } from "../core/format";
 import type { Session } from "../core/session";
@@ -24,10 +24,19 @@ const CUTS: readonly TraitName[] = [
   "quantile_g",
 ];
 
+export interface PlaneOptions {
+  /** what stands at the end of the headline */
+  beside?: readonly HTMLElement[];
+  /** where axes and the kind of threshold are set; by default here */
+  settings?: HTMLElement;
+  /** the plane is as high as its place; by default as its width asks */
+  fills?: boolean;
+}
+
 export function mountThresholdPlane(
   session: Session,
   host: HTMLElement,
-  options: { beside?: HTMLElement } = {},
+  options: PlaneOptions = {},
 ): void {
   const { store } = session;
   const axes = derive(store, ["difference", "gradcam", "shape", "axis"], () => {
@@ -64,11 +73,48 @@ export function mountThresholdPlane(
     "aria-valuemax": "100",
   });
   const plane = h("div", { class: "plane" }, canvas, corner);
+  const marksLegend = h("span", { class: "legend-marks", hidden: true });
   host.append(
-    h("div", { class: "head" }, h("h3", {}, "thresholds"), steady(note), axisChoice.el),
+    h(
+      "div",
+      { class: "head" },
+      h("h3", {}, "thresholds"),
+      steady(note),
+      ...(options.beside ?? []),
+      ...(options.settings ? [] : [axisChoice.el]),
+    ),
     plane,
-    thresholdSliders(session, () => axes(), options.beside),
+    h(
+      "div",
+      { class: "keys note" },
+      h("span", {}, h("i", { class: "dab kept" }), "kept"),
+      h("span", {}, h("i", { class: "dab" }), "other neurons; stronger: more of them"),
+      marksLegend,
+    ),
+    thresholdSliders(session, () => axes(), options.settings),
   );
+  options.settings?.prepend(
+    h("div", { class: "row expert" }, h("span", { class: "note" }, "axes"), axisChoice.el),
+  );
+  plane.classList.toggle("fills", Boolean(options.fills));
+  store.watch(["marks"], () => {
+    const marks = store.get("marks") ?? [];
+    marksLegend.hidden = !marks.length;
+    if (!marks.length) return;
+    const random = marks.map((mark) => mark.random).filter((value) => value !== null);
+    fill(
+      marksLegend,
+      h("i", { class: "ring" }),
+      h("i", { class: "ring good" }),
+      `${plural(marks.length, "pair")} tried: the smaller of suppression and retention, green from .90` +
+        (random.length
+          ? `; random neurons suppress at most ${Math.max(...random)
+              .toFixed(2)
+              .replace(/^0/, "")}`
+          : "") +
+        "; a click takes the pair",
+    );
+  });
 
   let box = { width: 0, height: 0, w: 0, h: 0 };
   let picture: Density | undefined;
@@ -77,9 +123,9 @@ export function mountThresholdPlane(
   const family = derive(store, ["view"], () => getComputedStyle(canvas).fontFamily);
 
   const paint = (): void => {
-    const { width } = session.size(plane);
+    const { width, height: room } = session.size(plane);
     if (!width) return;
-    const height = Math.round(clamp(width * 0.62, 210, 350));
+    const height = options.fills && room ? room : Math.round(clamp(width * 0.62, 210, 350));
     if (height !== box.height) canvas.style.height = `${height}px`;
     box = { width, height, w: width - LEFT - RIGHT, h: height - TOP - BOTTOM };
     const tone = session.colors();
@@ -147,7 +193,7 @@ export function mountThresholdPlane(
     const kept = session.kept();
     setLine(
       note,
-      `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 400 ? " · drag the corner" : ""}`,
+      `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 470 ? " · drag the corner" : ""}`,
     );
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
     corner.setAttribute(
@@ -372,11 +418,16 @@ function drawAxes(
     last = y;
   }
   ctx.textAlign = "center";
-  ctx.fillText(labels?.difference ?? "activation difference", LEFT + box.w / 2, box.height - 7);
+  ctx.fillText(
+    labels?.difference ?? "activation difference",
+    LEFT + box.w / 2,
+    box.height - 7,
+    box.w,
+  );
   ctx.save();
   ctx.translate(7, TOP + box.h / 2);
   ctx.rotate(-Math.PI / 2);
-  ctx.fillText(labels?.gradcam ?? "GradCAM", 0, 0);
+  ctx.fillText(labels?.gradcam ?? "GradCAM", 0, 0, box.h + 12);
   ctx.restore();
 }
 

@@ -11,7 +11,7 @@ const STEPS = 1000;
 export function thresholdSliders(
   session: Session,
   axes: () => { d: Axis; g: Axis },
-  beside?: HTMLElement,
+  settings?: HTMLElement,
 ): HTMLElement {
   const { store } = session;
   const mode = segments<"absolute" | "quantile">(
@@ -38,19 +38,14 @@ export function thresholdSliders(
   session.store.watch(["mode"], () =>
     mode.set(store.get("mode") === "quantile" ? "quantile" : "absolute"),
   );
-  mode.el.classList.add("expert");
-  return h(
+  const kinds = h(
     "div",
-    {},
-    h("div", { class: "sliders" }, ...rows.flat()),
-    h(
-      "div",
-      { class: "row", style: { "margin-top": "8px" } },
-      mode.el,
-      h("span", { class: "grow" }),
-      beside,
-    ),
+    { class: "row expert kinds" },
+    settings ? h("span", { class: "note" }, "thresholds are") : null,
+    mode.el,
   );
+  settings?.append(kinds);
+  return h("div", {}, h("div", { class: "sliders" }, ...rows.flat()), settings ? null : kinds);
 }
 
 function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): HTMLElement[] {

@@ -2,7 +2,7 @@
 
 import { nth, num } from "../core/arrays";
 import { asFloat32 } from "../core/binary";
-import { DIVERGING, lut } from "../core/colormap";
+import { DIVERGING, gradient, lut } from "../core/colormap";
 import { h, setText } from "../core/dom";
 import { plural, short } from "../core/format";
 import type { Session } from "../core/session";
@@ -13,7 +13,16 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
   const note = h("span", { class: "note" });
   const list = h("div", { class: "tokens", role: "list", "aria-label": "tokens of the sequence" });
   const hover = h("div", { class: "note hover" });
-  host.append(h("div", { class: "head" }, h("h3", {}, "tokens"), note), list, hover);
+  const [low, high] = [h("span"), h("span")];
+  const scale = h(
+    "div",
+    { class: "legend below" },
+    low,
+    h("i", { style: { background: gradient(DIVERGING) } }),
+    high,
+    h("span", {}, "grey block: the image's tokens; underlined: written by the model"),
+  );
+  host.append(h("div", { class: "head" }, h("h3", {}, "tokens"), note), list, scale, hover);
 
   session.paint(["tokens", "token_values", "token_label"], () => {
     const tokens = store.get("tokens") ?? [];
@@ -30,6 +39,9 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
       const step = token.step >= 0 ? `, step ${token.step + 1}` : "";
       return `“${token.text}” · ${token.role}${step}${known ? ` · ${short(num(values, k))}` : ""}`;
     };
+    scale.hidden = !known;
+    setText(low, short(-edge));
+    setText(high, short(edge));
     list.textContent = "";
     for (let k = 0; k < tokens.length; k++) {
       const token = nth(tokens, k);

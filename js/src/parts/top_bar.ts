@@ -1,8 +1,9 @@
-// The concept, its tokens, the model, and long work with its progress.
+// The concept, its tokens, the model, what leaves the page, what is set once; and long work that one does not see elsewhere.
 
-import { button, fill, h, setAttr, setText } from "../core/dom";
+import { button, clamp, fill, h, setAttr, setText } from "../core/dom";
 import { integer, plural, seconds } from "../core/format";
 import type { Session } from "../core/session";
+import { mountWork } from "../core/work";
 
 export interface TopBar {
   compute(concept: string): void;
@@ -10,7 +11,8 @@ export interface TopBar {
 
 let lists = 0;
 
-export function mountTopBar(session: Session, host: HTMLElement): TopBar {
+/** `tools`: what stands at the end of the line. */
+export function mountTopBar(session: Session, host: HTMLElement, ...tools: HTMLElement[]): TopBar {
   const { store } = session;
   const options = h("datalist", {
     id: `mmkn-concepts-${++lists}-${Math.random().toString(36).slice(2, 7)}`,
@@ -23,30 +25,20 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     autocomplete: "off",
     spellcheck: "false",
   });
-  const tokens = h("span", { class: "mono note" });
-  const facts = h("span", { class: "note" });
-  const fill_ = h("i");
-  const bar = h(
-    "span",
-    { class: "bar", role: "progressbar", "aria-label": "progress", style: { width: "120px" } },
-    fill_,
-  );
-  const stage = h("span", { class: "note" });
-  const run = button("compute", () => compute(input.value));
+  const tokens = h("span", { class: "mono note yields" });
+  const facts = h("span", { class: "note facts yields" });
+  const run = button("compute", () => compute(input.value), { class: "btn yields" });
   const stale = h("span", { class: "chip", role: "status" });
-  const cancel = button("cancel", () => void session.ask("cancel"));
-  host.append(
+  const ask = h(
+    "span",
+    { class: "row ask" },
     h("label", {}, h("span", { class: "note" }, "concept"), input),
-    options,
-    tokens,
-    h("span", { class: "grow" }),
-    facts,
-    stage,
-    bar,
-    stale,
+    mountWork(session, ["compute"], { follows: true }),
     run,
-    cancel,
+    tokens,
   );
+  const elsewhere = mountWork(session);
+  host.append(ask, options, stale, elsewhere, facts, h("span", { class: "row tools" }, ...tools));
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") compute(input.value);
   });
@@ -79,11 +71,13 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
   });
   store.watch(["facts"], () => {
     const f = store.get("facts");
-    if (f)
-      setText(
-        facts,
-        `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device} · ${plural(f.scenes, "scene")}${f.seconds ? ` · ${seconds(f.seconds)}` : ""}`,
-      );
+    if (!f) return;
+    setText(facts, `${f.model} · ${f.layers} × ${integer(f.neurons)} neurons · ${f.device}`);
+    setAttr(
+      facts,
+      "title",
+      `${plural(f.scenes, "scene")} scored${f.seconds ? ` in ${seconds(f.seconds)}` : ""}`,
+    );
   });
   store.watch(["stale", "facts", "concept"], () => {
     const scenes = store.get("stale") ?? [];
@@ -105,36 +99,49 @@ export function mountTopBar(session: Session, host: HTMLElement): TopBar {
     setText(run, scenes.length && !blank ? "compute again" : "compute");
   });
   let said = "";
-  let late = 0;
-  const busy = (on: boolean): void => {
-    bar.hidden = stage.hidden = cancel.hidden = !on;
-    facts.hidden = run.hidden = on; // one line, whatever happens
-  };
-  busy(false);
-  session.off.signal.addEventListener("abort", () => clearTimeout(late));
   store.watch(["status", "read_only"], () => {
     const status = store.get("status");
-    const working = status?.state === "working";
-    clearTimeout(late);
-    if (!working) busy(false);
-    else if (bar.hidden) late = setTimeout(busy, 150, true) as unknown as number; // what is done at once does not flicker
     run.disabled = input.disabled = session.blocked() !== null;
     setAttr(run, "title", session.blocked() ?? "find the neurons of this concept");
-    if (!working || !status) {
+    if (status?.state !== "working") {
       if (said) session.announce("ready");
       said = "";
       return;
     }
-    const share = status.total ? status.done / status.total : 0;
-    fill_.style.width = `${share * 100}%`;
-    setAttr(bar, "aria-valuenow", String(Math.round(share * 100)));
-    const left = status.seconds_left === null ? "" : ` · ${seconds(status.seconds_left)} left`;
-    setText(
-      stage,
-      `${status.stage}${status.total ? ` ${status.done}/${status.total}` : " …"}${left}`,
-    );
     if (said !== status.stage) session.announce(status.stage);
     said = status.stage;
   });
+  keepInSight(session, host, () => host.querySelector(".work:not([hidden])") !== null);
   return { compute };
+}
+
+/** While `wanted`, let a bar follow the scrolling: its host's boxes scroll or clip, so that `position: sticky` has no hold. */
+function keepInSight(session: Session, bar: HTMLElement, wanted: () => boolean): void {
+  let shift = 0;
+  const place = (): void => {
+    let next = 0;
+    if (wanted()) {
+      let top = 0;
+      for (let el = session.root.parentElement; el; el = el.parentElement) {
+        if (getComputedStyle(el).overflowY !== "visible")
+          top = Math.max(top, el.getBoundingClientRect().top);
+      }
+      const own = bar.getBoundingClientRect();
+      const end = session.root.getBoundingClientRect().bottom;
+      const natural = own.top - shift;
+      next = Math.round(clamp(top - natural, 0, Math.max(end - natural - own.height, 0)));
+    }
+    if (next === shift) return;
+    shift = next;
+    bar.style.transform = shift ? `translateY(${shift}px)` : "";
+    bar.classList.toggle("follows", shift > 0);
+  };
+  document.addEventListener(
+    "scroll",
+    () => {
+      if (shift || wanted()) place();
+    },
+    { capture: true, passive: true, signal: session.off.signal },
+  );
+  session.store.watch(["work", "status"], place);
 }

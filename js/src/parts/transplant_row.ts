@@ -12,9 +12,11 @@ export interface TransplantRow {
   put(index: number, object: string, cells: readonly number[]): void;
 }
 
+/** `outcome`: where it is said what became of the word. */
 export function mountTransplantRow(
   session: Session,
   host: HTMLElement,
+  outcome: HTMLElement,
   rewrite: Rewrite,
 ): TransplantRow {
   const { store } = session;
@@ -39,8 +41,9 @@ export function mountTransplantRow(
     go,
     drop,
   );
-  const el = h("div", { class: "transplant expert" }, row, said);
+  const el = h("div", { class: "transplant expert" }, row);
   host.append(el);
+  outcome.append(said);
 
   const put = (index: number, object: string, cells: readonly number[]): void => {
     if (session.blocked() || !(object || cells.length)) return;
