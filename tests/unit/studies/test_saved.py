@@ -176,7 +176,7 @@ def test_the_command_line_refuses_before_the_model_is_loaded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("FILE").write_text("mine")
-    monkeypatch.setattr(cli, "_load", lambda arguments: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded"))
     assert cli.main(given) == 2
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
