@@ -1,7 +1,7 @@
 """Write the documentation's table of architectures from ``results.json``.
 
-Run ``python tests/architectures/table.py docs/models.md`` after ``write_results.py``; without a file the
-table is printed.
+Run ``python tests/architectures/table.py docs/models.md`` after ``write_results.py``; without a
+file the table is printed.
 """
 
 from __future__ import annotations

@@ -78,9 +78,13 @@ def test_every_command_is_one_that_is_understood(name: str) -> None:
 @pytest.mark.parametrize("room", mmkn_widgets._ROOMS)
 def test_every_public_name_has_its_entry_and_no_other(room: str) -> None:
     page = (DOCS / "api" / f"{room}.md").read_text(encoding="utf-8")
-    shown = re.findall(rf"(?m)^::: mmkn_widgets\.{room}\.(\w+)$", page)
+    shown = re.findall(rf"(?m)^::: mmkn_widgets\.{room}\.(?:\w+\.)?(\w+)$", page)
     public = importlib.import_module(f"mmkn_widgets.{room}").__all__
     assert sorted(shown) == sorted(public)
+    # a name that a file beside it has too stands for the file, unless it is said whole
+    for name in public:
+        whole = f"::: mmkn_widgets.{room}.{name}.{name}\n"
+        assert ((ROOT / "mmkn_widgets" / room / f"{name}.py").exists()) is (whole in f"{page}\n")
     assert f": api/{room}.md" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
 
