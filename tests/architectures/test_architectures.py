@@ -1,7 +1,7 @@
 """Every image-text-to-text architecture goes through the round trip of ``roundtrip.py``.
 
 ``results.json`` beside this file is what the table in docs/models.md is made from. A test fails
-when an architecture does less than is written there, so that the table cannot promise what is not so.
+when an architecture does less than is written there: the table cannot promise what is not so.
 """
 
 from __future__ import annotations
