@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from . import complete
+from .complete import (
+    DATASETS,
+    DEVICES,
+    DTYPES,
+    ENCODERS,
+    INPAINTERS,
+    METHODS,
+    POSITIONS,
+    concepts,
+    models,
+    one_of,
+)
 
 if TYPE_CHECKING:
     from ..core import BadArgument, Progress
@@ -145,7 +156,7 @@ Model = Annotated[
     typer.Option(
         help="'pocket' (in the box), a folder, or a name on the Hugging Face hub such as "
         "llava-hf/llava-1.5-7b-hf.",
-        autocompletion=complete.models,
+        autocompletion=models,
         rich_help_panel=_RUNS,
     ),
 ]
@@ -153,7 +164,7 @@ Device = Annotated[
     str | None,
     typer.Option(
         help="cpu, cuda, cuda:1, mps or auto; by default the best that there is.",
-        autocompletion=complete.one_of(*complete.DEVICES),
+        autocompletion=one_of(*DEVICES),
         rich_help_panel=_RUNS,
     ),
 ]
@@ -161,7 +172,7 @@ Dtype = Annotated[
     str | None,
     typer.Option(
         help="float32, bfloat16 or float16; by default what fits the device.",
-        autocompletion=complete.one_of(*complete.DTYPES),
+        autocompletion=one_of(*DTYPES),
         rich_help_panel=_RUNS,
     ),
 ]
@@ -201,7 +212,7 @@ def find(
         typer.Option(
             help="The word to look for, such as car.",
             show_default=False,
-            autocompletion=complete.concepts,
+            autocompletion=concepts,
         ),
     ],
     image: Annotated[
@@ -213,7 +224,7 @@ def find(
         typer.Option(
             help="Scenes that choose the neurons: pocket:val, coco:DIR[:SPLIT], coco:FILE.json, "
             "folder:DIR; by default pocket:val.",
-            autocompletion=complete.one_of(*complete.DATASETS),
+            autocompletion=one_of(*DATASETS),
         ),
     ] = None,
     test: Annotated[
@@ -221,7 +232,7 @@ def find(
         typer.Option(
             help="Other scenes, for the figures; by default pocket:test beside pocket:val, else "
             "the same ones, which is then said.",
-            autocompletion=complete.one_of(*complete.DATASETS),
+            autocompletion=one_of(*DATASETS),
         ),
     ] = None,
     threshold_d: Annotated[
@@ -264,7 +275,7 @@ def find(
         typer.Option(
             help="Who paints the object away: telea or ns (OpenCV), exact (pocket world only), "
             "diffusers:NAME.",
-            autocompletion=complete.one_of(*complete.INPAINTERS),
+            autocompletion=one_of(*INPAINTERS),
             rich_help_panel=_METHOD,
         ),
     ] = "telea",
@@ -273,7 +284,7 @@ def find(
         typer.Option(
             help="Where activations are compared: predicting (where the word is written), image "
             "(all image tokens), all.",
-            autocompletion=complete.one_of(*complete.POSITIONS),
+            autocompletion=one_of(*POSITIONS),
             rich_help_panel=_METHOD,
         ),
     ] = "predicting",
@@ -281,7 +292,7 @@ def find(
         str,
         typer.Option(
             help="absolute, or signed (more active with the object than without).",
-            autocompletion=complete.one_of("absolute", "signed"),
+            autocompletion=one_of("absolute", "signed"),
             rich_help_panel=_METHOD,
         ),
     ] = "absolute",
@@ -378,14 +389,14 @@ def study(
         str,
         typer.Option(
             help="Scenes for the figures: pocket:test, coco:DIR, folder:DIR.",
-            autocompletion=complete.one_of(*complete.DATASETS),
+            autocompletion=one_of(*DATASETS),
         ),
     ] = "pocket:test",
     choose: Annotated[
         str | None,
         typer.Option(
             help="Scenes that choose the neurons; by default the data set's val split.",
-            autocompletion=complete.one_of(*complete.DATASETS),
+            autocompletion=one_of(*DATASETS),
         ),
     ] = None,
     concepts: Annotated[
@@ -393,7 +404,7 @@ def study(
         typer.Option(
             metavar="WORD...",
             help="Words, with blanks or commas between; by default every common category.",
-            autocompletion=complete.concepts,
+            autocompletion=concepts,
         ),
     ] = None,
     methods: Annotated[
@@ -401,7 +412,7 @@ def study(
         typer.Option(
             metavar="NAME...",
             help="Attribution methods, likewise; by default all.",
-            autocompletion=complete.one_of(*complete.METHODS),
+            autocompletion=one_of(*METHODS),
         ),
     ] = None,
     scenes: Annotated[
@@ -426,7 +437,7 @@ def study(
             metavar="ENCODER",
             help="A name or folder; packaged (needs no hub), none, or auto: packaged where it is "
             "installed.",
-            autocompletion=complete.one_of(*complete.ENCODERS),
+            autocompletion=one_of(*ENCODERS),
         ),
     ] = "auto",
     jobs: Annotated[
@@ -523,7 +534,7 @@ def inspect(
         typer.Argument(
             help="'pocket', a folder or a hub name.",
             show_default=False,
-            autocompletion=complete.models,
+            autocompletion=models,
         ),
     ],
     as_json: Json = False,
@@ -573,7 +584,7 @@ def explore(
         typer.Option(
             help="The word whose neurons are looked for.",
             show_default=False,
-            autocompletion=complete.concepts,
+            autocompletion=concepts,
         ),
     ],
     mask: Mask = None,

@@ -27,6 +27,7 @@ METHODS = (
     "two_stage",
     "two_stage_auto",
     "two_stage_image_signed",
+    "learned_mask",
     "activation_difference",
     "gradcam",
     "contribution",

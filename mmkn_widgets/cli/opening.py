@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..core import NotSupported, bad_argument, check_file, write_whole
 
@@ -194,7 +195,11 @@ def open_lab(notebook: Path, *, browser: bool = True) -> None:
             f"JupyterLab is not installed in this environment ({sys.prefix}); "
             f"pip install jupyterlab, or open {notebook} with the one you have"
         )
-    command = [sys.executable, "-m", "jupyterlab", str(notebook)]
+    place = notebook.resolve()
+    command = [  # by address, so that the one that is printed leads to the notebook too
+        *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={place.parent}"),
+        f"--LabApp.default_url=/lab/tree/{quote(place.name)}",
+    ]
     if not browser:
         command.append("--no-browser")
     if os.name == "posix" and os.geteuid() == 0:

@@ -104,7 +104,9 @@ def test_a_picture_opens_in_jupyterlab_under_a_free_name(picture, started, capsy
         assert cli.main(given) == 0
         assert f"written to {name}" in capsys.readouterr().out
         command = started.pop()
-        assert command[:4] == [sys.executable, "-m", "jupyterlab", name]
+        assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+        assert f"--ServerApp.root_dir={Path.cwd()}" in command
+        assert f"--LabApp.default_url=/lab/tree/{name}" in command
         assert "--no-browser" in command
     shown = run_cell("explore_my_picture.ipynb")
     assert len(shown.neurons) == 0  # nobody has said where the car is
