@@ -26,16 +26,7 @@ DEFAULT_MAX_NEW_TOKENS = 64
 #: Called as ``on_token(piece of text, row)`` after every token.
 OnToken = Callable[[str, int], None]
 
-_KEPT = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-)
+_KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
 @dataclass(frozen=True)
@@ -137,8 +128,9 @@ def greedy_config(hf: Any, max_new_tokens: int) -> Any:
     Parameters
     ----------
     hf : transformers.PreTrainedModel
-        Its token ids (start, end, padding, forced, suppressed) are kept, all else is neutral: no
-        sampling, one beam, no penalties.
+        Its token ids (start, end, padding) are kept, all else is neutral: no sampling, one beam,
+        no penalties, nothing forced or suppressed. Only with what a decoder of its own is made to
+        begin is kept, which is a part of its start.
     max_new_tokens : int
         Where to stop.
     """
@@ -149,6 +141,8 @@ def greedy_config(hf: Any, max_new_tokens: int) -> Any:
     neutral.update(
         {name: value for name in _KEPT if (value := getattr(own, name, None)) is not None}
     )
+    if getattr(hf.config, "is_encoder_decoder", False):
+        neutral["forced_bos_token_id"] = getattr(own, "forced_bos_token_id", None)
     neutral.update(do_sample=False, num_beams=1, num_return_sequences=1, use_cache=True)
     neutral.pop("max_length", None)
     return GenerationConfig(**neutral, max_new_tokens=max_new_tokens)
@@ -214,8 +208,7 @@ def generate(
 
     length = _default_length(model.hf) if max_new_tokens is None else max_new_tokens
     config = greedy_config(model.hf, length)
-    suppressed = set(config.suppress_tokens or ()) | placeholders(model)
-    config.suppress_tokens = sorted(suppressed) or None  # a picture cannot be written
+    config.suppress_tokens = sorted(placeholders(model)) or None  # a picture cannot be written
     if config.pad_token_id is None:
         config.pad_token_id = model.pad_id
     if config.decoder_start_token_id is None and model.is_encoder_decoder:
