@@ -122,27 +122,28 @@ class _Stream:
         return
 
 
-def greedy_config(hf: Any, max_new_tokens: int) -> Any:
+def greedy_config(hf: Any, max_new_tokens: int, own_start: bool = False) -> Any:
     """Return a generation config for greedy decoding that no default of the model can colour.
 
     Parameters
     ----------
     hf : transformers.PreTrainedModel
         Its token ids (start, end, padding) are kept, all else is neutral: no sampling, one beam,
-        no penalties, nothing forced or suppressed. Only with what a decoder of its own is made to
-        begin is kept, which is a part of its start.
+        no penalties, nothing forced or suppressed.
     max_new_tokens : int
         Where to stop.
+    own_start : bool
+        What it writes begins with a start of its own (an encoder-decoder): the token that is forced
+        to follow is a part of that, and kept.
     """
     from transformers import GenerationConfig
 
     own = getattr(hf, "generation_config", None) or GenerationConfig()
     neutral = dict(GenerationConfig._get_default_generation_params())
+    kept = (*_KEPT, "forced_bos_token_id") if own_start else _KEPT
     neutral.update(
-        {name: value for name in _KEPT if (value := getattr(own, name, None)) is not None}
+        {name: value for name in kept if (value := getattr(own, name, None)) is not None}
     )
-    if getattr(hf.config, "is_encoder_decoder", False):
-        neutral["forced_bos_token_id"] = getattr(own, "forced_bos_token_id", None)
     neutral.update(do_sample=False, num_beams=1, num_return_sequences=1, use_cache=True)
     neutral.pop("max_length", None)
     return GenerationConfig(**neutral, max_new_tokens=max_new_tokens)
@@ -207,7 +208,7 @@ def generate(
             return torch.tensor(rows[: input_ids.shape[0]], device=input_ids.device)
 
     length = _default_length(model.hf) if max_new_tokens is None else max_new_tokens
-    config = greedy_config(model.hf, length)
+    config = greedy_config(model.hf, length, model.is_encoder_decoder)
     config.suppress_tokens = sorted(placeholders(model)) or None  # a picture cannot be written
     if config.pad_token_id is None:
         config.pad_token_id = model.pad_id
