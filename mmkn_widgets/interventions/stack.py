@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..core import Deferred, NotSupported, bad_argument, ending, finish, sure
+from ..models import UNCOMPILED
 from .base import ActivationIntervention, Intervention, WeightIntervention, change
 from .weights import WeightKeeper
 from .where import Run
@@ -265,7 +266,8 @@ class Hooks:
     def set(self, rows: set[int], whole: bool) -> None:
         """Have hooks at exactly these site rows, and on the whole model or not.
 
-        One that fails to go keeps no other; its error is raised when all are gone.
+        While there are any, compiled code runs as it is written: it would pass over them. One that
+        fails to go keeps no other; its error is raised when all are gone.
         """
         failed: list[Exception] = []
         for row in [row for row in self._sites if row not in rows]:
@@ -275,8 +277,12 @@ class Hooks:
             for handle in self._whole:
                 failed += _removed(handle)
             self._whole.clear()
+        if not (rows or whole):
+            UNCOMPILED.leave(self)
         if failed:
             raise failed[0]
+        if rows or whole:
+            UNCOMPILED.enter(self)
         for row in sorted(rows.difference(self._sites)):
             self._sites[row] = self._at_site(row)
         if whole and not self._whole:

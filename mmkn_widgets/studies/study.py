@@ -76,8 +76,8 @@ DEFAULTS: dict[str, Any] = {
 _CAPTURES_KEPT = 2
 
 
-def _key(scene: Scene, mask: np.ndarray) -> tuple[int | str, str]:
-    return scene.id, np.packbits(mask).tobytes().hex()
+def _key(scene: Scene, mask: np.ndarray) -> tuple[str, int | str, str]:
+    return scene.source, scene.id, np.packbits(mask).tobytes().hex()
 
 
 class PairCache:
@@ -90,7 +90,7 @@ class PairCache:
 
     def __init__(self, inpainter: Inpainter) -> None:
         self.inpainter = inpainter
-        self._painted: dict[tuple[int | str, str], Image] = {}
+        self._painted: dict[tuple[str, int | str, str], Image] = {}
 
     @property
     def name(self) -> str:
@@ -1117,7 +1117,8 @@ def _arrays(evidence: xr.Dataset) -> dict[str, np.ndarray]:
 def _evidence(folder: Path, described: dict[str, Any]) -> xr.Dataset:
     import xarray as xr
 
-    with np.load(folder / "evidence.npz", allow_pickle=False) as arrays:
+    # opened here: of a damaged archive np.load leaves its own file open
+    with (folder / "evidence.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         variables = {name: (dims, arrays[name]) for name, dims in described["dims"].items()}
     data = xr.Dataset(variables, attrs=described["attrs"])
     coords = [name for name, (dims, _) in variables.items() if name in data.dims]
