@@ -590,9 +590,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
         found = self.study.propose_thresholds(
             without_concept=absent, progress=self._progress(), cancel=call.cancel
         )
-        self.marks = _marks(found)
-        self.mode = "absolute"
-        self.threshold_d, self.threshold_g = found.threshold_d, found.threshold_g
+        cuts = {"threshold_d": found.threshold_d, "threshold_g": found.threshold_g}
+        self._show({"marks": _marks(found), "mode": "absolute", **cuts})  # one step of the history
         return {"met": bool(found.met)}
 
     @request("inpaint", stage="painting the object away")

@@ -8,7 +8,6 @@ import { mountWork } from "../core/work";
 import { fit } from "../core/theme";
 
 type Tool = "brush" | "erase" | "box" | "lasso";
-const MEMORY = 30;
 
 export interface MaskOptions {
   title?: () => string;
@@ -27,7 +26,7 @@ export function mountMaskPainter(
   let original: ImageBitmap | null = null;
   let mask: Uint8Array = new Uint8Array(0);
   let [rows, cols] = [0, 0];
-  let past: Uint8Array[] = [];
+  let before: Uint8Array | null = null;
   let editing = false;
   let path: [number, number][] = [];
   let cursor: [number, number] | null = null;
@@ -59,15 +58,12 @@ export function mountMaskPainter(
     },
   );
   const size = h("input", { type: "range", min: 1, max: 30, value: 8, "aria-label": "brush size" });
-  const undo = button("undo", () => {
-    const last = past.pop();
-    if (last) mask = last;
-    show();
+  const undo = button("undo", () => session.history.go("undo", "mask"), {
+    title: "take back the last change of the mask",
+    "aria-label": "undo mask",
   });
-  const clear = button("clear", () => {
-    remember();
-    mask = new Uint8Array(rows * cols);
-    edit();
+  const clear = button("clear", () => replace(new Uint8Array(rows * cols)), {
+    "aria-label": "clear mask",
   });
   const objects = h("div", { class: "row" });
   const inpaint = button("inpaint", () => {
@@ -78,7 +74,6 @@ export function mountMaskPainter(
       .then((reply) => {
         if (!reply) return;
         editing = false;
-        past = [];
         show();
       });
   });
@@ -105,8 +100,30 @@ export function mountMaskPainter(
     show();
   };
   const remember = (): void => {
-    past.push(mask.slice());
-    if (past.length > MEMORY) past.shift();
+    before = mask.slice();
+  };
+  /** One step of the page's history: what was painted since `remember`. */
+  const painted = (): void => {
+    const [from, to] = [before, mask.slice()];
+    before = null;
+    edit();
+    if (!from || alike(from, to)) return;
+    const put = (wanted: Uint8Array): void => {
+      mask = wanted.slice();
+      editing = !alike(mask, asUint8(store.get("mask")));
+      show();
+    };
+    session.history.push({
+      kind: "mask",
+      what: "the mask",
+      undo: () => put(from),
+      redo: () => put(to),
+    });
+  };
+  const replace = (next: Uint8Array): void => {
+    remember();
+    mask = next;
+    painted();
   };
   const area = (): number => {
     let n = 0;
@@ -188,7 +205,7 @@ export function mountMaskPainter(
         .join(", "),
     );
     const blocked = session.blocked();
-    undo.disabled = past.length === 0;
+    undo.disabled = !session.history.next("undo", "mask");
     inpaint.disabled = blocked !== null || !editing || area() === 0;
     setAttr(
       inpaint,
@@ -252,7 +269,7 @@ export function mountMaskPainter(
     if (tool === "box") fillPolygon(mask, rows, cols, corners(path));
     if (tool === "lasso" && path.length > 2) fillPolygon(mask, rows, cols, path);
     path = [];
-    edit();
+    painted();
   };
   canvas.addEventListener("pointerup", finish);
   canvas.addEventListener("pointercancel", finish);
@@ -277,7 +294,7 @@ export function mountMaskPainter(
       event.preventDefault();
       remember();
       stamp(...cursor);
-      edit();
+      painted();
     }
   });
   size.addEventListener("input", show);
@@ -298,8 +315,9 @@ export function mountMaskPainter(
   store.watch(["mask", "mask_shape"], () => {
     [rows, cols] = store.get("mask_shape") ?? [0, 0];
     const given = asUint8(store.get("mask"));
-    mask = given.length === rows * cols ? given.slice() : new Uint8Array(rows * cols);
-    past = [];
+    const next = given.length === rows * cols ? given.slice() : new Uint8Array(rows * cols);
+    if (!alike(mask, next)) session.history.drop("mask"); // another picture's, not what was painted here
+    mask = next;
     editing = false;
     show();
   });
@@ -315,9 +333,7 @@ export function mountMaskPainter(
           () => {
             const given = asUint8(masks[k]);
             if (given.length !== rows * cols) return;
-            remember();
-            mask = given.slice();
-            edit();
+            replace(given.slice());
           },
           {
             title: `use the data set's mask of “${object.name}” (${(object.area * 100).toFixed(1)}%)`,
@@ -326,7 +342,12 @@ export function mountMaskPainter(
       ),
     );
   });
-  session.paint(["read_only", "concept", "facts", "stale", "scene", "brush"], paint);
+  store.watch(["scene"], () => session.history.drop("mask"));
+  session.paint(["read_only", "steps", "concept", "facts", "stale", "scene", "brush"], paint);
+}
+
+function alike(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((value, k) => value > 0 === b[k]! > 0);
 }
 
 function corners([start, end]: readonly [number, number][]): [number, number][] {

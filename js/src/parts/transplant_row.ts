@@ -47,7 +47,12 @@ export function mountTransplantRow(
 
   const put = (index: number, object: string, cells: readonly number[]): void => {
     if (session.blocked() || !(object || cells.length)) return;
-    rewrite("transplant", { index, object, cells: [...cells], scene: store.get("scene") ?? 0 });
+    void rewrite("transplant", {
+      index,
+      object,
+      cells: [...cells],
+      scene: store.get("scene") ?? 0,
+    });
   };
 
   let had = 0;
