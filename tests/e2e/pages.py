@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +103,10 @@ def evil_study(word: str, seed: int = 0, evil: str = EVIL) -> Any:
     study = FakeStudy(word, seed=seed)
     study.caption = lambda scene: f"a {word} {evil}"  # type: ignore[method-assign]
     study.words = lambda rows, indices, k=6: [[evil, word]] * len(rows)  # type: ignore
-    study.tokens = lambda *a: ([(evil, "text", -1)] * 2, [1.0, 2.0])  # type: ignore
+    study.tokens = lambda scene, row, index: (  # type: ignore
+        [(evil, "text", -1)] * 2,
+        np.ones((*np.shape(row), 2), np.float32),
+    )
     study.patch_words = lambda scene, k=3: [[evil]] * 144  # type: ignore[method-assign]
     study.model.name = f"model {evil}"
     study.scenes = tuple(
