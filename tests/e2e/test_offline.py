@@ -204,7 +204,7 @@ def test_another_scene_changes_every_part_of_the_explorer(page: Page, tmp_path: 
     with page.expect_download() as got:
         page.locator(".menu > summary").last.click()
         page.get_by_role("button", name="neurons as CSV").click()
-    assert Path(got.value.path()).read_text().startswith("layer")
+    assert Path(got.value.path()).read_text().startswith("row,layer")
     assert trouble == []
     explorer.close()
 
