@@ -38,8 +38,10 @@ style-src 'unsafe-inline'; script-src 'unsafe-inline' blob: data:">
 <title>{title}</title>
 <style>html {{ color-scheme: light dark; }}
 body {{ margin: 16px; background: light-dark(#f4f6f9, #0e1116); }}
-#mmkn {{ max-width: 1400px; margin: 0 auto; }}</style></head>
-<body><main id="mmkn">{fallback}</main>
+#mmkn {{ max-width: 1400px; margin: 0 auto; }}
+h1, h2 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; \
+clip-path: inset(50%); }}</style></head>
+<body><main><h1>mmkn_widgets</h1><h2>{name}</h2><div id="mmkn">{fallback}</div></main>
 <script type="application/json" id="mmkn-state">{state}</script>
 <script type="application/json" id="mmkn-scenes">{scenes}</script>
 <script type="application/json" id="mmkn-module">{module}</script>
@@ -151,6 +153,7 @@ def offline_page(widget: Any, pace: Pace | None = None) -> str:
     title = f"{widget.title} · mmkn_widgets"
     return _PAGE.format(
         title=_text(title),
+        name=_text(widget.title),
         fallback=fallback_html(widget),
         state=_script(_pack(state)),
         scenes=_script(_pack(saved.page())),

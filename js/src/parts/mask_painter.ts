@@ -3,6 +3,7 @@
 import { asUint8, byteLength } from "../core/binary";
 import { button, clamp, fill, h, segments, setAttr, setLine, setText } from "../core/dom";
 import { decodePicture } from "../core/pictures";
+import { explains, roving } from "../core/roving";
 import type { Session } from "../core/session";
 import { mountWork } from "../core/work";
 import { fit } from "../core/theme";
@@ -36,13 +37,17 @@ export function mountMaskPainter(
   const note = h("span", { class: "note" });
   const canvas = h("canvas", {
     tabindex: "0",
-    role: "img",
-    "aria-label":
-      "picture without the object; paint here to change the mask; arrow keys move the brush, space paints",
+    role: "application",
+    "aria-roledescription": "painting",
+    "aria-label": "mask on the picture without the object",
   });
+  const keys = explains(
+    canvas,
+    "arrow keys move; brush and eraser: space paints, with Shift the arrow keys paint along; box and lasso: space sets a corner, Enter fills, Escape lets go",
+  );
   const empty = h("div", { class: "empty note" });
   const hint = h("div", { class: "hint" });
-  const stage = h("div", { class: "stage" }, canvas, empty, hint);
+  const stage = h("div", { class: "stage" }, canvas, keys, empty, hint);
   const tools = segments<Tool>(
     "mask tool",
     [
@@ -53,6 +58,7 @@ export function mountMaskPainter(
     ],
     (next) => {
       tool = next;
+      path = [];
       tools.set(next);
       edit();
     },
@@ -65,7 +71,12 @@ export function mountMaskPainter(
   const clear = button("clear", () => replace(new Uint8Array(rows * cols)), {
     "aria-label": "clear mask",
   });
-  const objects = h("div", { class: "row" });
+  const objects = h("div", {
+    class: "row",
+    role: "toolbar",
+    "aria-label": "masks of the data set",
+  });
+  const rove = roving(objects, () => [...objects.querySelectorAll<HTMLElement>("button")]);
   const inpaint = button("inpaint", () => {
     void session
       .ask("inpaint", { shape: [rows, cols], scene: store.get("scene") ?? 0 }, [
@@ -263,8 +274,8 @@ export function mountMaskPainter(
     }
     show();
   });
-  const finish = (): void => {
-    if (!down) return;
+  const finish = (byKey: unknown = false): void => {
+    if (!down && byKey !== true) return;
     down = false;
     if (tool === "box") fillPolygon(mask, rows, cols, corners(path));
     if (tool === "lasso" && path.length > 2) fillPolygon(mask, rows, cols, path);
@@ -277,6 +288,21 @@ export function mountMaskPainter(
     cursor = null;
     show();
   });
+  const painting = (): boolean => tool === "brush" || tool === "erase";
+  const tell = (): void => {
+    if (!cursor) return;
+    const [x, y] = cursor;
+    const at =
+      Math.min(Math.floor(y * rows), rows - 1) * cols + Math.min(Math.floor(x * cols), cols - 1);
+    const place = `${Math.round(x * 100)} across, ${Math.round(y * 100)} down`;
+    session.announce(`${place}, ${mask[at] ? "masked" : "not masked"}`);
+  };
+  /** A shape that keys draw: its corners so far, and the cursor. */
+  const close = (): void => {
+    remember();
+    finish(true);
+    tell();
+  };
   canvas.addEventListener("keydown", (event) => {
     const step = {
       ArrowRight: [0.03, 0],
@@ -286,15 +312,38 @@ export function mountMaskPainter(
     }[event.key];
     if (step) {
       event.preventDefault();
-      const [x, y] = cursor ?? [0.5, 0.5];
+      const from = cursor ?? [0.5, 0.5];
       const [dx = 0, dy = 0] = step;
-      cursor = [clamp(x + dx, 0, 1), clamp(y + dy, 0, 1)];
+      cursor = [clamp(from[0] + dx, 0, 1), clamp(from[1] + dy, 0, 1)];
+      if (event.shiftKey && painting() && mask.length) {
+        remember();
+        stroke(from, cursor);
+        painted();
+      } else if (path.length)
+        path = [...(tool === "box" ? path.slice(0, 1) : path.slice(0, -1)), cursor];
       show();
-    } else if (event.key === " " && cursor && mask.length) {
+      tell();
+    } else if (event.key === " " && mask.length) {
       event.preventDefault();
-      remember();
-      stamp(...cursor);
-      painted();
+      cursor ??= [0.5, 0.5];
+      if (painting()) {
+        remember();
+        stamp(...cursor);
+        painted();
+        tell();
+      } else if (tool === "box" && path.length) close();
+      else {
+        path = path.length ? [...path, cursor] : [cursor, cursor];
+        show();
+        session.announce("corner set");
+      }
+    } else if (event.key === "Enter" && path.length) {
+      event.preventDefault();
+      close();
+    } else if (event.key === "Escape" && path.length) {
+      event.preventDefault();
+      path = [];
+      show();
     }
   });
   size.addEventListener("input", show);
@@ -337,10 +386,12 @@ export function mountMaskPainter(
           },
           {
             title: `use the data set's mask of “${object.name}” (${(object.area * 100).toFixed(1)}%)`,
+            "aria-label": `${object.name}: its mask`,
           },
         ),
       ),
     );
+    rove();
   });
   store.watch(["scene"], () => session.history.drop("mask"));
   session.paint(["read_only", "steps", "concept", "facts", "stale", "scene", "brush"], paint);

@@ -5,6 +5,7 @@ import { integer, plural, short } from "../core/format";
 import type { Pair } from "../core/pair";
 import { PARTS, SIDES, type Part } from "../core/pair_traits";
 import { rewriter } from "../core/rewrite";
+import { roving } from "../core/roving";
 import { historyButtons } from "./history_buttons";
 
 export function mountPairParts(pair: Pair, host: HTMLElement): void {
@@ -36,15 +37,17 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
     role: "list",
     "aria-label": "neurons of each part per layer",
   });
+  const parts = h(
+    "div",
+    { class: "parts", role: "toolbar", "aria-label": "parts: show one, or ablate it" },
+    ...lines.flatMap((line) => [line.choose, line.ablate]),
+  );
+  const rove = roving(parts, () => lines.flatMap((line) => [line.choose, line.ablate]));
   const measure = button("measure", () => void session.ask("evaluate"));
   const effects = h("div");
   host.append(
     h("div", { class: "head" }, h("h3", {}, "own and shared"), note),
-    h(
-      "div",
-      { class: "parts", role: "group", "aria-label": "parts" },
-      ...lines.flatMap((line) => [line.choose, line.ablate]),
-    ),
+    parts,
     h("div", { class: "row" }, undo, redo, restore),
     active,
     h("div", { class: "head" }, h("h3", {}, "layers")),
@@ -133,6 +136,7 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
         : "no neuron is kept",
     );
     paintLayers(perRow);
+    rove();
     measure.disabled = blocked !== null || !union || store.get("status")?.state === "working";
     setAttr(
       measure,
