@@ -10,7 +10,6 @@ import numpy as np
 
 from ..core import CancelToken, Progress
 from .encode import float32_bytes
-from .look import token_state
 
 __all__ = ["Pace", "Saved", "Several", "named", "save_tokens"]
 
@@ -125,7 +124,7 @@ def save_tokens(
         "token_values": b"",
         "token_label": f"this neuron's values are not saved, only those of the {len(kept)} best",
     }
-    traits |= {"tokens": token_state(tokens, values[0], "")["tokens"]}
+    traits["tokens"] = [{"text": str(x), "role": str(r), "step": int(s)} for x, r, s in tokens]
     for (flat, name), line in zip(kept, values, strict=True):
         several.known[scene, flat] = {
             "token_values": float32_bytes(line),

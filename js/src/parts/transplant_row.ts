@@ -111,6 +111,7 @@ export function mountTransplantRow(
   store.watch(["objects", "mask_shape"], parts);
   store.watch(["scene"], () => {
     word.value = "";
+    texts(); // the next scene may have the same caption
   });
   store.watch(["caption_before", "concept_forms"], texts);
   store.watch(["read_only", "status"], ready);
