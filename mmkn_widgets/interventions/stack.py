@@ -544,6 +544,17 @@ class InterventionStack:
         """Whether `redo` would find something."""
         return bool(self._frame().future)
 
+    @property
+    def steps(self) -> tuple[int, int, int]:
+        """How many steps `undo` and `redo` would find, and when the last was made.
+
+        The third is on the clock of the history, 0 where nothing was: it tells a new step from an
+        old one where the history is full.
+        """
+        frame = self._frame()
+        last = max((when for when, _ in (*frame.past[-1:], *frame.future[-1:])), default=0)
+        return len(frame.past), len(frame.future), last
+
     def entry(self, intervention: Intervention) -> Entry:
         """Return an entry for a ``with`` block of the current scope, for `enter` and `leave`."""
         self.check(intervention)

@@ -726,15 +726,21 @@ class Study:
         return self.model.neuron_words(rows, indices, k=k, signs=signs)
 
     def tokens(
-        self, scene: int, row: int, index: int
+        self, scene: int, row: int | np.ndarray, index: int | np.ndarray
     ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
-        """Return one neuron's activation along the prompt and the greedy caption of a scene.
+        """Return activations along the prompt and the greedy caption of a scene.
+
+        Parameters
+        ----------
+        scene : int
+        row, index : int or numpy.ndarray of int, shape (neuron,)
+            One neuron, or several in one forward.
 
         Returns
         -------
         list of (str, str, int)
             Text, role and generation step (-1 in the prompt) of each token.
-        numpy.ndarray of float32, shape (token,)
+        numpy.ndarray of float32, shape (token,) or (neuron, token)
         """
         from ..activations import capture
 
@@ -744,10 +750,13 @@ class Study:
                 self.scenes[scene].image,
                 self.options["prompt"],
                 generate=True,
-                layers=[self.model.sites[row].layer],
+                layers=sorted({self.model.sites[int(r)].layer for r in np.ravel(row)}),
             )
-        same = store["expert"].values == self.model.sites[row].expert
-        values = store["activation"].values[np.flatnonzero(same)[0], :, index]
+        places = zip(store["layer"].values.tolist(), store["expert"].values.tolist(), strict=True)
+        at = {place: k for k, place in enumerate(places)}
+        sites = [self.model.sites[int(r)] for r in np.ravel(row)]
+        where = np.asarray([at[site.layer, site.expert] for site in sites]).reshape(np.shape(row))
+        values = store["activation"].values[where, :, index]
         names = zip(
             store["token_text"].values.tolist(),
             store["role"].values.tolist(),

@@ -32,6 +32,7 @@ from .look import (
     token_state,
 )
 from .parts import Choosing, recipe_of, reference_of, word_index
+from .saved import Pace, Saved, Several, named, save_tokens
 from .selection import Selection
 from .traits import PRESETS, ExplorerTraits, bad_trait
 
@@ -349,13 +350,17 @@ class Explorer(ExplorerTraits, Following, Choosing):
         }
 
     def _show_active(self) -> None:
-        self.ablation = self.changes.state(self._code_inside)
+        self._show(self._active_at(self.scene))
 
-    def _code_inside(self) -> list[str]:
-        """Return the lines that write the shown caption, inside what is active."""
+    def _active_at(self, scene: int) -> dict[str, Any]:
+        """Return the traits that say what is active, as seen from a scene; nothing measured yet."""
+        return {"ablation": self.changes.state(lambda: self._code_inside(scene))}
+
+    def _code_inside(self, scene: int) -> list[str]:
+        """Return the lines that write a scene's caption, inside what is active."""
         study, now = self.study, self.changes.now
         if not isinstance(now, Move):
-            return [caption_line(study, self.scene)]
+            return [caption_line(study, scene)]
         if now.scene >= len(study.scored):
             said = f"study: make it with {study.scenes[now.scene].id} among its scenes"
             return [f"raise NameError({said!r})"]
@@ -371,7 +376,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
         active = stack.active
         found = measured(self.study, self.changes.now, scene)
         if scene == self.scene and active == stack.active:
-            self.ablation = {**self.changes.state(self._code_inside), **found}
+            acting = self._active_at(scene)
+            self._show({**acting, "ablation": {**acting["ablation"], **found}})
 
     def ablate(self, mode: str | None = None, scale: float | None = None) -> str:
         """Ablate the kept neurons, as the button does; return the caption after."""
@@ -590,9 +596,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
         found = self.study.propose_thresholds(
             without_concept=absent, progress=self._progress(), cancel=call.cancel
         )
-        self.marks = _marks(found)
-        self.mode = "absolute"
-        self.threshold_d, self.threshold_g = found.threshold_d, found.threshold_g
+        cuts = {"threshold_d": found.threshold_d, "threshold_g": found.threshold_g}
+        self._show({"marks": _marks(found), "mode": "absolute", **cuts})  # one step of the history
         return {"met": bool(found.met)}
 
     @request("inpaint", stage="painting the object away")
@@ -610,11 +615,11 @@ class Explorer(ExplorerTraits, Following, Choosing):
             self._show({**none, **shown, "mask": mask.tobytes()})
         return {}
 
-    @request("export_html", worker=False)
-    def _ask_export_html(self, _call: Call) -> Answer:
+    @request("export_html", stage="writing the page")
+    def _ask_export_html(self, call: Call) -> Answer:
         from .html import offline_page
 
-        return {}, [offline_page(self).encode()]
+        return {}, [offline_page(self, Pace(self._progress(), call.cancel)).encode()]
 
     # -- a picture of one's own --------------------------------------------------------------
 
@@ -706,11 +711,12 @@ class Explorer(ExplorerTraits, Following, Choosing):
         shown = json.dumps(self.state, indent=1) + "\n"
         return Path(self.study.save(path, {"explorer.json": shown}))
 
-    def saved_scenes(self, n: int = 24, neurons: int = 300) -> dict[int, dict[str, Any]]:
-        """Return the traits of the first scenes, for a page that cannot ask the kernel.
+    def saved_traits(self, pace: Pace, n: int = 24, neurons: int = 300) -> Saved:
+        """Return what another scene and another neuron bring, for a page without a kernel.
 
         Parameters
         ----------
+        pace : Pace
         n : int
             Scenes at most; the shown one is among them.
         neurons : int
@@ -719,25 +725,29 @@ class Explorer(ExplorerTraits, Following, Choosing):
         kept = self.kept
         n_maps = max(neurons, min(len(kept), PREFETCHED))
         ids = prefetched(kept, self.prefetched, n_maps)
-        wanted = range(min(max(n, self.scene + 1), len(self.study.scenes)))
-
-        def made(scene: int) -> dict[str, Any]:
-            after = self.scenes[scene]["after"]
-            captions = {"caption_after": after, "caption_inpainted": self._inpainted.get(scene, "")}
-            return {**self.look.scene(scene, ids), **captions}
-
-        states = self._submit(lambda: {scene: made(scene) for scene in wanted}).result()
+        scenes = range(min(max(n, self.scene + 1), len(self.study.scenes)))
         decoded = self.prefetched[: len(self.words)].tolist()
         words = dict(zip(decoded, self.words, strict=True))
         known = [words.get(int(i)) for i in ids]
         first = next((k for k, line in enumerate(known) if line is None), len(known))
-        for state in states.values():
-            state["words"] = known[:first]
-        return states
 
-    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return what another scene brings, by trait and value, for a page without a kernel."""
-        return {"scene": self.saved_scenes()}
+        def made() -> Saved:
+            tokens, found = Several(("scene", "selected")), {}
+            for scene in pace.each(scenes):
+                found[scene] = self._of_scene(scene, ids) | {"words": known[:first]}
+                save_tokens(found[scene], tokens, self.look, scene, named(self))
+            return Saved({"scene": found}, [tokens])
+
+        return self._submit(made).result()
+
+    def _of_scene(self, scene: int, ids: np.ndarray) -> dict[str, Any]:
+        """Return all that a scene brings, with what acts on the model measured there."""
+        seen = {**self.look.scene(scene, ids), **self._written(scene, None)}
+        seen["caption_inpainted"] = self._inpainted.get(scene, "")
+        acting = self._active_at(scene)
+        if self._acts():
+            acting["ablation"] |= measured(self.study, self.changes.now, scene)
+        return {**seen, **acting}
 
     @property
     def title(self) -> str:

@@ -44,7 +44,7 @@ export function footTools(session: Session): HTMLElement[] {
   const menu = h(
     "details",
     { class: "menu down" },
-    h("summary", { class: "btn" }, "export ▾"),
+    h("summary", { class: "btn", "aria-label": "export" }, "export ▾"),
     h(
       "div",
       {},

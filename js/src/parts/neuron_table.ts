@@ -6,6 +6,7 @@ import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
 import { integer, plural, short } from "../core/format";
 import { CUTS, SETS, type Session } from "../core/session";
+import { explains, roving, uniqueId } from "../core/roving";
 import { calmly, derive } from "../core/store";
 import { neuronPage } from "./neuron_page";
 
@@ -45,7 +46,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   let key: SortKey = "gradcam";
   let ascending = false;
   let query = "";
-  let local = 0;
+  const local = uniqueId("row");
   let asking = 0;
   let scrolled = 0;
 
@@ -78,29 +79,26 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
           own ?? label,
         ),
       );
-    else cell.append(label);
+    else cell.append(label || h("span", { class: "sr" }, "kept"));
     return cell;
   });
   const spacer = h("div");
-  const scroll = h(
-    "div",
-    {
-      class: "scroll",
-      tabindex: "0",
-      role: "rowgroup",
-      "aria-label": "neurons; up and down choose one, space checks or unchecks it",
-    },
-    spacer,
-  );
+  const scroll = h("div", { class: "scroll", role: "rowgroup", tabindex: "-1" }, spacer);
   const none = h("div", { class: "note none", hidden: true });
   const table = h(
     "div",
-    { class: "table", role: "grid", "aria-label": "neurons that are kept" },
+    { class: "table", role: "grid", tabindex: "0", "aria-label": "neurons that are kept" },
     h("div", { class: "thead", role: "row" }, ...heads),
     h("div", { class: "sheet" }, scroll, none),
   );
+  roving(table, () => [...table.querySelectorAll<HTMLElement>(".thead button")]);
+  const keys = explains(table, "up and down choose a neuron, space checks or unchecks it");
   const page = paged ? neuronPage(session) : null;
-  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search), table);
+  host.append(
+    h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search),
+    table,
+    keys,
+  );
   if (page) host.append(page);
 
   const cuts = [...CUTS, "rows_off", "words", "map_ids", "order"] as const;
@@ -185,7 +183,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   const paintRow = (row: Row, id: number, at: number): void => {
     if (row.at !== at) {
       row.at = at;
-      row.el.id = `${local}-row-${at}`;
+      row.el.id = `${local}-${at}`;
       setAttr(row.el, "aria-rowindex", String(at + 2));
       row.el.style.transform = `translateY(${at * ROW}px)`;
     }
@@ -234,6 +232,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     inSight.forEach((id, k) => paintRow(here.get(id) ?? free.pop() ?? makeRow(), id, first + k));
     for (const row of free) if (!row.el.hidden) row.el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
+    const chosen = pool.find((row) => !row.el.hidden && row.id === store.get("selected"));
+    setAttr(table, "aria-activedescendant", chosen?.el.id ?? null);
     if (none.hidden !== total > 0) none.hidden = total > 0;
     if (!total)
       setText(none, query ? "no kept neuron matches" : "no neuron is kept: lower a threshold");
@@ -279,7 +279,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       paint();
     });
   });
-  scroll.addEventListener("keydown", (event) => {
+  table.addEventListener("keydown", (event) => {
+    if ((event.target as Element).closest(".thead")) return; // a head has keys of its own
     const ids = list();
     const at = ids.indexOf(store.get("selected") ?? -1);
     const page = Math.max(1, Math.floor(scroll.clientHeight / ROW) - 1);
@@ -304,11 +305,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       toggle(int(ids, at));
     }
   });
-  local = ++tables;
   session.paint(
     [...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order"],
     calmly(store, 30, paint),
   );
 }
-
-let tables = 0;

@@ -115,6 +115,13 @@ def test_maps_words_and_tokens_are_of_the_same_neuron(study) -> None:
     assert painted.shape == (1, 8, 8)
     np.testing.assert_allclose(painted[0].ravel(), image, rtol=1e-4, atol=1e-5)
     assert len(study.words([row], [index], k=3)[0]) == 3
+    rows, indices = neurons.rows(study.model)[:5][::-1], neurons.index[:5][::-1]
+    assert len(set(rows.tolist())) > 1
+    together = study.tokens(0, rows, indices)
+    assert together[0] == tokens
+    np.testing.assert_allclose(together[1][-1], values, rtol=1e-5, atol=1e-6)
+    other = study.tokens(0, int(rows[0]), int(indices[0]))[1]
+    np.testing.assert_allclose(together[1][0], other, rtol=1e-5, atol=1e-6)
 
 
 def test_provenance_names_the_inpainter_that_painted(study) -> None:
