@@ -5,6 +5,7 @@
 #   PYTEST_ARGS=...       passed on by `make test`;  JOBS=2  its processes
 #   FAULTS_ARGS=...       passed on by `make faults`
 #   DEMO_ARGS=...         passed on to JupyterLab by `make demo`;  TRAIN_ARGS=...  by `make train-pocket`
+#   LOWEST_ARGS=...       passed on by `make test-lowest`
 #   MUTANTS_ARGS=...      words of the mutants that `make mutants` makes
 
 SHELL := /bin/bash
@@ -18,6 +19,7 @@ JOBS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 FAULTS_ARGS ?=
+LOWEST_ARGS ?=
 TRAIN_ARGS ?=
 MUTANTS_ARGS ?=
 NOTEBOOK ?= notebooks/quickstart.ipynb
@@ -30,8 +32,9 @@ DEPS_READY := js/node_modules/.ready
 JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help build demo test lint typecheck test-js test-python test-architectures bench \
-        faults mutants screenshots train-pocket train-smollm2 evaluate-pocket atlas study browser wheel clean
+.PHONY: help build demo test lint typecheck test-js test-python test-architectures test-lowest docs \
+        bench bench-peers faults mutants screenshots train-pocket train-smollm2 evaluate-pocket atlas \
+        study browser wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -86,11 +89,23 @@ faults: build browser ## kills, errors, Ctrl-C, damage, any input, for hours; FA
 mutants: build ## break the code on purpose in sixty places: which do the tests not notice?
 	@python scripts/mutants.py --jobs $(JOBS) $(MUTANTS_ARGS)
 
+test-lowest: build ## the lowest declared versions in a fresh environment; LOWEST_ARGS="--python 3.12 --highest"
+	@TORCH_INDEX="$(TORCH_INDEX)" python scripts/test_lowest.py $(LOWEST_ARGS)
+
+docs: build ## the documentation into build/docs, strict, its links and addresses checked
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH="$(CURDIR)" python -m mkdocs build --strict --quiet
+	@python scripts/check_docs.py build/docs
+	@echo "open build/docs/index.html"
+
 test-architectures: build ## every image-text-to-text architecture of transformers
 	python -m pytest tests/architectures -q $(PYTEST_ARGS)
 
 bench: build browser ## measure; prints a table and writes bench.json
 	python -m tests.benchmarks
+
+bench-peers: build ## beside nnsight, captum, pyvene and TransformerLens; prints a table, writes peers.json
+	@pip install -q --no-deps --target build/peers -r constraints/peers.txt
+	PYTHONPATH=build/peers python -m tests.benchmarks.peers
 
 screenshots: build browser ## the widgets in real JupyterLab, into screenshots/
 	python -m tests.e2e.screenshots
@@ -117,4 +132,4 @@ wheel: build ## dist/*.whl and dist/*.tar.gz
 
 clean: ## what was built, not the environment
 	rm -rf mmkn_widgets/static mmkn_widgets/labextension js/lib js/coverage dist build
-	rm -rf .pytest_cache .mypy_cache .ruff_cache test-results screenshots bench.json faults.json
+	rm -rf .pytest_cache .mypy_cache .ruff_cache test-results screenshots bench.json peers.json faults.json

@@ -360,9 +360,9 @@ MUTANTS: tuple[Mutant, ...] = (
     # -- evaluation ------------------------------------------------------------------------------
     _of(
         _PY + "evaluation/maps.py",
-        "upsampling half a cell off in y",
-        "* cells / pixels - 0.5, 0,",
-        "* cells / pixels - 0.5 * axis, 0,",
+        "upsampling by corners, half a cell off",
+        'mode="bilinear", align_corners=False',
+        'mode="bilinear", align_corners=True',
         _T + "evaluation/test_maps.py::test_a_sample_lies_at_its_cell_s_centre_in_y_as_in_x",
     ),
     _of(

@@ -183,7 +183,7 @@ describe("table and captions", () => {
         (row) => row.firstElementChild?.textContent ?? "",
       );
     expect(rows()).toEqual(["L4·1", "L3·1"]);
-    const scroll = host.querySelector(".scroll")!;
+    const scroll = host.querySelector(".table")!;
     scroll.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));
     expect(model.state["selected"]).toBe(4);
     scroll.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));

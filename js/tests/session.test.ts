@@ -220,7 +220,7 @@ describe("parts", () => {
   it("the table chooses by keyboard and unchecks by space", () => {
     mountNeuronTable(session, host);
     frames.run();
-    const scroll = host.querySelector<HTMLElement>(".scroll")!;
+    const scroll = host.querySelector<HTMLElement>(".table")!;
     const press = (key: string): boolean =>
       scroll.dispatchEvent(new KeyboardEvent("keydown", { key }));
     press("ArrowDown");

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..core import Handles, MmknError, bad_argument, sure, whole_numbers
-from ..models import plain_torch
+from ..models import plain_torch, uncompiled
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -303,7 +303,7 @@ def record(
     else:
         chosen = whole_numbers("rows", rows, lowest=0, highest=len(model.sites) - 1).tolist()
     seen = Recording(chosen, batch, pack)
-    with Handles(_watchers(model, seen, batch is None, site, gradients)):
+    with uncompiled(), Handles(_watchers(model, seen, batch is None, site, gradients)):
         yield seen
     seen.close(model)
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
 
 from ..core import BadArgument, bad_argument, seal, sync, sync_all, write_whole
 from .layout import (
@@ -35,47 +36,7 @@ from .read_store import PictureFiles, Unreadable, foreign, read_record, read_roo
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["StoreWriter", "WriterLock", "save"]
-
-
-class WriterLock:
-    """A lock that the operating system takes back when its process dies.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Its file; made if there is none, never removed (removing would let two hold it).
-
-    Raises
-    ------
-    OSError
-        If the file cannot be made; `BlockingIOError` if another writer holds it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._handle: int | None = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            _lock(self._handle)
-        except OSError as error:
-            os.close(self._handle)
-            raise BlockingIOError(error.errno, "another writer holds the lock") from error
-
-    def release(self) -> None:
-        """Let the next writer in; again is harmless."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-
-def _lock(handle: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+__all__ = ["StoreWriter", "save"]
 
 
 #: Attributes that have to agree for a store to be continued.
@@ -119,7 +80,7 @@ class StoreWriter:
         self._records: dict[int, dict[str, Any]] = {}
         self._damaged: list[int] = []
         self._n = 0
-        self._lock: WriterLock | None = None
+        self._lock: BaseFileLock | None = None
         self._ours = self._began = False
 
     def __enter__(self) -> StoreWriter:
@@ -135,8 +96,11 @@ class StoreWriter:
         self._ours = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = WriterLock(self.path / _LOCK)
-        except BlockingIOError as error:
+            # The system takes it back when its process dies; whichever thread closes may let go.
+            lock = FileLock(self.path / _LOCK, timeout=0, thread_local=False)
+            lock.acquire()
+            self._lock = lock
+        except Timeout as error:
             raise bad_argument("out", str(self.path), "a store that no one else writes") from error
         except OSError as error:
             self._close()

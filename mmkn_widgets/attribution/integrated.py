@@ -149,6 +149,11 @@ def integrated_gradients(
     xarray.DataArray
         float32, dims (layer, neuron), mean over scenes, in nats (logits for ``target="logit"``).
 
+    Raises
+    ------
+    NotSupported
+        If the neurons are an encoder's or those of experts, or gradients do not reach a layer.
+
     Notes
     -----
     Only the last position changes, so what comes before it is computed once a picture and kept as
@@ -176,6 +181,11 @@ def integrated_gradients(
         raise NotSupported(
             "integrated_gradients: the neurons are an encoder's, which predicts no word; load the "
             "model with stack='decoder'"
+        )
+    if any(site.expert >= 0 for site in model.sites):
+        raise NotSupported(
+            "integrated_gradients: an expert gets only the tokens that are sent to it, so that its "
+            "activation cannot be scaled from 0 without changing which; use collect()"
         )
     wanted = as_concept(concept)
     total = np.zeros((len(model.sites), model.n_neurons), np.float64)
@@ -277,6 +287,11 @@ def scaled_rows(
     -------
     dict of int to numpy.ndarray
         Site row to (neuron,).
+
+    Raises
+    ------
+    NotSupported
+        If the score does not depend on a layer: a missing gradient is not zero.
     """
     n = steps * len(rows)
     kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -299,13 +314,25 @@ def scaled_rows(
         with plain_torch():
             at = logits.float()
             y = (torch.log_softmax(at, -1) if target == "log_prob" else at)[:, token].sum()
-    with plain_torch(False):
-        grads: Sequence[torch.Tensor | None] = torch.autograd.grad(
-            y, [kept[row][1] for row in rows], allow_unused=True
+    missing = [model.sites[row] for row in rows if row not in kept]
+    if missing:
+        raise NotSupported(
+            f"integrated_gradients: the forward does not pass through the neurons of layer "
+            f"{missing[0].layer}"
+            + (f", expert {missing[0].expert}: it got no token" if missing[0].expert >= 0 else "")
         )
+    grads: Sequence[torch.Tensor | None] = [None] * len(rows)
+    if y.requires_grad:
+        with plain_torch(False):
+            grads = torch.autograd.grad(y, [kept[row][1] for row in rows], allow_unused=True)
     found = {}
     for row, grad in zip(rows, grads, strict=True):
+        if grad is None:
+            raise NotSupported(
+                f"integrated_gradients: the next word does not depend on the neurons of layer "
+                f"{model.sites[row].layer}: what they give is not used, or is used without "
+                "gradients (a kernel without a backward, torch.no_grad in the model's code)"
+            )
         value = kept[row][0]
-        mean = torch.zeros_like(value) if grad is None else grad.float().mean(0)
-        found[row] = (value.float() * mean).cpu().numpy()
+        found[row] = (value.float() * grad.float().mean(0)).cpu().numpy()
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ..core import BadArgument, bad_argument
+from ..core import BadArgument, Concept, bad_argument
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -276,18 +276,19 @@ class SceneDataset(Sequence[Scene]):
         Parameters
         ----------
         category : str
-            One of `categories`.
+            One of `categories`, in the singular or the plural.
         n : int, optional
         masks : bool
             Only scenes on which every object of the category has a mask, as a pair (the picture
             with and without the concept) needs it. False also gives those of which the data set
             knows only that it is there, which is enough for captions.
         """
+        found = self._category(category)
 
         def shown(scene: Scene) -> bool:
-            return category in (scene.masked if masks else scene.categories)
+            return found in (scene.masked if masks else scene.categories)
 
-        return self._select(category, shown, n)
+        return self._select(shown, n)
 
     def without_concept(self, category: str, n: int | None = None) -> SceneDataset:
         """Return the first `n` scenes (all by default) that do not show the category.
@@ -295,13 +296,23 @@ class SceneDataset(Sequence[Scene]):
         A scene that shows it without a mask is not among them; nor, where a data set looks for
         some categories on each picture only (LVIS), one on which nobody looked for it.
         """
-        return self._select(category, lambda scene: scene.lacks(category), n)
+        found = self._category(category)
+        return self._select(lambda scene: scene.lacks(found), n)
 
-    def _select(
-        self, category: str, wanted: Callable[[Scene], bool], n: int | None
-    ) -> SceneDataset:
-        if category not in self.categories:
-            raise bad_argument("category", category, "one of " + offered(category, self.categories))
+    def _category(self, given: str) -> str:
+        """Return the category that is meant: as it is written, else by the rule of a concept."""
+        if given in self.categories:
+            return given
+        try:
+            wanted = Concept(given).word
+            alike = [name for name in self.categories if Concept(name).word == wanted]
+        except BadArgument:
+            alike = []
+        if len(alike) != 1:
+            raise bad_argument("category", given, "one of " + offered(given, self.categories))
+        return alike[0]
+
+    def _select(self, wanted: Callable[[Scene], bool], n: int | None) -> SceneDataset:
         if n is not None and (isinstance(n, bool) or not hasattr(n, "__index__") or n < 0):
             raise bad_argument("n", n, "a number of scenes, or None for all")
         chosen: list[Scene] = []

@@ -53,6 +53,10 @@ class Captioner:
         made = self.model.generate(prepared, max_new_tokens=self._length, cancel=self._cancel)
         return list(made.texts)
 
+    def _made_by(self) -> tuple[Any, ...]:
+        """Return what a caption depends on besides its scene."""
+        return self.model.name, self.model.weights_hash, self.prompt, self._length
+
     def before(
         self,
         scenes: Sequence[Scene],
@@ -65,11 +69,13 @@ class Captioner:
         ----------
         scenes : sequence of Scene
         known : mutable mapping, optional
-            Captions made earlier, by ``(source, id, prompt)``; new ones are added.
+            Captions made earlier, by the model's weights, the scene, the prompt and the length;
+            new ones are added.
         progress : callable, optional
         """
         store = {} if known is None else known
-        keys = [(scene.source, scene.id, self.prompt) for scene in scenes]
+        made_by = None if known is None else self._made_by()
+        keys = [(made_by, scene.source, scene.id) for scene in scenes]
         missing = {key: scene for key, scene in zip(keys, scenes, strict=True) if key not in store}
         todo = list(missing.items())
         with self.model.interventions.suspended():
@@ -153,14 +159,13 @@ class Captioner:
         progress, stage
             As in `under`.
         known : mutable mapping, optional
-            Answers kept between calls, by scene, prompt, concept and neurons; new ones are added.
+            Answers kept between calls, by the model's weights, scene, prompt, length, concept and
+            neurons; new ones are added.
         """
         store = {} if known is None else known
+        made_by = None if known is None else self._made_by()
         keys = [
-            [
-                (scene.source, scene.id, self.prompt, str(concept), *_key(neurons))
-                for scene in scenes
-            ]
+            [(made_by, scene.source, scene.id, str(concept), *_key(neurons)) for scene in scenes]
             for neurons in sets
         ]
         starts = [min((n.layer for n in one if isinstance(n, Neuron)), default=0) for one in sets]

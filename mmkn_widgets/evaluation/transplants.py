@@ -11,7 +11,7 @@ import numpy as np
 from ..activations import find_word
 from ..attribution import scene_mask
 from ..core import CancelToken, Progress, as_concept, bad_argument
-from ..interventions import TransplantResult, first_words, patch_mean, transplant
+from ..interventions import TransplantResult, first_said, patch_mean, transplant
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -166,7 +166,7 @@ def _batch(
         after = model.generate(prepared)
     made = []
     for row, (_, number, word, other, _, start) in enumerate(plans):
-        said = first_words(model, after.token_ids[row], start, other)
+        said, right = first_said(model.decode(after.token_ids[row][start:]), other)
         made.append(
             TransplantResult(
                 written.texts[number],
@@ -175,7 +175,7 @@ def _batch(
                 other,
                 places[row],
                 said,
-                as_concept(other).named_in(said),
+                right,
                 len(model.decode(written.token_ids[number][:start]).split()),
                 put.layers,
             )

@@ -1,6 +1,7 @@
 """Paint an object away: OpenCV, any diffusers pipeline, the pocket world's exact redraw."""
 
 from .base import Inpainter
+from .cache import default_folder as default_folder
 from .choose import get_inpainter, inpaint
 from .diffusion import DiffusersInpainter
 from .figure import pair_figure

@@ -21,9 +21,21 @@ __all__ = ["PictureCache", "default_folder", "folder_hash"]
 
 
 def default_folder() -> Path:
-    """Return the user's cache folder of this package (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mmkn_widgets" / "inpainting"
+    """Return where pictures are kept: below ``MMKN_CACHE_DIR``, else the user's cache folder.
+
+    The system says where that is: ``~/.cache`` (or ``$XDG_CACHE_HOME``) on Linux,
+    ``~/Library/Caches`` on macOS, ``%LOCALAPPDATA%`` on Windows.
+
+    Examples
+    --------
+    >>> default_folder().name
+    'inpainting'
+    """
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("MMKN_CACHE_DIR")
+    base = Path(given).expanduser() if given else user_cache_path("mmkn_widgets", appauthor=False)
+    return base / "inpainting"
 
 
 def folder_hash(folder: Path) -> str:

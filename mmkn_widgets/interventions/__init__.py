@@ -29,7 +29,7 @@ from .transplantation import (
     transplant_patches,
 )
 from .transplantation import coverage as coverage
-from .transplantation import first_words as first_words
+from .transplantation import first_said as first_said
 
 __all__ = [
     "Ablation",

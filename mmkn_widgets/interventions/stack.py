@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..core import Deferred, NotSupported, bad_argument, ending, finish, sure
+from ..models import UNCOMPILED
 from .base import ActivationIntervention, Intervention, WeightIntervention, change
 from .weights import WeightKeeper
 from .where import Run
@@ -265,7 +266,8 @@ class Hooks:
     def set(self, rows: set[int], whole: bool) -> None:
         """Have hooks at exactly these site rows, and on the whole model or not.
 
-        One that fails to go keeps no other; its error is raised when all are gone.
+        While there are any, compiled code runs as it is written: it would pass over them. One that
+        fails to go keeps no other; its error is raised when all are gone.
         """
         failed: list[Exception] = []
         for row in [row for row in self._sites if row not in rows]:
@@ -275,8 +277,12 @@ class Hooks:
             for handle in self._whole:
                 failed += _removed(handle)
             self._whole.clear()
+        if not (rows or whole):
+            UNCOMPILED.leave(self)
         if failed:
             raise failed[0]
+        if rows or whole:
+            UNCOMPILED.enter(self)
         for row in sorted(rows.difference(self._sites)):
             self._sites[row] = self._at_site(row)
         if whole and not self._whole:
@@ -537,6 +543,17 @@ class InterventionStack:
     def can_redo(self) -> bool:
         """Whether `redo` would find something."""
         return bool(self._frame().future)
+
+    @property
+    def steps(self) -> tuple[int, int, int]:
+        """How many steps `undo` and `redo` would find, and when the last was made.
+
+        The third is on the clock of the history, 0 where nothing was: it tells a new step from an
+        old one where the history is full.
+        """
+        frame = self._frame()
+        last = max((when for when, _ in (*frame.past[-1:], *frame.future[-1:])), default=0)
+        return len(frame.past), len(frame.future), last
 
     def entry(self, intervention: Intervention) -> Entry:
         """Return an entry for a ``with`` block of the current scope, for `enter` and `leave`."""

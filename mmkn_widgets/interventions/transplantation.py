@@ -14,6 +14,7 @@ from ..activations import find_word
 from ..attribution import scene_mask
 from ..core import (
     CancelToken,
+    Concept,
     NotSupported,
     array_over_neurons,
     as_concept,
@@ -22,6 +23,7 @@ from ..core import (
     neuron_rows,
     provenance,
     provenance_of,
+    spans,
     whole_numbers,
 )
 from ..models import plain_torch
@@ -36,7 +38,7 @@ __all__ = [
     "Transplant",
     "TransplantResult",
     "coverage",
-    "first_words",
+    "first_said",
     "last_third",
     "patch_mean",
     "transplant",
@@ -172,22 +174,39 @@ def _covered(tokens: Any, mask: np.ndarray, threshold: float) -> np.ndarray:
     return np.asarray(tokens.image_positions)[chosen]
 
 
-def first_words(model: MultimodalModel, token_ids: Sequence[int], start: int, concept: Any) -> str:
-    """Return what was written from a place on: as many words as the concept's name has.
+def first_said(text: str, concept: Any) -> tuple[str, bool]:
+    """Return what a text begins with, and whether that names a concept.
+
+    By the rule of `names`, seen in the whole text: "a bus stop" written in the place of "a bus"
+    names no bus.
 
     Parameters
     ----------
-    model : MultimodalModel
-        Decodes the ids.
-    token_ids : sequence of int
-        What was generated.
-    start : int
-        The place.
+    text : str
+        What was written from a place on.
     concept : str or Concept
-        Gives the number of words.
+
+    Returns
+    -------
+    said : str
+        As many words as the concept's name has, or more where those alone would name it wrongly.
+    named : bool
+
+    Examples
+    --------
+    >>> first_said("buses near a tree", "bus"), first_said("bus stop near a bus", "bus")
+    (('buses', True), ('bus stop', False))
     """
-    n_words = len(as_concept(concept).word.split())
-    return " ".join(model.decode(list(token_ids)[start:]).split()[:n_words])
+    wanted, words = as_concept(concept), text.split()
+    named = _begins_with(text, wanted)
+    n = len(wanted.word.split())
+    while n < len(words) and _begins_with(" ".join(words[:n]), wanted) != named:
+        n += 1
+    return " ".join(words[:n]), named
+
+
+def _begins_with(text: str, concept: Concept) -> bool:
+    return any(mention.start == 0 for mention in spans(text, concept.forms))
 
 
 class Transplant(ActivationIntervention):
@@ -451,7 +470,7 @@ def transplant_object(
         )
         with put:
             after = model.generate(prepared, max_new_tokens=max_new_tokens)
-    said = first_words(model, after.token_ids[0], start, other)
+    said, named = first_said(model.decode(after.token_ids[0][start:]), other)
     return TransplantResult(
         before.texts[0],
         after.texts[0],
@@ -459,7 +478,7 @@ def transplant_object(
         other.word,
         place,
         said,
-        other.named_in(said),
+        named,
         len(model.decode(before.token_ids[0][:start]).split()),
         put.layers,
     )
@@ -559,8 +578,9 @@ def transplant_patches(
         with put:
             after = model.generate(prepared, on_token=on_token, cancel=cancel)
     text = after.texts[0]
-    said = " ".join(text.split()[index : index + (len(object.split()) or 1)])
-    success = as_concept(object).named_in(said) if object else None
+    said, success = " ".join(text.split()[index : index + 1]), None
+    if object:
+        said, success = first_said(" ".join(text.split()[index:]), object)
     word = before.texts[0].split()[index]
     return TransplantResult(
         before.texts[0], text, word, object, place, said, success, index, put.layers

@@ -22,7 +22,9 @@ from .prepared import Prepared as Prepared
 from .sites import Refusal as Refusal
 from .sites import Site as Site
 from .sites import find_sites as find_sites
+from .state import UNCOMPILED as UNCOMPILED
 from .state import plain_torch as plain_torch
+from .state import uncompiled as uncompiled
 from .tokens import TokenMap
 from .weights import site_bias as site_bias
 from .worker import Worker as Worker

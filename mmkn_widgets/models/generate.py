@@ -26,16 +26,7 @@ DEFAULT_MAX_NEW_TOKENS = 64
 #: Called as ``on_token(piece of text, row)`` after every token.
 OnToken = Callable[[str, int], None]
 
-_KEPT = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-)
+_KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
 @dataclass(frozen=True)
@@ -131,23 +122,27 @@ class _Stream:
         return
 
 
-def greedy_config(hf: Any, max_new_tokens: int) -> Any:
+def greedy_config(hf: Any, max_new_tokens: int, own_start: bool = False) -> Any:
     """Return a generation config for greedy decoding that no default of the model can colour.
 
     Parameters
     ----------
     hf : transformers.PreTrainedModel
-        Its token ids (start, end, padding, forced, suppressed) are kept, all else is neutral: no
-        sampling, one beam, no penalties.
+        Its token ids (start, end, padding) are kept, all else is neutral: no sampling, one beam,
+        no penalties, nothing forced or suppressed.
     max_new_tokens : int
         Where to stop.
+    own_start : bool
+        What it writes begins with a start of its own (an encoder-decoder): the token that is forced
+        to follow is a part of that, and kept.
     """
     from transformers import GenerationConfig
 
     own = getattr(hf, "generation_config", None) or GenerationConfig()
     neutral = dict(GenerationConfig._get_default_generation_params())
+    kept = (*_KEPT, "forced_bos_token_id") if own_start else _KEPT
     neutral.update(
-        {name: value for name in _KEPT if (value := getattr(own, name, None)) is not None}
+        {name: value for name in kept if (value := getattr(own, name, None)) is not None}
     )
     neutral.update(do_sample=False, num_beams=1, num_return_sequences=1, use_cache=True)
     neutral.pop("max_length", None)
@@ -213,9 +208,8 @@ def generate(
             return torch.tensor(rows[: input_ids.shape[0]], device=input_ids.device)
 
     length = _default_length(model.hf) if max_new_tokens is None else max_new_tokens
-    config = greedy_config(model.hf, length)
-    suppressed = set(config.suppress_tokens or ()) | placeholders(model)
-    config.suppress_tokens = sorted(suppressed) or None  # a picture cannot be written
+    config = greedy_config(model.hf, length, model.is_encoder_decoder)
+    config.suppress_tokens = sorted(placeholders(model)) or None  # a picture cannot be written
     if config.pad_token_id is None:
         config.pad_token_id = model.pad_id
     if config.decoder_start_token_id is None and model.is_encoder_decoder:

@@ -258,9 +258,10 @@ class MultimodalModel(ModelParts):
         """Decode greedily, with the KV cache.
 
         Greedy is the most probable token by the model's own logits, one after the other. Of the
-        generation config that a model ships the token ids hold (start, end, padding, forced and
-        suppressed ones); sampling, beams, contrastive or assisted search, penalties on repetition
-        or length, biases, watermarks, stop strings and kinds of cache in it do not.
+        generation config that a model ships the token ids of start, end and padding hold and the
+        length; sampling, beams, contrastive or assisted search, penalties on repetition or length,
+        forced or suppressed tokens, biases, watermarks, stop strings and kinds of cache in it do
+        not (a token that stands for a picture is never written).
 
         Parameters
         ----------

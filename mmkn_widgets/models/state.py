@@ -7,6 +7,7 @@ and none of it may be changed for the caller.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,16 @@ from torch import nn, overrides
 from ..core import Deferred, ending, sure
 from .fit import mismatch
 
-__all__ = ["Modules", "in_evaluation", "make_ordinary", "measuring", "ordinary", "plain_torch"]
+__all__ = [
+    "UNCOMPILED",
+    "Modules",
+    "in_evaluation",
+    "make_ordinary",
+    "measuring",
+    "ordinary",
+    "plain_torch",
+    "uncompiled",
+]
 
 
 _CPU = torch.device("cpu")
@@ -238,8 +248,12 @@ class Measured(Protocol):
     sites: Any
 
 
-class _Uncompiled:
-    """Have torch run compiled code as it is written; torch knows one such state for the process."""
+class Uncompiled:
+    """Have torch run compiled code as it is written; torch knows one such state for the process.
+
+    What was compiled passes over hooks that were set later, also where a caller runs the model
+    himself: while somebody holds this, none does.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -247,6 +261,9 @@ class _Uncompiled:
         self._stance: Any = None
 
     def enter(self, holder: object) -> None:
+        """Hold it until `leave`; again is harmless, and so it is where nothing can be compiled."""
+        if "torch._dynamo" not in sys.modules:  # it takes seconds to import
+            return
         with self._lock:
             if not self._holders:
                 self._stance = torch.compiler.set_stance("force_eager")
@@ -254,14 +271,16 @@ class _Uncompiled:
             self._holders.add(holder)
 
     def leave(self, holder: object) -> None:
+        """Hold it no more; again is harmless."""
         with self._lock:
             held = holder in self._holders
             self._holders.discard(holder)
             if held and not self._holders:
                 self._stance.__exit__(None, None, None)
+                self._stance = None
 
 
-_UNCOMPILED = _Uncompiled()
+UNCOMPILED = Uncompiled()
 
 
 def _made_in_inference_mode(module: nn.Module) -> bool:
@@ -296,7 +315,7 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
         if not (training or compiled):
             yield
             return
-        with in_evaluation(training), _uncompiled(compiled):
+        with in_evaluation(training), uncompiled(compiled):
             yield
 
 
@@ -326,10 +345,17 @@ def in_evaluation(training: Sequence[nn.Module]) -> Iterator[None]:
 
 
 @sure
-def _uncompiled(compiled: bool) -> Iterator[None]:
+def uncompiled(compiled: bool = True) -> Iterator[None]:
+    """Have torch run compiled code as it is written, hooks included, for the length of a block.
+
+    Parameters
+    ----------
+    compiled : bool
+        Whether there is any; else nothing is done.
+    """
     holder = object()
-    with ending(lambda: _UNCOMPILED.leave(holder)):
+    with ending(lambda: UNCOMPILED.leave(holder)):
         if compiled:
             with Deferred():
-                _UNCOMPILED.enter(holder)
+                UNCOMPILED.enter(holder)
         yield

@@ -68,7 +68,8 @@ def open_atlas(path: str | Path | None = None) -> xr.Dataset:
 def _read(source: Path) -> xr.Dataset:
     import xarray as xr
 
-    with np.load(source, allow_pickle=False) as held:
+    # opened here: of a damaged archive np.load leaves its own file open
+    with source.open("rb") as file, np.load(file, allow_pickle=False) as held:
         return xr.Dataset(
             {
                 "single": (("concept", "layer", "neuron"), held["single"] / np.float32(SCALE)),

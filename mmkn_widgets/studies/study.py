@@ -76,8 +76,8 @@ DEFAULTS: dict[str, Any] = {
 _CAPTURES_KEPT = 2
 
 
-def _key(scene: Scene, mask: np.ndarray) -> tuple[int | str, str]:
-    return scene.id, np.packbits(mask).tobytes().hex()
+def _key(scene: Scene, mask: np.ndarray) -> tuple[str, int | str, str]:
+    return scene.source, scene.id, np.packbits(mask).tobytes().hex()
 
 
 class PairCache:
@@ -90,7 +90,7 @@ class PairCache:
 
     def __init__(self, inpainter: Inpainter) -> None:
         self.inpainter = inpainter
-        self._painted: dict[tuple[int | str, str], Image] = {}
+        self._painted: dict[tuple[str, int | str, str], Image] = {}
 
     @property
     def name(self) -> str:
@@ -752,15 +752,21 @@ class Study:
         return self.model.neuron_words(rows, indices, k=k, signs=signs)
 
     def tokens(
-        self, scene: int, row: int, index: int
+        self, scene: int, row: int | np.ndarray, index: int | np.ndarray
     ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
-        """Return one neuron's activation along the prompt and the greedy caption of a scene.
+        """Return activations along the prompt and the greedy caption of a scene.
+
+        Parameters
+        ----------
+        scene : int
+        row, index : int or numpy.ndarray of int, shape (neuron,)
+            One neuron, or several in one forward.
 
         Returns
         -------
         list of (str, str, int)
             Text, role and generation step (-1 in the prompt) of each token.
-        numpy.ndarray of float32, shape (token,)
+        numpy.ndarray of float32, shape (token,) or (neuron, token)
         """
         from ..activations import capture
 
@@ -770,10 +776,13 @@ class Study:
                 self.scenes[scene].image,
                 self.options["prompt"],
                 generate=True,
-                layers=[self.model.sites[row].layer],
+                layers=sorted({self.model.sites[int(r)].layer for r in np.ravel(row)}),
             )
-        same = store["expert"].values == self.model.sites[row].expert
-        values = store["activation"].values[np.flatnonzero(same)[0], :, index]
+        places = zip(store["layer"].values.tolist(), store["expert"].values.tolist(), strict=True)
+        at = {place: k for k, place in enumerate(places)}
+        sites = [self.model.sites[int(r)] for r in np.ravel(row)]
+        where = np.asarray([at[site.layer, site.expert] for site in sites]).reshape(np.shape(row))
+        values = store["activation"].values[where, :, index]
         names = zip(
             store["token_text"].values.tolist(),
             store["role"].values.tolist(),
@@ -1144,7 +1153,8 @@ def _arrays(evidence: xr.Dataset) -> dict[str, np.ndarray]:
 def _evidence(folder: Path, described: dict[str, Any]) -> xr.Dataset:
     import xarray as xr
 
-    with np.load(folder / "evidence.npz", allow_pickle=False) as arrays:
+    # opened here: of a damaged archive np.load leaves its own file open
+    with (folder / "evidence.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         variables = {name: (dims, arrays[name]) for name, dims in described["dims"].items()}
     data = xr.Dataset(variables, attrs=described["attrs"])
     coords = [name for name, (dims, _) in variables.items() if name in data.dims]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from ..core import Progress
@@ -37,7 +37,7 @@ def time_left(started: float, done: int, total: int, now: float) -> str:
 
 
 def progress_line(stream: TextIO, every: float = 15.0) -> Progress:
-    """Return a progress callback: one line rewritten on a terminal, else a line now and then.
+    """Return a progress callback: tqdm's bar on a terminal, else a line now and then.
 
     Parameters
     ----------
@@ -45,20 +45,16 @@ def progress_line(stream: TextIO, every: float = 15.0) -> Progress:
     every : float
         Seconds between two lines where `stream` is no terminal.
     """
+    if stream.isatty():
+        return _bar(stream)
     started: dict[str, float] = {}
     written: dict[str, float] = {}
-    terminal = stream.isatty()
 
     def show(stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         began = started.setdefault(stage, now)
         left = time_left(began, done, total, now)
-        if terminal:
-            filled = round(20 * done / total) if total else 0
-            bar = "#" * filled + "-" * (20 - filled)
-            stream.write(f"\r\x1b[K{stage} [{bar}] {done}/{total}  {left}")
-            stream.write("\n" if done >= total else "")
-        elif done >= total or now - written.get(stage, -every) >= every:
+        if done >= total or now - written.get(stage, -every) >= every:
             written[stage] = now
             stream.write(f"{stage} {done}/{total}  {left}".rstrip() + "\n")
         if done >= total:
@@ -67,6 +63,28 @@ def progress_line(stream: TextIO, every: float = 15.0) -> Progress:
         stream.flush()
 
     return show
+
+
+def _bar(stream: TextIO) -> Progress:
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm[NoReturn]] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        bar = bars.get(stage)
+        if bar is None:
+            bar = bars[stage] = tqdm(
+                desc=stage, total=total, file=stream, dynamic_ncols=True, bar_format=_FORMAT
+            )
+        bar.total = total
+        bar.update(done - bar.n)
+        if done >= total:
+            bars.pop(stage).close()
+
+    return show
+
+
+_FORMAT = "{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}, {remaining} left]"
 
 
 def describe_found(found: Found, neurons_shown: int = 15) -> str:

@@ -23,6 +23,7 @@ from .traits import READY, StatusTraits, WrongTrait, flag_of, said
 
 if TYPE_CHECKING:
     from ..models import Worker
+    from .saved import Pace, Saved
 
 __all__ = ["Answer", "Call", "Widget", "bundle", "explain", "request"]
 
@@ -516,9 +517,11 @@ class Widget(StatusTraits, anywidget.AnyWidget):
 
         return Account(type(self).__name__, [], [])
 
-    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return what another value of a trait brings to a page without a kernel."""
-        return {}
+    def saved_traits(self, pace: Pace) -> Saved:  # noqa: ARG002
+        """Return what other values of traits bring to a page without a kernel."""
+        from .saved import Saved
+
+        return Saved()
 
     def save_html(self, path: str | Path) -> Path:
         """Write one offline page: thresholds, overlays, tables and captions stay alive in it."""

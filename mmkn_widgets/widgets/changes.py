@@ -235,6 +235,7 @@ class Changes:
             "active": active,
             "can_undo": self.stack.can_undo,
             "can_redo": self.stack.can_redo,
+            "steps": list(self.stack.steps),
             "code": code,
         }
 

@@ -17,6 +17,7 @@ from .code import Recipe, caption_line, pair_code
 from .encode import int32_array, int32_bytes
 from .look import Beyond, Look, facts_of, scene_lines
 from .own import OwnPictures, is_own
+from .saved import Pace, Saved
 from .selection import Selection
 from .traits import (
     PART_EFFECTS,
@@ -492,11 +493,17 @@ class ConceptPair(PairTraits, Following):
 
     # -- what the page asks to see -----------------------------------------------------------
 
+    def _of_scene(self, side: Side, scene: int) -> dict[str, Any]:
+        """Return all that a scene of a side brings."""
+        return {
+            **side.seen(scene, self.prefetched),
+            **self._written(side, scene, self._leaving),
+            **self._written_control(side, scene, self._leaving),
+        }
+
     def _load_scene(self, side: Side) -> None:
         scene = side.scene
-        values = side.seen(scene, self.prefetched)
-        values |= self._written(side, scene, self._leaving)
-        values |= self._written_control(side, scene, self._leaving)
+        values = self._of_scene(side, scene)
         if scene == side.scene:
             with self.hold_sync():
                 side.show(values)
@@ -546,20 +553,21 @@ class ConceptPair(PairTraits, Following):
 
     # -- without a kernel, and the end -------------------------------------------------------
 
-    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return what another scene brings, by trait and scene, for a page without a kernel."""
+    def saved_traits(self, pace: Pace) -> Saved:
+        """Return what another scene brings, for a page without a kernel."""
 
         def scenes_of(name: str, side: Side) -> dict[int, dict[str, Any]]:
             found = {}
-            for scene in range(min(max(_SAVED_SCENES, side.scene + 1), side.look.n_scenes)):
-                seen = side.seen(scene, self.prefetched)
-                seen |= {"caption_after": side.scenes[scene]["after"], "caption_random": ""}
+            scenes = range(min(max(_SAVED_SCENES, side.scene + 1), side.look.n_scenes))
+            for scene in pace.each(scenes):
+                seen = self._of_scene(side, scene)
                 found[scene] = {f"{name}_{trait}": value for trait, value in seen.items()}
             return found
 
-        return self._submit(
-            lambda: {f"{name}_scene": scenes_of(name, side) for name, side in self._sides()}
-        ).result()
+        def made() -> Saved:
+            return Saved({f"{name}_scene": scenes_of(name, s) for name, s in self._sides()})
+
+        return self._submit(made).result()
 
     @property
     def title(self) -> str:

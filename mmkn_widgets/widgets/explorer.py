@@ -33,6 +33,7 @@ from .look import (
 )
 from .own import OwnPictures, is_own, scene_code
 from .parts import Choosing, recipe_of, reference_of, word_index
+from .saved import Pace, Saved, Several, named, save_tokens
 from .selection import Selection
 from .traits import PRESETS, ExplorerTraits, bad_trait
 
@@ -359,14 +360,20 @@ class Explorer(ExplorerTraits, Following, Choosing):
         }
 
     def _show_active(self) -> None:
-        self.ablation = self.changes.state(self._code_inside)
-        self.found_code = found_code(self.study, self.scene, self.own.folder)
+        self._show(self._active_at(self.scene))
 
-    def _code_inside(self) -> list[str]:
-        """Return the lines that write the shown caption, inside what is active."""
+    def _active_at(self, scene: int) -> dict[str, Any]:
+        """Return the traits that say what is active, as seen from a scene; nothing measured yet."""
+        return {
+            "ablation": self.changes.state(lambda: self._code_inside(scene)),
+            "found_code": found_code(self.study, scene, self.own.folder),
+        }
+
+    def _code_inside(self, scene: int) -> list[str]:
+        """Return the lines that write a scene's caption, inside what is active."""
         study, now = self.study, self.changes.now
         if not isinstance(now, Move):
-            return [caption_line(study, self.scene, folder=self.own.folder)]
+            return [caption_line(study, scene, folder=self.own.folder)]
         made, place, lines = "study", now.scene, []
         if now.scene >= len(study.scored):
             chosen = study.scenes[now.scene]
@@ -374,8 +381,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
                 said = f"study: make it with {chosen.id} among its scenes"
                 return [f"raise NameError({said!r})"]
             made, place = "looked_at", len(study.scored)
-            scene = scene_code(chosen, study.concept, self.own.folder)
-            lines = [f"looked_at = study.with_scene({scene})"]
+            again = scene_code(chosen, study.concept, self.own.folder)
+            lines = [f"looked_at = study.with_scene({again})"]
         part = f"{made}.patch_mask({place}, {list(now.cells)})"
         if now.object:
             part = f"{made}.scenes[{place}].mask({now.object!r})"
@@ -388,7 +395,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
         active = stack.active
         found = measured(self.study, self.changes.now, scene)
         if scene == self.scene and active == stack.active:
-            self.ablation = {**self.changes.state(self._code_inside), **found}
+            acting = self._active_at(scene)
+            self._show({**acting, "ablation": {**acting["ablation"], **found}})
 
     def ablate(self, mode: str | None = None, scale: float | None = None) -> str:
         """Ablate the kept neurons, as the button does; return the caption after."""
@@ -622,9 +630,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
         found = self.study.propose_thresholds(
             without_concept=absent, progress=self._progress(), cancel=call.cancel
         )
-        self.marks = _marks(found)
-        self.mode = "absolute"
-        self.threshold_d, self.threshold_g = found.threshold_d, found.threshold_g
+        cuts = {"threshold_d": found.threshold_d, "threshold_g": found.threshold_g}
+        self._show({"marks": _marks(found), "mode": "absolute", **cuts})  # one step of the history
         return {"met": bool(found.met)}
 
     @request("inpaint", stage="painting the object away")
@@ -642,11 +649,11 @@ class Explorer(ExplorerTraits, Following, Choosing):
             self._show({**none, **shown, "mask": mask.tobytes()})
         return {}
 
-    @request("export_html", worker=False)
-    def _ask_export_html(self, _call: Call) -> Answer:
+    @request("export_html", stage="writing the page")
+    def _ask_export_html(self, call: Call) -> Answer:
         from .html import offline_page
 
-        return {}, [offline_page(self).encode()]
+        return {}, [offline_page(self, Pace(self._progress(), call.cancel)).encode()]
 
     # -- a picture of one's own --------------------------------------------------------------
 
@@ -761,11 +768,12 @@ class Explorer(ExplorerTraits, Following, Choosing):
         shown = json.dumps(self.state, indent=1) + "\n"
         return Path(self.study.save(path, {"explorer.json": shown}))
 
-    def saved_scenes(self, n: int = 24, neurons: int = 300) -> dict[int, dict[str, Any]]:
-        """Return the traits of the first scenes, for a page that cannot ask the kernel.
+    def saved_traits(self, pace: Pace, n: int = 24, neurons: int = 300) -> Saved:
+        """Return what another scene and another neuron bring, for a page without a kernel.
 
         Parameters
         ----------
+        pace : Pace
         n : int
             Scenes at most; the shown one is among them.
         neurons : int
@@ -774,25 +782,29 @@ class Explorer(ExplorerTraits, Following, Choosing):
         kept = self.kept
         n_maps = max(neurons, min(len(kept), PREFETCHED))
         ids = prefetched(kept, self.prefetched, n_maps)
-        wanted = range(min(max(n, self.scene + 1), len(self.study.scenes)))
-
-        def made(scene: int) -> dict[str, Any]:
-            after = self.scenes[scene]["after"]
-            captions = {"caption_after": after, "caption_inpainted": self._inpainted.get(scene, "")}
-            return {**self.look.scene(scene, ids), **captions}
-
-        states = self._submit(lambda: {scene: made(scene) for scene in wanted}).result()
+        scenes = range(min(max(n, self.scene + 1), len(self.study.scenes)))
         decoded = self.prefetched[: len(self.words)].tolist()
         words = dict(zip(decoded, self.words, strict=True))
         known = [words.get(int(i)) for i in ids]
         first = next((k for k, line in enumerate(known) if line is None), len(known))
-        for state in states.values():
-            state["words"] = known[:first]
-        return states
 
-    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return what another scene brings, by trait and value, for a page without a kernel."""
-        return {"scene": self.saved_scenes()}
+        def made() -> Saved:
+            tokens, found = Several(("scene", "selected")), {}
+            for scene in pace.each(scenes):
+                found[scene] = self._of_scene(scene, ids) | {"words": known[:first]}
+                save_tokens(found[scene], tokens, self.look, scene, named(self))
+            return Saved({"scene": found}, [tokens])
+
+        return self._submit(made).result()
+
+    def _of_scene(self, scene: int, ids: np.ndarray) -> dict[str, Any]:
+        """Return all that a scene brings, with what acts on the model measured there."""
+        seen = {**self.look.scene(scene, ids), **self._written(scene, None)}
+        seen["caption_inpainted"] = self._inpainted.get(scene, "")
+        acting = self._active_at(scene)
+        if self._acts():
+            acting["ablation"] |= measured(self.study, self.changes.now, scene)
+        return {**seen, **acting}
 
     @property
     def title(self) -> str:

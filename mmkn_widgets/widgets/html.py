@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core import NotSupported
 from .encode import encode_picture
+from .saved import Pace
 from .traits import flag_of
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ style-src 'unsafe-inline'; script-src 'unsafe-inline' blob: data:">
 <title>{title}</title>
 <style>html {{ color-scheme: light dark; }}
 body {{ margin: 16px; background: light-dark(#f4f6f9, #0e1116); }}
-#mmkn {{ max-width: 1400px; margin: 0 auto; }}</style></head>
-<body><main id="mmkn">{fallback}</main>
+#mmkn {{ max-width: 1400px; margin: 0 auto; }}
+h1, h2 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; \
+clip-path: inset(50%); }}</style></head>
+<body><main><h1>mmkn_widgets</h1><h2>{name}</h2><div id="mmkn">{fallback}</div></main>
 <script type="application/json" id="mmkn-state">{state}</script>
 <script type="application/json" id="mmkn-scenes">{scenes}</script>
 <script type="application/json" id="mmkn-module">{module}</script>
@@ -64,8 +67,12 @@ const model = {{
     if (state[name] === value) return;
     state[name] = value;
     for (const listener of listeners.get("change:" + name) ?? []) listener();
-    const others = unpack(saved[name]?.[value] ?? {{}});
-    for (const [key, item] of Object.entries(others)) model.set(key, item);
+    const take = (found) => {{
+      for (const [key, item] of Object.entries(unpack(found ?? {{}}))) model.set(key, item);
+    }};
+    take(saved.single[name]?.[value]);
+    for (const {{ of, known, otherwise }} of saved.several)
+      if (of.includes(name)) take(known[of.map((one) => state[one]).join()] ?? otherwise);
   }},
   save_changes: () => undefined,
   on: (event, listener) => {{
@@ -114,8 +121,14 @@ def wire_state(widget: Any) -> dict[str, Any]:
     }
 
 
-def offline_page(widget: Any) -> str:
+def offline_page(widget: Any, pace: Pace | None = None) -> str:
     """Return a page that shows a widget as it is now, without kernel and network.
+
+    Parameters
+    ----------
+    widget : Widget
+    pace : Pace, optional
+        Who hears how far it is, and who stops it.
 
     Raises
     ------
@@ -127,17 +140,23 @@ def offline_page(widget: Any) -> str:
     if "render" not in module or "was installed without its page modules" in module:
         raise NotSupported("save_html: the page modules are not built; run `make` in the clone")
     state = {**wire_state(widget), "read_only": True}
-    others = widget.saved_traits()
-    for trait, scenes in others.items():  # "scene", or "a_scene" beside "b_scene"
+    saved = widget.saved_traits(pace or Pace())
+    state |= {name: getattr(widget, name) for name in state if name.endswith("scenes")}
+    for trait, scenes in saved.single.items():  # "scene", or "a_scene" beside "b_scene"
         for name in ("scenes", "thumbnails"):
             key = trait.removesuffix("scene") + name
             state[key] = state[key][: max(scenes) + 1]
+        if "tokens" in scenes[state[trait]]:
+            state["tokens"] = scenes[state[trait]]["tokens"]
+    for one in saved.several:
+        state |= one.known.get(tuple(state[name] for name in one.of), {})
     title = f"{widget.title} · mmkn_widgets"
     return _PAGE.format(
         title=_text(title),
+        name=_text(widget.title),
         fallback=fallback_html(widget),
         state=_script(_pack(state)),
-        scenes=_script(_pack(others)),
+        scenes=_script(_pack(saved.page())),
         module=_script(module),
     )
 

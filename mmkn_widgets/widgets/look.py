@@ -111,6 +111,12 @@ class Look:
         (row,), (index,) = self.index.split([flat])
         return self.study.tokens(scene, int(row), int(index))
 
+    def tokens_of(
+        self, ids: np.ndarray, scene: int
+    ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
+        """Return (text, role, step) of each token, and activations (neuron, token) there."""
+        return self.study.tokens(scene, *self.index.split(ids))
+
     # -- the study ---------------------------------------------------------------------------
 
     def evidence(self) -> dict[str, Any]:

@@ -170,9 +170,9 @@ class StudyLike(Protocol):
         """Return the words that each neuron writes most."""
 
     def tokens(
-        self, scene: int, row: int, index: int
+        self, scene: int, row: int | np.ndarray, index: int | np.ndarray
     ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
-        """Return (text, role, step) of each token, and one neuron's activation there."""
+        """Return (text, role, step) of each token, and the activation of neurons there."""
 
     def strongest_scenes(
         self,

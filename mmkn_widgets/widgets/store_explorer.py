@@ -23,6 +23,7 @@ from .look import (
     token_state,
 )
 from .parts import Scored
+from .saved import Pace, Saved, Several, named, save_tokens
 from .traits import (
     NO_FACTS,
     NO_GRID,
@@ -160,6 +161,13 @@ class StoreLook:
         """Return (text, role, step) of each token, and one neuron's activation there."""
         (row,), (index,) = self.index.split([flat])
         return tokens_of(self._layer(scene, int(row)).isel(neuron=int(index)))
+
+    def tokens_of(
+        self, ids: np.ndarray, scene: int
+    ) -> tuple[list[tuple[str, str, int]], np.ndarray]:
+        """Return (text, role, step) of each token, and activations (neuron, token) there."""
+        made = [self.tokens(int(flat), scene) for flat in ids]
+        return made[0][0], np.stack([values for _, values in made])
 
 
 class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored):
@@ -302,10 +310,16 @@ class StoreExplorer(WordTraits, PictureTraits, TokenTraits, SceneTraits, Scored)
         """Return `neurons`."""
         return self.neurons
 
-    def saved_traits(self) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return what another picture brings, for a page without a kernel."""
-        n = min(max(_SAVED_PICTURES, self.scene + 1), self._n())
-        return {"scene": {scene: self.look.seen(scene, self.prefetched) for scene in range(n)}}
+    def saved_traits(self, pace: Pace) -> Saved:
+        """Return what another picture and another neuron bring, for a page without a kernel."""
+        scenes = range(min(max(_SAVED_PICTURES, self.scene + 1), self._n()))
+        tokens = Several(("scene", "selected"))
+        neurons = named(self) if "activation" in self.store else []
+        found = {}
+        for scene in pace.each(scenes):
+            found[scene] = self.look.seen(scene, self.prefetched)
+            save_tokens(found[scene], tokens, self.look, scene, neurons)
+        return Saved({"scene": found}, [tokens])
 
     def account(self) -> Any:
         """Return what the static view says."""

@@ -1,7 +1,7 @@
-"""Write the README's table of architectures from ``results.json``.
+"""Write the documentation's table of architectures from ``results.json``.
 
-Run ``python tests/architectures/table.py README.md`` after ``write_results.py``; without a file the
-table is printed.
+Run ``python tests/architectures/table.py docs/models.md`` after ``write_results.py``; without a
+file the table is printed.
 """
 
 from __future__ import annotations
@@ -88,8 +88,6 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
         textwrap.fill(summary(rows), 105),
         "",
-        "<details><summary>All architectures</summary>",
-        "",
         "| architecture | round trip | neurons of | captions | painting | what it cannot |",
         "|---|---|---|---|---|---|",
     ]
@@ -103,7 +101,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             _cannot(row),
         )
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", "</details>"])
+    return "\n".join(lines)
 
 
 def main(arguments: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Every image-text-to-text architecture goes through the round trip of ``roundtrip.py``.
 
-``results.json`` beside this file is what the README's table is made from. A test fails when an
-architecture does less than is written there, so that the table cannot promise what is not so.
+``results.json`` beside this file is what the table in docs/models.md is made from. A test fails
+when an architecture does less than is written there: the table cannot promise what is not so.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def test_most_architectures_work() -> None:
     assert sum(row["paints"] and not row["approximate"] for row in rows) >= 65
 
 
-def test_the_readme_shows_this_table() -> None:
-    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_shows_this_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     shown = page.partition(BEGIN)[2].partition(END)[0].strip()
     assert shown == markdown([WRITTEN[name] for name in ARCHITECTURES])
 

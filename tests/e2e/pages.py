@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 sys.path.insert(0, str(ROOT / "tests" / "wire"))
 
-__all__ = ["EVIL", "ROOT", "WIDGETS", "evil_study", "opened", "serious", "write_pages"]
+__all__ = ["EVIL", "ROOT", "WIDGETS", "evil_study", "opened", "violations", "write_pages"]
 
 #: what data may bring: it must appear as these letters
 EVIL = '<img src=x onerror="window.hit=1"><script>window.hit=2</script>&amp;`${1}\''
@@ -102,7 +104,10 @@ def evil_study(word: str, seed: int = 0, evil: str = EVIL) -> Any:
     study = FakeStudy(word, seed=seed)
     study.caption = lambda scene: f"a {word} {evil}"  # type: ignore[method-assign]
     study.words = lambda rows, indices, k=6: [[evil, word]] * len(rows)  # type: ignore
-    study.tokens = lambda *a: ([(evil, "text", -1)] * 2, [1.0, 2.0])  # type: ignore
+    study.tokens = lambda scene, row, index: (  # type: ignore
+        [(evil, "text", -1)] * 2,
+        np.ones((*np.shape(row), 2), np.float32),
+    )
     study.patch_words = lambda scene, k=3: [[evil]] * 144  # type: ignore[method-assign]
     study.model.name = f"model {evil}"
     study.scenes = tuple(
@@ -142,11 +147,28 @@ def opened(page: Page, path: Path) -> list[str]:
     return trouble
 
 
-def serious(page: Page, within: str = "document") -> list[Any]:
-    """Return what axe-core finds serious or critical."""
-    found = page.evaluate(
+#: WCAG 2.2 at level A and AA; target-size is off in axe-core unless it is asked for
+TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+
+
+def violations(page: Page, within: str = "document", *, best: bool = False) -> list[Any]:
+    """Return what axe-core finds against WCAG 2.2, of any impact.
+
+    Parameters
+    ----------
+    page : Page
+    within : str
+        JavaScript: what to look at.
+    best : bool
+        Best practice as well: for a whole page of ours.
+    """
+    options = {
+        "runOnly": {"type": "tag", "values": [*TAGS, *(["best-practice"] if best else [])]},
+        "rules": {"target-size": {"enabled": True}},
+    }
+    found: list[Any] = page.evaluate(
         f"async () => {{ {AXE.read_text(encoding='utf-8')}; "
-        f"return (await axe.run({within})).violations.map((v) => "
+        f"return (await axe.run({within}, {json.dumps(options)})).violations.map((v) => "
         "[v.impact, v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160))]); }"
     )
-    return [v for v in found if v[0] in ("serious", "critical")]
+    return found

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,15 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def marimo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of a running marimo app."""
-    folder = tmp_path_factory.mktemp("marimo")
+    with serve(tmp_path_factory.mktemp("marimo"), APP) as url:
+        yield url
+
+
+@contextmanager
+def serve(folder: Path, code: str) -> Iterator[str]:
+    """Return a context in which marimo runs an app; its value is the address."""
     app = folder / "app.py"
-    app.write_text(APP.format(root=str(ROOT), wire=str(ROOT / "tests" / "wire")))
+    app.write_text(code.format(root=str(ROOT), wire=str(ROOT / "tests" / "wire")))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -323,7 +323,7 @@ class Targets:
         valued = st.tuples(st.sampled_from(options), word)
         lines = st.tuples(
             st.sampled_from([["find", "--concept", "car"], ["study", "--out", "new"], ["find"],
-                             ["study"], []]),
+                             ["study"], ["explore", "pocket", "--html", "new.html"], []]),
             st.lists(valued | st.tuples(word), max_size=4),
         ).map(lambda given: [*given[0], *(part for more in given[1] for part in more)])  # fmt: skip
         held = cli._load, cli._study_jobs

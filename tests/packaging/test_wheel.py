@@ -50,6 +50,7 @@ def test_every_file_that_the_package_reads_is_in(root: Path, names: list[str]) -
         for path in package.glob(pattern)
         if path.is_file()
     ]
+    wanted += [f"mmkn_widgets/notebooks/{one.name}" for one in (root / "notebooks").glob("*.ipynb")]
     assert "mmkn_widgets/py.typed" in wanted
     assert "mmkn_widgets/pocket/model/model.safetensors" in wanted
     assert sorted(set(wanted) - set(names)) == []
@@ -62,7 +63,7 @@ def test_nothing_strange_is_in(names: list[str], distributions) -> None:
         if "node_modules" in name or "__pycache__" in name or name.endswith((".ts", ".map"))
     ]
     assert strange == []
-    assert distributions["wheel"].stat().st_size < 20e6
+    assert distributions["wheel"].stat().st_size < 40e6
 
 
 def test_the_sdist_can_be_built_without_git(distributions) -> None:
@@ -82,6 +83,31 @@ def test_find_without_node(without_node) -> None:
     assert found["held_out"] is True
     assert found["suppression"] > found["random_control"]["max"]
     assert {"scene", "other"} <= set(found["retention"])
+
+
+def test_tutorials_and_a_page_without_node(without_node, tmp_path: Path) -> None:
+    done = without_node("mmkn", "tutorials", str(tmp_path / "lessons"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(list((tmp_path / "lessons").glob("*.ipynb"))) >= 5
+    page = tmp_path / "car.html"
+    done = without_node("mmkn", "explore", "pocket", "--concept", "car", "--html", str(page))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "mmkn-state" in page.read_text(encoding="utf-8")
+
+
+def test_the_doctor_finds_a_fresh_environment_fine(without_node) -> None:
+    done = without_node("mmkn", "doctor", "--json")
+    states = {check["name"]: check["state"] for check in json.loads(done.stdout)}
+    assert done.returncode == 0, done.stdout
+    for name in (
+        "packages",
+        "widgets",
+        "JupyterLab",
+        "ipywidgets manager",
+        "lab extension",
+        "kernel",
+    ):
+        assert states[name] == "fine", done.stdout
 
 
 def test_jupyterlab_knows_the_extension(without_node) -> None:

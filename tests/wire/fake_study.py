@@ -224,8 +224,11 @@ class FakeStudy:
             found.append([str(word) for word in rng.permutation(VOCABULARY)[:k]])
         return found
 
-    def tokens(self, scene: int, row: int, index: int) -> tuple[list[tuple[str, str, int]], Any]:
-        rng = np.random.default_rng(row * 7919 + index)
+    def tokens(self, scene: int, row: Any, index: Any) -> tuple[list[tuple[str, str, int]], Any]:
+        if np.ndim(row):
+            made = [self.tokens(scene, int(r), int(i)) for r, i in zip(row, index, strict=True)]
+            return made[0][0], np.stack([values for _, values in made])
+        rng = np.random.default_rng(scene * 104729 + row * 7919 + index)
         prompt = [("<s>", "special", -1), *[("", "image", -1)] * 144, ("describe", "text", -1)]
         said = [(word, "generated", k) for k, word in enumerate(self.caption(scene).split())]
         tokens = [*prompt, *said]

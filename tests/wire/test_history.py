@@ -181,3 +181,25 @@ def test_neurons_beyond_the_model_are_refused(page: Page, study: FakeStudy) -> N
     page.widget.threshold_d = 1e6
     with pytest.raises(BadArgument, match="lower a threshold"):
         page.widget.ablate()
+
+
+def test_a_view_says_how_far_the_stack_goes_and_a_proposal_is_one_message(
+    page: Page, study: FakeStudy
+) -> None:
+    stack = study.model.interventions
+    assert page.widget.ablation["steps"] == [0, 0, 0]
+    page.ask("ablate", ids(7), mode="zero")
+    page.ask("undo")
+    assert page.widget.ablation["steps"] == list(stack.steps)
+    assert page.widget.ablation["steps"][:2] == [0, 1]
+    held: list[set[str]] = []
+    send_state = page.widget.send_state
+
+    def heard(key: object = None) -> None:
+        held.append(set(key) if isinstance(key, list | set | tuple) else {str(key)})
+        send_state(key)
+
+    page.widget.send_state = heard
+    page.widget.mode = "quantile"
+    page.ask("propose")
+    assert any({"mode", "threshold_d", "threshold_g"} <= names for names in held), held

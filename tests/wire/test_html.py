@@ -7,14 +7,18 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from fake_study import FakeStudy
 from ipywidgets.embed import embed_minimal_html
 from PIL import Image
 
+from mmkn_widgets.core import Cancelled, CancelToken
 from mmkn_widgets.widgets import Explorer, PatchHeatmap
 from mmkn_widgets.widgets.html import offline_page, wire_state
+from mmkn_widgets.widgets.saved import Pace
 
 
 def embedded(page: str, name: str) -> object:
@@ -39,8 +43,8 @@ def test_offline_page_holds_the_state(explorer: Explorer, tmp_path: Path) -> Non
 def test_every_scene_is_in_the_offline_page(explorer: Explorer) -> None:
     scenes = embedded(offline_page(explorer), "mmkn-scenes")
     assert isinstance(scenes, dict)
-    assert sorted(map(int, scenes["scene"])) == list(range(6))
-    for number, state in scenes["scene"].items():
+    assert sorted(map(int, scenes["single"]["scene"])) == list(range(6))
+    for number, state in scenes["single"]["scene"].items():
         ids = np.frombuffer(base64.b64decode(state["map_ids"]["$bytes"]), "<i4")
         assert set(explorer.kept.tolist()) <= set(ids.tolist())
         truth = explorer.study.maps(ids // 512, ids % 512, scene=int(number))
@@ -111,3 +115,72 @@ def test_embed_minimal_html_holds_every_trait(explorer: Explorer, tmp_path: Path
             assert made["state"][name] == json.loads(json.dumps(value)), name
     assert raw[("thumbnails", 1)] == explorer.thumbnails[1]
     assert "render" in made["state"]["_esm"]
+
+
+def differing(before: dict[str, object], after: dict[str, object]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+#: of the shown scene, and not of what it brings: too many maps for a page
+PREFETCHED_MAPS = {"maps", "map_scale", "map_offset", "map_sign", "map_ids", "words"}
+
+
+def test_another_scene_brings_all_that_it_brings_with_a_kernel(explorer: Explorer) -> None:
+    """Whatever differs between two scenes of a live view is in the page, and the same there."""
+    explorer.study.caption = lambda scene: f"a red car, number {scene}"  # type: ignore
+    explorer.ablate()
+    explorer.wait()
+
+    def ask(flat: int) -> None:
+        args = {"id": flat, "scene": explorer.scene}
+        message = {"kind": "request", "id": "t", "name": "tokens", "args": args}
+        explorer._receive(explorer, message, [])
+        explorer.wait()
+
+    first, second = (int(flat) for flat in explorer.kept[:2])
+    explorer.selected = second
+    ask(second)
+    saved = explorer.saved_traits(Pace())
+    before = wire_state(explorer)
+    explorer.scene = 2
+    explorer.wait()
+    ask(second)
+    after = wire_state(explorer)
+    changed = differing(before, after) - PREFETCHED_MAPS - {"scene", "scenes", "status"}
+    assert {"picture", "caption_before", "token_values", "ablation", "mask"} <= changed
+    brought = {**saved.single["scene"][2], **saved.several[0].known[2, second]}
+    assert {name: brought[name] for name in changed} == {name: after[name] for name in changed}
+    page = embedded(offline_page(explorer), "mmkn-state")
+    assert isinstance(page, dict)
+    assert all(line["after"] for line in page["scenes"])
+    values = page["token_values"]["$bytes"]
+    assert base64.b64decode(values) == after["token_values"]
+    explorer.selected = first
+    other = embedded(offline_page(explorer), "mmkn-state")
+    assert isinstance(other, dict)
+    assert other["token_values"]["$bytes"] != values
+
+
+def test_the_page_says_which_neurons_tokens_it_has(explorer: Explorer) -> None:
+    explorer.threshold_d = explorer.threshold_g = 0.0
+    assert len(explorer.kept) > 64
+    explorer.selected = int(explorer.kept[-1])
+    saved = explorer.saved_traits(Pace())
+    (several,) = saved.several
+    assert len({flat for _, flat in several.known}) == 64
+    assert (0, explorer.selected) in several.known
+    assert "only those of the 64 best" in several.otherwise["token_label"]
+
+
+def test_saving_says_how_far_it_is_and_can_be_cancelled(explorer: Explorer) -> None:
+    told: list[tuple[str, int, int]] = []
+    cancel = CancelToken()
+
+    def progress(*step: Any) -> None:
+        told.append(step)
+        if step[1] == 2:
+            cancel.cancel()
+
+    with pytest.raises(Cancelled):
+        offline_page(explorer, Pace(progress, cancel))
+    assert told == [("writing the page", k, 6) for k in range(3)]

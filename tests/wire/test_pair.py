@@ -196,8 +196,11 @@ def test_the_offline_page_and_the_account_hold_both(pair: ConceptPair, tmp_path:
     pair.ablate("a")
     page = pair.save_html(tmp_path / "pair.html").read_text(encoding="utf-8")
     saved = embedded(page, "mmkn-scenes")
-    assert {name: len(scenes) for name, scenes in saved.items()} == {"a_scene": 6, "b_scene": 4}
-    assert saved["b_scene"]["2"]["b_caption_before"] == pair.study_b.caption(2)
+    assert {name: len(scenes) for name, scenes in saved["single"].items()} == {
+        "a_scene": 6,
+        "b_scene": 4,
+    }
+    assert saved["single"]["b_scene"]["2"]["b_caption_before"] == pair.study_b.caption(2)
     state = embedded(offline_page(pair), "mmkn-state")
     assert state["read_only"] is True
     assert len(state["b_scenes"]) == 4

@@ -1,6 +1,7 @@
 // What every widget has around it: theme, errors, read-only notice, a live region, a check that the kernel is there.
 
 import { button, fill, h, setText } from "./dom";
+import { historyKeys } from "./history";
 import { watchKernel, type KernelState } from "./kernel_watch";
 import type { RenderProps } from "./model";
 import { Session } from "./session";
@@ -39,12 +40,14 @@ export function widget(
       });
       const card = h("div", { class: "card" });
       const session = new Session(model, root);
+      historyKeys(root, session.history);
       applyTheme(root, session.off.signal, () => session.store.touch("view"));
       const alert = notice(session);
       if (name === "Explorer") alert.classList.add("a-alert");
       card.append(alert);
       try {
         mount(session, card);
+        session.history.start();
       } catch (error) {
         session.broken(error);
       }

@@ -15,7 +15,7 @@ export type Rewrite = (
   name: Rewriting,
   args?: Record<string, unknown>,
   buffers?: ArrayBuffer[],
-) => void;
+) => Promise<unknown>;
 
 /** `onstream` gets the text so far, and null when nothing is being written any more. */
 export function rewriter(session: Session, onstream?: (text: string | null) => void): Rewrite {
@@ -23,7 +23,7 @@ export function rewriter(session: Session, onstream?: (text: string | null) => v
     let text = "";
     for (const other of NAMES) session.requests.drop(other);
     onstream?.("");
-    void session
+    return session
       .ask(name, args, buffers, (piece) => {
         text += piece;
         onstream?.(text);

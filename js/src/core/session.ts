@@ -6,13 +6,14 @@ import { Evidence, type Kept } from "./evidence";
 import { actionOf, Faults } from "./faults";
 import type { Maps } from "./heat";
 import type { WidgetModel } from "./model";
+import { History } from "./history";
 import { KernelError, Requests, Superseded, type Reply } from "./requests";
 import { derive, Store, type Schedule } from "./store";
 import { colors, type ColorName } from "./theme";
 import type { ExplorerTraits, Grid, RequestName } from "./traits";
 import type { WorkPlace } from "./work";
 
-/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table, what failed, where work is shown. */
+/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table, what failed, where work is shown, the history. */
 export type Local = ExplorerTraits & {
   view: number;
   hand: number;
@@ -20,6 +21,7 @@ export type Local = ExplorerTraits & {
   order: number;
   faults: number;
   work: number;
+  steps: number;
 };
 
 /** What decides which neurons pass. */
@@ -41,6 +43,7 @@ const NO_GRID: Grid = { rows: 0, cols: 0, extent: [0, 0, 1, 1], approximate: fal
 export class Session {
   readonly store: Store<Local>;
   readonly requests: Requests;
+  readonly history = new History(this);
   readonly live: HTMLElement;
   readonly off = new AbortController();
   /** words of neurons beyond the prefetched ones, as the kernel sends them */

@@ -91,6 +91,8 @@ export interface AblationState {
   active: ActiveAblation[];
   can_undo: boolean;
   can_redo: boolean;
+  /** how many steps the stack goes back and forward, and which was the last */
+  steps: [number, number, number];
   /** to first order, mean over the study's scenes */
   predicted: number | null;
   /** on the shown scene, from the ablation done by three quarters */

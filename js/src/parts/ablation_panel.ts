@@ -6,6 +6,7 @@ import { change, plural, short } from "../core/format";
 import { rewriter, type Rewrite } from "../core/rewrite";
 import { SETS, type Session } from "../core/session";
 import { mountWork } from "../core/work";
+import { historyButtons } from "./history_buttons";
 
 export interface AblationOptions {
   /** how the caption is written anew; by default nobody sees it stream in */
@@ -35,7 +36,7 @@ export function mountAblationPanel(
       const ids = session.survivors();
       if (!ids.length) return;
       store.commit();
-      run("ablate", { mode: store.get("ablate_mode"), scale: store.get("ablate_scale") }, [
+      void run("ablate", { mode: store.get("ablate_mode"), scale: store.get("ablate_scale") }, [
         ids.slice().buffer as ArrayBuffer,
       ]);
     },
@@ -61,9 +62,9 @@ export function mountAblationPanel(
     style: { width: "70px" },
   });
   scale.addEventListener("change", () => store.commit({ ablate_scale: Number(scale.value) || 0 }));
-  const undo = button("undo", () => run("undo"));
-  const redo = button("redo", () => run("redo"));
-  const restore = button("restore all", () => run("restore"), {
+  session.history.withModel((way) => run(way));
+  const [undo, redo] = historyButtons(session);
+  const restore = button("restore all", () => void run("restore"), {
     title: "take back every ablation made here",
   });
   const active = h("span", { class: "row", role: "status", "aria-label": "active interventions" });
@@ -183,10 +184,8 @@ export function mountAblationPanel(
   store.watch(["ablation", "read_only"], () => {
     const state = store.get("ablation");
     const blocked = session.blocked();
-    undo.disabled = blocked !== null || !state?.can_undo;
-    redo.disabled = blocked !== null || !state?.can_redo;
     restore.disabled = blocked !== null || !state?.active?.length;
-    for (const b of [undo, redo, restore]) if (blocked) setAttr(b, "title", blocked);
+    if (blocked) setAttr(restore, "title", blocked);
     fill(
       active,
       ...(state?.active ?? []).map((item) =>

@@ -6,6 +6,7 @@ import { button, fill, h, setText } from "../core/dom";
 import { faultLine } from "../core/faults";
 import { takeCargo } from "../core/carry";
 import { rewriter, type Rewrite } from "../core/rewrite";
+import { roving } from "../core/roving";
 import type { Session } from "../core/session";
 import { mountWork } from "../core/work";
 import { mountEffectRows } from "./effect_rows";
@@ -37,6 +38,11 @@ export function mountCaptionDiff(
 ): CaptionPart {
   const { store } = session;
   const before = h("dd");
+  const line = h("span", {
+    role: "toolbar",
+    "aria-label": "words of the caption before; one that is pressed becomes the concept",
+  });
+  const rove = roving(line, () => [...line.querySelectorAll<HTMLElement>("button")]);
   const after = h("dd", { "aria-live": "polite" });
   const refs = h("dd", { class: "quiet" });
   const refsHead = h("dt", { title: "captions that the data set gives this picture" }, "refs");
@@ -121,12 +127,13 @@ export function mountCaptionDiff(
   const paint = (): void => {
     const first = store.get("caption_before") ?? "";
     const second = store.get("caption_after") ?? "";
-    fill(
-      before,
-      ...(first
-        ? spaced(words(first).map(word))
-        : [h("span", { class: "note" }, "not written yet")]),
-    );
+    if (!first) fill(before, h("span", { class: "note" }, "not written yet"));
+    else if (!options.onword) fill(before, ...spaced(words(first).map(word)));
+    else {
+      fill(line, ...spaced(words(first).map(word)));
+      if (before.firstChild !== line) fill(before, line);
+      rove();
+    }
     if (streaming !== null) fill(after, streaming, h("span", { class: "note" }, " …"));
     else if (!second)
       fill(

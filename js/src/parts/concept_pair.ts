@@ -8,6 +8,7 @@ import { Pair } from "../core/pair";
 import { hasOwn, writePictures } from "../core/python";
 import { SIDES } from "../core/pair_traits";
 import { download } from "../core/pictures";
+import { jumps } from "../core/roving";
 import type { Session } from "../core/session";
 import { derive } from "../core/store";
 import { workLine } from "../core/work";
@@ -127,4 +128,15 @@ export function mountConceptPair(session: Session, card: HTMLElement): void {
     store.watch(["part"], () => setText(kept, `${plural(one.kept().checked, "neuron")} kept`));
   }
   mountPairTable(pair, area("table", "neurons of the chosen part"));
+  const to = (what: string) => (): HTMLElement | null => card.querySelector<HTMLElement>(what);
+  const side = (which: string, k: 0 | 1): readonly [string, () => HTMLElement | null] => [
+    pair.names()[k],
+    to(`.p-${which} canvas`),
+  ];
+  jumps(card, [
+    ["neurons", to(".table")],
+    ["parts", to(".parts button[tabindex='0']")],
+    side("a", 0),
+    side("b", 1),
+  ]);
 }

@@ -2,6 +2,7 @@
 
 import { h, setAttr } from "../core/dom";
 import { words } from "../core/diff";
+import { jumps } from "../core/roving";
 import { rewriter } from "../core/rewrite";
 import type { Session } from "../core/session";
 import { mountAblationPanel } from "./ablation_panel";
@@ -95,6 +96,18 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   const tokens = h("div", { class: "page extra" });
   mountTokenStrip(session, tokens);
   area("neuron").append(neuronPage(session, tokens));
+  const inside = (part: HTMLElement, what: string) => (): HTMLElement | null =>
+    part.querySelector<HTMLElement>(what);
+  jumps(card, [
+    ["neurons", inside(table, ".table")],
+    ["thresholds", inside(plane, ".corner")],
+    ["ablate", inside(act, ".btn.primary")],
+    ["captions", inside(captionArea, ".captions button[tabindex='0']")],
+    ["picture", inside(picture, "canvas")],
+    ["mask", inside(without, "canvas")],
+    ["layers", inside(layers, "button[tabindex='0']")],
+    ["tokens", () => tokens.querySelector<HTMLElement>(".tokens")],
+  ]);
   store.watch(["preset"], () => setAttr(card, "data-preset", store.get("preset") || "full"));
 
   // The chosen neuron along the tokens: one small request when the choice rests.

@@ -53,7 +53,7 @@ export function footTools(session: Session): { buttons: HTMLElement[]; said: HTM
   const menu = h(
     "details",
     { class: "menu down" },
-    h("summary", { class: "btn" }, "export ▾"),
+    h("summary", { class: "btn", "aria-label": "export" }, "export ▾"),
     h(
       "div",
       {},

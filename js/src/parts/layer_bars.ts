@@ -2,6 +2,7 @@
 
 import { h, setAttr, setText, steady } from "../core/dom";
 import { integer } from "../core/format";
+import { roving } from "../core/roving";
 import { SETS, type Session } from "../core/session";
 import { calmly } from "../core/store";
 
@@ -10,8 +11,9 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
   const note = h("span", { class: "note" }, "kept");
   const list = h("div", {
     class: "layers",
-    role: "group",
-    "aria-label": "neurons kept per layer; a click switches a layer off or on",
+    role: "toolbar",
+    "aria-orientation": "vertical",
+    "aria-label": "neurons kept per layer; a layer that is not pressed is left out",
   });
   host.append(
     h("div", { class: "head" }, h("h3", {}, "layers"), note),
@@ -37,13 +39,16 @@ export function mountLayerBars(session: Session, host: HTMLElement): void {
         "button",
         { type: "button", onclick: () => toggle(row) },
         h("span", {}, name),
+        h("span", { class: "sr" }, ": "),
         h("i", { class: "track" }, fill),
         steady(h("span", {}, count, said)),
       );
       list.append(button);
       return { button, fill, count, said };
     });
+    rove();
   };
+  const rove = roving(list, () => bars.map((bar) => bar.button));
   const toggle = (row: number): void => {
     const off = new Set(store.get("rows_off") ?? []);
     if (!off.delete(row)) off.add(row);

@@ -4,12 +4,12 @@ import { asUint8, byteLength } from "../core/binary";
 import { button, clamp, fill, h, segments, setAttr, setLine, setText } from "../core/dom";
 import { faultLine } from "../core/faults";
 import { decodePicture } from "../core/pictures";
+import { explains, roving } from "../core/roving";
 import type { Session } from "../core/session";
 import { mountWork } from "../core/work";
 import { fit } from "../core/theme";
 
 type Tool = "brush" | "erase" | "box" | "lasso";
-const MEMORY = 30;
 
 export interface MaskOptions {
   title?: () => string;
@@ -28,7 +28,7 @@ export function mountMaskPainter(
   let original: ImageBitmap | null = null;
   let mask: Uint8Array = new Uint8Array(0);
   let [rows, cols] = [0, 0];
-  let past: Uint8Array[] = [];
+  let before: Uint8Array | null = null;
   let editing = false;
   let path: [number, number][] = [];
   let cursor: [number, number] | null = null;
@@ -38,13 +38,17 @@ export function mountMaskPainter(
   const note = h("span", { class: "note" });
   const canvas = h("canvas", {
     tabindex: "0",
-    role: "img",
-    "aria-label":
-      "picture without the object; paint here to change the mask; arrow keys move the brush, space paints",
+    role: "application",
+    "aria-roledescription": "painting",
+    "aria-label": "mask on the picture without the object",
   });
+  const keys = explains(
+    canvas,
+    "arrow keys move; brush and eraser: space paints, with Shift the arrow keys paint along; box and lasso: space sets a corner, Enter fills, Escape lets go",
+  );
   const empty = h("div", { class: "empty note" });
   const hint = h("div", { class: "hint" });
-  const stage = h("div", { class: "stage" }, canvas, empty, hint);
+  const stage = h("div", { class: "stage" }, canvas, keys, empty, hint);
   const tools = segments<Tool>(
     "mask tool",
     [
@@ -55,22 +59,25 @@ export function mountMaskPainter(
     ],
     (next) => {
       tool = next;
+      path = [];
       tools.set(next);
       edit();
     },
   );
   const size = h("input", { type: "range", min: 1, max: 30, value: 8, "aria-label": "brush size" });
-  const undo = button("undo", () => {
-    const last = past.pop();
-    if (last) mask = last;
-    show();
+  const undo = button("undo", () => session.history.go("undo", "mask"), {
+    title: "take back the last change of the mask",
+    "aria-label": "undo mask",
   });
-  const clear = button("clear", () => {
-    remember();
-    mask = new Uint8Array(rows * cols);
-    edit();
+  const clear = button("clear", () => replace(new Uint8Array(rows * cols)), {
+    "aria-label": "clear mask",
   });
-  const objects = h("div", { class: "row" });
+  const objects = h("div", {
+    class: "row",
+    role: "toolbar",
+    "aria-label": "masks of the data set",
+  });
+  const rove = roving(objects, () => [...objects.querySelectorAll<HTMLElement>("button")]);
   const inpaint = button("inpaint", () => {
     void session
       .ask("inpaint", { shape: [rows, cols], scene: store.get("scene") ?? 0 }, [
@@ -79,7 +86,6 @@ export function mountMaskPainter(
       .then((reply) => {
         if (!reply) return;
         editing = false;
-        past = [];
         show();
       });
   });
@@ -107,8 +113,30 @@ export function mountMaskPainter(
     show();
   };
   const remember = (): void => {
-    past.push(mask.slice());
-    if (past.length > MEMORY) past.shift();
+    before = mask.slice();
+  };
+  /** One step of the page's history: what was painted since `remember`. */
+  const painted = (): void => {
+    const [from, to] = [before, mask.slice()];
+    before = null;
+    edit();
+    if (!from || alike(from, to)) return;
+    const put = (wanted: Uint8Array): void => {
+      mask = wanted.slice();
+      editing = !alike(mask, asUint8(store.get("mask")));
+      show();
+    };
+    session.history.push({
+      kind: "mask",
+      what: "the mask",
+      undo: () => put(from),
+      redo: () => put(to),
+    });
+  };
+  const replace = (next: Uint8Array): void => {
+    remember();
+    mask = next;
+    painted();
   };
   const area = (): number => {
     let n = 0;
@@ -190,7 +218,7 @@ export function mountMaskPainter(
         .join(", "),
     );
     const blocked = session.blocked();
-    undo.disabled = past.length === 0;
+    undo.disabled = !session.history.next("undo", "mask");
     inpaint.disabled = blocked !== null || !editing || area() === 0;
     setAttr(
       inpaint,
@@ -248,13 +276,13 @@ export function mountMaskPainter(
     }
     show();
   });
-  const finish = (): void => {
-    if (!down) return;
+  const finish = (byKey: unknown = false): void => {
+    if (!down && byKey !== true) return;
     down = false;
     if (tool === "box") fillPolygon(mask, rows, cols, corners(path));
     if (tool === "lasso" && path.length > 2) fillPolygon(mask, rows, cols, path);
     path = [];
-    edit();
+    painted();
   };
   canvas.addEventListener("pointerup", finish);
   canvas.addEventListener("pointercancel", finish);
@@ -262,6 +290,21 @@ export function mountMaskPainter(
     cursor = null;
     show();
   });
+  const painting = (): boolean => tool === "brush" || tool === "erase";
+  const tell = (): void => {
+    if (!cursor) return;
+    const [x, y] = cursor;
+    const at =
+      Math.min(Math.floor(y * rows), rows - 1) * cols + Math.min(Math.floor(x * cols), cols - 1);
+    const place = `${Math.round(x * 100)} across, ${Math.round(y * 100)} down`;
+    session.announce(`${place}, ${mask[at] ? "masked" : "not masked"}`);
+  };
+  /** A shape that keys draw: its corners so far, and the cursor. */
+  const close = (): void => {
+    remember();
+    finish(true);
+    tell();
+  };
   canvas.addEventListener("keydown", (event) => {
     const step = {
       ArrowRight: [0.03, 0],
@@ -271,15 +314,38 @@ export function mountMaskPainter(
     }[event.key];
     if (step) {
       event.preventDefault();
-      const [x, y] = cursor ?? [0.5, 0.5];
+      const from = cursor ?? [0.5, 0.5];
       const [dx = 0, dy = 0] = step;
-      cursor = [clamp(x + dx, 0, 1), clamp(y + dy, 0, 1)];
+      cursor = [clamp(from[0] + dx, 0, 1), clamp(from[1] + dy, 0, 1)];
+      if (event.shiftKey && painting() && mask.length) {
+        remember();
+        stroke(from, cursor);
+        painted();
+      } else if (path.length)
+        path = [...(tool === "box" ? path.slice(0, 1) : path.slice(0, -1)), cursor];
       show();
-    } else if (event.key === " " && cursor && mask.length) {
+      tell();
+    } else if (event.key === " " && mask.length) {
       event.preventDefault();
-      remember();
-      stamp(...cursor);
-      edit();
+      cursor ??= [0.5, 0.5];
+      if (painting()) {
+        remember();
+        stamp(...cursor);
+        painted();
+        tell();
+      } else if (tool === "box" && path.length) close();
+      else {
+        path = path.length ? [...path, cursor] : [cursor, cursor];
+        show();
+        session.announce("corner set");
+      }
+    } else if (event.key === "Enter" && path.length) {
+      event.preventDefault();
+      close();
+    } else if (event.key === "Escape" && path.length) {
+      event.preventDefault();
+      path = [];
+      show();
     }
   });
   size.addEventListener("input", show);
@@ -300,8 +366,9 @@ export function mountMaskPainter(
   store.watch(["mask", "mask_shape"], () => {
     [rows, cols] = store.get("mask_shape") ?? [0, 0];
     const given = asUint8(store.get("mask"));
-    mask = given.length === rows * cols ? given.slice() : new Uint8Array(rows * cols);
-    past = [];
+    const next = given.length === rows * cols ? given.slice() : new Uint8Array(rows * cols);
+    if (!alike(mask, next)) session.history.drop("mask"); // another picture's, not what was painted here
+    mask = next;
     editing = false;
     show();
   });
@@ -317,18 +384,23 @@ export function mountMaskPainter(
           () => {
             const given = asUint8(masks[k]);
             if (given.length !== rows * cols) return;
-            remember();
-            mask = given.slice();
-            edit();
+            replace(given.slice());
           },
           {
             title: `use the data set's mask of “${object.name}” (${(object.area * 100).toFixed(1)}%)`,
+            "aria-label": `${object.name}: its mask`,
           },
         ),
       ),
     );
+    rove();
   });
-  session.paint(["read_only", "concept", "facts", "stale", "scene", "brush"], paint);
+  store.watch(["scene"], () => session.history.drop("mask"));
+  session.paint(["read_only", "steps", "concept", "facts", "stale", "scene", "brush"], paint);
+}
+
+function alike(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((value, k) => value > 0 === b[k]! > 0);
 }
 
 function corners([start, end]: readonly [number, number][]): [number, number][] {

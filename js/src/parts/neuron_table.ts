@@ -8,6 +8,7 @@ import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
 import { change, integer, plural, short } from "../core/format";
 import { CUTS, SETS, type Session } from "../core/session";
+import { explains, roving, uniqueId } from "../core/roving";
 import { calmly, derive } from "../core/store";
 import { neuronPage } from "./neuron_page";
 
@@ -53,7 +54,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   let key: SortKey = "gradcam";
   let ascending = false;
   let query = "";
-  let local = 0;
+  const local = uniqueId("row");
   let asking = 0;
   let scrolled = 0;
 
@@ -91,32 +92,26 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
           own ?? label,
         ),
       );
-    else cell.append(label);
+    else cell.append(label || h("span", { class: "sr" }, "kept"));
     return cell;
   });
   const spacer = h("div");
-  const scroll = h(
-    "div",
-    {
-      class: "scroll",
-      tabindex: "0",
-      role: "rowgroup",
-      "aria-label": "neurons; up and down choose one, space checks or unchecks it",
-    },
-    spacer,
-  );
+  const scroll = h("div", { class: "scroll", role: "rowgroup", tabindex: "-1" }, spacer);
   const none = h("div", { class: "note none", hidden: true });
   const table = h(
     "div",
-    { class: "table", role: "grid", "aria-label": "neurons that are kept" },
+    { class: "table", role: "grid", tabindex: "0", "aria-label": "neurons that are kept" },
     h("div", { class: "thead", role: "row" }, ...heads),
     h("div", { class: "sheet" }, scroll, none),
   );
+  roving(table, () => [...table.querySelectorAll<HTMLElement>(".thead button")]);
+  const keys = explains(table, "up and down choose a neuron, space checks or unchecks it");
   const page = paged ? neuronPage(session) : null;
   host.append(
     h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search),
     faultLine(session, "words"),
     table,
+    keys,
   );
   if (page) host.append(page);
 
@@ -204,7 +199,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   const paintRow = (row: Row, id: number, at: number): void => {
     if (row.at !== at) {
       row.at = at;
-      row.el.id = `${local}-row-${at}`;
+      row.el.id = `${local}-${at}`;
       setAttr(row.el, "aria-rowindex", String(at + 2));
       row.el.style.transform = `translateY(${at * ROW}px)`;
     }
@@ -255,6 +250,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     inSight.forEach((id, k) => paintRow(here.get(id) ?? free.pop() ?? makeRow(), id, first + k));
     for (const row of free) if (!row.el.hidden) row.el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
+    const chosen = pool.find((row) => !row.el.hidden && row.id === store.get("selected"));
+    setAttr(table, "aria-activedescendant", chosen?.el.id ?? null);
     if (none.hidden !== total > 0) none.hidden = total > 0;
     if (!total) setText(none, query ? "no kept neuron matches" : session.nothing());
     const sorted = key === "position" ? "layer" : session.scoreName(key);
@@ -299,7 +296,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       paint();
     });
   });
-  scroll.addEventListener("keydown", (event) => {
+  table.addEventListener("keydown", (event) => {
+    if ((event.target as Element).closest(".thead")) return; // a head has keys of its own
     const ids = list();
     const at = ids.indexOf(store.get("selected") ?? -1);
     const page = Math.max(1, Math.floor(scroll.clientHeight / ROW) - 1);
@@ -324,7 +322,6 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       toggle(int(ids, at));
     }
   });
-  local = ++tables;
   store.watch(["activation"], () =>
     table.classList.toggle("unsigned", !byteLength(store.get("activation"))),
   );
@@ -333,5 +330,3 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     calmly(store, 30, paint),
   );
 }
-
-let tables = 0;

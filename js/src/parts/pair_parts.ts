@@ -6,6 +6,8 @@ import { integer, plural, short } from "../core/format";
 import type { Pair } from "../core/pair";
 import { PARTS, SIDES, type Part } from "../core/pair_traits";
 import { rewriter } from "../core/rewrite";
+import { roving } from "../core/roving";
+import { historyButtons } from "./history_buttons";
 
 export function mountPairParts(pair: Pair, host: HTMLElement): void {
   const { session } = pair;
@@ -23,28 +25,30 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
     const ablate = button("ablate", () => {
       for (const side of SIDES) pair.side(side).store.commit();
       store.commit({ part, selected: -1 });
-      run("ablate", { part }, [pair.ids(part).slice().buffer as ArrayBuffer]);
+      void run("ablate", { part }, [pair.ids(part).slice().buffer as ArrayBuffer]);
     });
     return { part, count, title, choose, ablate };
   });
-  const undo = button("undo", () => run("undo"));
-  const redo = button("redo", () => run("redo"));
-  const restore = button("restore all", () => run("restore"));
+  session.history.withModel((way) => run(way));
+  const [undo, redo] = historyButtons(session);
+  const restore = button("restore all", () => void run("restore"));
   const active = h("div", { class: "row", role: "status", "aria-label": "active interventions" });
   const layers = h("div", {
     class: "pair-layers",
     role: "list",
     "aria-label": "neurons of each part per layer",
   });
+  const parts = h(
+    "div",
+    { class: "parts", role: "toolbar", "aria-label": "parts: show one, or ablate it" },
+    ...lines.flatMap((line) => [line.choose, line.ablate]),
+  );
+  const rove = roving(parts, () => lines.flatMap((line) => [line.choose, line.ablate]));
   const measure = button("measure", () => void session.ask("evaluate"));
   const effects = h("div");
   host.append(
     h("div", { class: "head" }, h("h3", {}, "own and shared"), note),
-    h(
-      "div",
-      { class: "parts", role: "group", "aria-label": "parts" },
-      ...lines.flatMap((line) => [line.choose, line.ablate]),
-    ),
+    parts,
     h("div", { class: "row" }, undo, redo, restore),
     faultLine(session, "change", "follow"),
     active,
@@ -135,6 +139,7 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
         : "no neuron is kept",
     );
     paintLayers(perRow);
+    rove();
     measure.disabled = blocked !== null || !union || store.get("status")?.state === "working";
     setAttr(
       measure,
@@ -147,10 +152,8 @@ export function mountPairParts(pair: Pair, host: HTMLElement): void {
   store.watch(["ablation", "read_only"], () => {
     const state = store.get("ablation");
     const blocked = session.blocked();
-    undo.disabled = blocked !== null || !state?.can_undo;
-    redo.disabled = blocked !== null || !state?.can_redo;
     restore.disabled = blocked !== null || !state?.active?.length;
-    for (const b of [undo, redo, restore]) setAttr(b, "title", blocked);
+    setAttr(restore, "title", blocked);
     fill(
       active,
       ...(state?.active ?? []).map((item) =>

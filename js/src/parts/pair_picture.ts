@@ -7,6 +7,7 @@ import { h, setAttr, setText } from "../core/dom";
 import { plural, short } from "../core/format";
 import { meanMap, neuronMap, range, shade, upsample } from "../core/heat";
 import type { Pair, PairHeat } from "../core/pair";
+import { patchGrid, step } from "../core/patch_grid";
 import { SIDES, type Side } from "../core/pair_traits";
 import { decodePicture } from "../core/pictures";
 import { fit } from "../core/theme";
@@ -22,7 +23,8 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
   let cell = -1;
 
   const note = h("div", { class: "note" });
-  const canvas = h("canvas", { role: "img" });
+  const canvas = h("canvas");
+  const patches = patchGrid(canvas, "arrow keys move over the patches");
   const stage = h("div", { class: "stage" }, canvas);
   const [low, bar, high] = [h("span"), h("i"), h("span")];
   const hover = h("span", { class: "hover" });
@@ -129,6 +131,7 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
         ? `patch ${Math.floor(cell / cols) + 1}, ${(cell % cols) + 1} · ${short(num(shown.map, cell))}`
         : "",
     );
+    patches.at(shown ? cell : -1, rows, cols, hover.textContent ?? "");
     let peak = 0;
     if (shown)
       for (let k = 1; k < shown.map.length; k++)
@@ -151,6 +154,16 @@ export function mountPairPicture(pair: Pair, which: Side, host: HTMLElement): vo
     point(col >= 0 && col < cols && row >= 0 && row < rows ? row * cols + col : -1);
   });
   canvas.addEventListener("pointerleave", () => point(-1));
+  canvas.addEventListener("blur", () => point(-1));
+  canvas.addEventListener("keydown", (event) => {
+    const { rows, cols } = side.grid();
+    const next = step(event.key, cell, rows, cols);
+    if (next === undefined) return;
+    event.preventDefault();
+    point(next);
+    store.flush();
+    session.announce(hover.textContent ?? "");
+  });
   const point = (next: number): void => {
     if (next === cell) return;
     cell = next;

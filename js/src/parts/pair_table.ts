@@ -6,6 +6,7 @@ import { isForm } from "../core/diff";
 import { change, integer, short } from "../core/format";
 import type { Pair, PairKey } from "../core/pair";
 import { SIDES } from "../core/pair_traits";
+import { explains, roving, uniqueId } from "../core/roving";
 
 /** heights of a row: of one line, and of two, one for each concept */
 const [LOW, HIGH] = [28, 42];
@@ -64,23 +65,21 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     ),
   ];
   const spacer = h("div");
-  const scroll = h(
-    "div",
-    {
-      class: "scroll",
-      tabindex: "0",
-      role: "rowgroup",
-      "aria-label": "neurons of this part; up and down choose one, Escape shows the whole part",
-    },
-    spacer,
-  );
+  const scroll = h("div", { class: "scroll", role: "rowgroup", tabindex: "-1" }, spacer);
   const table = h(
     "div",
-    { class: "table pair-table", role: "grid", "aria-label": "neurons of the chosen part" },
+    {
+      class: "table pair-table",
+      role: "grid",
+      tabindex: "0",
+      "aria-label": "neurons of the chosen part",
+    },
     h("div", { class: "thead", role: "row" }, ...heads.map((one) => one.el)),
     h("div", { class: "sheet" }, scroll),
   );
-  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note), table);
+  roving(table, () => [...table.querySelectorAll<HTMLElement>(".thead button")]);
+  const keys = explains(table, "up and down choose a neuron, Escape shows the whole part");
+  host.append(h("div", { class: "head" }, h("h3", {}, "neurons"), note), table, keys);
 
   const sort = (key: PairKey): void => {
     ascending = by === key ? !ascending : key === "position";
@@ -113,7 +112,7 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
       }),
     );
     const row = {
-      el: h("div", { class: "trow", role: "row" }, ...cells),
+      el: h("div", { class: "trow", role: "row", id: uniqueId("row"), tabindex: "-1" }, ...cells),
       cells,
       id: -1,
       shown: "",
@@ -178,6 +177,8 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     }
     for (const { el } of pool.slice(used)) if (!el.hidden) el.hidden = true;
     setAttr(table, "aria-rowcount", String(total + 1));
+    const chosen = pool.find((row) => !row.el.hidden && row.id === store.get("selected"));
+    setAttr(table, "aria-activedescendant", chosen?.el.id ?? null);
     setText(
       note,
       `${pair.title(part)} · ${integer(total)} · D activation difference, G GradCAM score`,
@@ -205,7 +206,8 @@ export function mountPairTable(pair: Pair, host: HTMLElement): void {
     }
   };
   scroll.addEventListener("scroll", () => store.touch("view"));
-  scroll.addEventListener("keydown", (event) => {
+  table.addEventListener("keydown", (event) => {
+    if ((event.target as Element).closest(".thead")) return; // a head has keys of its own
     if (event.key === "Escape") return choose(-1);
     const ids = list();
     const at = ids.indexOf(store.get("selected") ?? -1);

@@ -3,9 +3,10 @@
 import { num } from "../core/arrays";
 import { byteLength } from "../core/binary";
 import { DIVERGING, gradient, lut, SEQUENTIAL } from "../core/colormap";
-import { clamp, h, segments, setLine, setText, steady } from "../core/dom";
+import { h, segments, setAttr, setLine, setText, steady } from "../core/dom";
 import { faultLine } from "../core/faults";
 import { short } from "../core/format";
+import { patchGrid, step } from "../core/patch_grid";
 import { percentile, range, shade, upsample } from "../core/heat";
 import { decodePicture } from "../core/pictures";
 import { SETS, type Session } from "../core/session";
@@ -39,12 +40,11 @@ export function mountPatchHeatmap(
   let other: ImageBitmap | null = null;
 
   const note = h("span", { class: "note" });
-  const canvas = h("canvas", {
-    tabindex: "0",
-    role: "img",
-    "aria-label":
-      "picture with heatmap; arrow keys move over the patches, space chooses one; objects and chosen patches can be dragged onto a word of the caption",
-  });
+  const canvas = h("canvas");
+  const patches = patchGrid(
+    canvas,
+    "arrow keys move over the patches, space chooses one, Escape lets all go; what is chosen is put in place of a word under “put … in place of”",
+  );
   const empty = h("div", { class: "empty note" });
   const stage = h("div", { class: "stage" }, canvas, empty);
   const choice = segments<Overlay>(
@@ -176,7 +176,9 @@ export function mountPatchHeatmap(
     }
     const shown = source.heat();
     const grid = session.grid();
-    setLine(note, shown ? shown.what : source.why());
+    const said = shown ? shown.what : source.why();
+    setLine(note, said);
+    setAttr(canvas, "aria-label", `picture, patch by patch${said ? `: ${said}` : ""}`);
     const [lowest, highest] = shown ? range(shown.map) : [0, 0];
     const both = shown !== null && lowest < 0 && -lowest > 0.25 * highest;
     const table = lut(both ? DIVERGING : store.get("colormap"));
@@ -243,6 +245,7 @@ export function mountPatchHeatmap(
     const grid = session.grid();
     if (cell < 0 || !grid.rows) {
       if (!hover.hidden) hover.hidden = true;
+      patches.at(-1, grid.rows, grid.cols, "");
       return;
     }
     hover.hidden = false;
@@ -253,6 +256,7 @@ export function mountPatchHeatmap(
       hover,
       `patch ${Math.floor(cell / grid.cols) + 1}, ${(cell % grid.cols) + 1}${value}${reads?.length ? ` · reads ${reads.join(", ")}` : ""}`,
     );
+    patches.at(cell, grid.rows, grid.cols, hover.textContent ?? "", session.patches.has(cell));
   };
   const cellAt = (event: PointerEvent): number => {
     const bounds = canvas.getBoundingClientRect();
@@ -279,15 +283,10 @@ export function mountPatchHeatmap(
       return;
     }
     if (event.key === "Escape" && session.patches.size) session.choosePatches(new Set());
-    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[
-      event.key
-    ];
-    if (!step || !rows) return;
+    const next = step(event.key, cell, rows, cols);
+    if (next === undefined) return;
     event.preventDefault();
-    const at = cell < 0 ? Math.floor(rows / 2) * cols + Math.floor(cols / 2) : cell;
-    const [down = 0, right = 0] = step;
-    const row = clamp(Math.floor(at / cols) + down, 0, rows - 1);
-    point(row * cols + clamp((at % cols) + right, 0, cols - 1));
+    point(next);
     store.flush();
     session.announce(hover.textContent ?? "");
   });

@@ -16,7 +16,7 @@ export function mountSettings(session: Session): Settings {
   const el = h(
     "details",
     { class: "menu down" },
-    h("summary", { class: "btn" }, "settings ▾"),
+    h("summary", { class: "btn", "aria-label": "settings" }, "settings ▾"),
     panel,
   );
   const shut = (): void => {

@@ -3,6 +3,7 @@
 import { h, setText, button } from "../core/dom";
 import { integer, plural } from "../core/format";
 import { download } from "../core/pictures";
+import { jumps } from "../core/roving";
 import type { Session } from "../core/session";
 import { neuronsCsv } from "../core/table_csv";
 import { mountLayerBars } from "./layer_bars";
@@ -45,6 +46,14 @@ export function mountStoreExplorer(session: Session, card: HTMLElement): void {
   mountNeuronTable(session, area("w-table"));
   mountTokenStrip(session, area("w-tokens"));
 
+  const to = (what: string) => (): HTMLElement | null => card.querySelector<HTMLElement>(what);
+  jumps(card, [
+    ["neurons", to(".table")],
+    ["thresholds", to(".corner")],
+    ["picture", to(".w-picture canvas")],
+    ["layers", to(".layers button[tabindex='0']")],
+    ["tokens", to(".tokens")],
+  ]);
   let timer = 0;
   let first = true;
   store.watch(["selected", "scene"], () => {

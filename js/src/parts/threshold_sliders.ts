@@ -6,6 +6,7 @@ import { float32Literal, plural, top } from "../core/format";
 import { CUTS, type Session } from "../core/session";
 
 type Key = "difference" | "gradcam";
+type CutName = `${"threshold" | "quantile"}_${"d" | "g"}`;
 const STEPS = 1000;
 
 export function thresholdSliders(
@@ -67,17 +68,13 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     "aria-label": `${name} threshold, number`,
   });
   const share = h("span", { class: "note" });
+  let typing = false;
+  let shown = { text: "", value: 0 }; // a value is not what is left of it in the box
 
-  const preview = (value: number): void => {
-    if (quantile())
-      store.preview(key === "difference" ? { quantile_d: value } : { quantile_g: value });
-    else
-      store.preview(
-        key === "difference"
-          ? { threshold_d: Math.fround(value) }
-          : { threshold_g: Math.fround(value) },
-      );
-  };
+  const trait = (): CutName =>
+    `${quantile() ? "quantile" : "threshold"}_${key === "difference" ? "d" : "g"}`;
+  const preview = (value: number): void =>
+    store.preview({ [trait()]: quantile() ? value : Math.fround(value) });
   const commit = (): void => {
     store.commit();
     session.announce(`${plural(session.kept().checked, "neuron")} kept`);
@@ -95,10 +92,18 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
   });
   range.addEventListener("change", commit);
   box.addEventListener("input", () => {
-    if (box.value !== "" && Number.isFinite(Number(box.value)))
-      preview(quantile() ? clamp(Number(box.value), 0, 1) : Number(box.value));
+    typing = true;
+    if (box.value === "" || !Number.isFinite(Number(box.value))) return;
+    if (box.value === shown.text) store.preview({ [trait()]: shown.value });
+    else preview(quantile() ? clamp(Number(box.value), 0, 1) : Number(box.value));
   });
-  box.addEventListener("change", commit);
+  const typed = (): void => {
+    if (!typing) return;
+    typing = false;
+    commit();
+  };
+  box.addEventListener("change", typed);
+  box.addEventListener("blur", typed); // typed back to what it was: no change, but a preview
 
   session.paint([...CUTS, "axis"], () => {
     const value = cut();
@@ -107,16 +112,14 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     const at = String(Math.round(position * STEPS));
     if (range.value !== at) range.value = at;
     range.style.setProperty("--fill", `${position * 100}%`);
-    if (
-      document.activeElement !== box &&
-      !(box.getRootNode() as ShadowRoot).activeElement?.isSameNode(box)
-    ) {
+    if (!typing) {
       const digits = value.toPrecision(4);
       box.value = quantile()
         ? String(Number(q.toFixed(6)))
         : Math.abs(value) < 1e-3 && value
           ? Number(digits).toExponential()
           : float32Literal(Number(digits)).replace(/\.0$/, "");
+      shown = { text: box.value, value: quantile() ? q : value };
     }
     const kept = session.evidence().rank(key, value) / Math.max(session.evidence().neurons, 1);
     setText(share, top(kept));

@@ -3,15 +3,23 @@
 import { nth, num } from "../core/arrays";
 import { asFloat32 } from "../core/binary";
 import { DIVERGING, gradient, lut } from "../core/colormap";
-import { h, setText } from "../core/dom";
+import { h, setAttr, setText } from "../core/dom";
 import { plural, short } from "../core/format";
+import { uniqueId } from "../core/roving";
 import type { Session } from "../core/session";
 import { fit } from "../core/theme";
 
 export function mountTokenStrip(session: Session, host: HTMLElement): void {
   const { store } = session;
   const note = h("span", { class: "note" });
-  const list = h("div", { class: "tokens", role: "list", "aria-label": "tokens of the sequence" });
+  const list = h("div", {
+    class: "tokens",
+    role: "listbox",
+    tabindex: "0",
+    "aria-orientation": "horizontal",
+    "aria-label": "tokens of the sequence",
+  });
+  const here = h("span", { class: "sr", role: "option", id: uniqueId("token") });
   const hover = h("div", { class: "note hover" });
   const [low, high] = [h("span"), h("span")];
   const scale = h(
@@ -23,6 +31,46 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
     h("span", {}, "grey block: the image's tokens; underlined: written by the model"),
   );
   host.append(h("div", { class: "head" }, h("h3", {}, "tokens"), note), list, scale, hover);
+
+  // For the keyboard the tokens are one list, of which only the active one is in the page.
+  let at = -1;
+  let lines: string[] = [];
+  let places: HTMLElement[] = [];
+  const mark = (): void => {
+    const on = at >= 0 && list.matches(":focus");
+    list.querySelector(".at")?.classList.remove("at");
+    setAttr(list, "aria-activedescendant", on ? here.id : null);
+    setAttr(here, "aria-selected", String(on));
+    setText(here, on ? (lines[at] ?? "") : `${plural(lines.length, "token")}; arrow keys go along`);
+    setAttr(here, "aria-posinset", on ? String(at + 1) : null);
+    setAttr(here, "aria-setsize", on ? String(lines.length) : null);
+    if (!on) return setText(hover, "");
+    const place = places[at];
+    place?.classList.add("at");
+    place?.scrollIntoView({ block: "nearest" });
+    setText(hover, lines[at] ?? "");
+    session.announce(lines[at] ?? "");
+  };
+  list.addEventListener("focus", () => {
+    at = Math.max(at, 0);
+    mark();
+  });
+  list.addEventListener("blur", mark);
+  list.addEventListener("keydown", (event) => {
+    const last = lines.length - 1;
+    const next = {
+      ArrowRight: at + 1,
+      ArrowLeft: at - 1,
+      ArrowDown: at + 10,
+      ArrowUp: at - 10,
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (next === undefined || last < 0) return;
+    event.preventDefault();
+    at = Math.min(Math.max(next, 0), last);
+    mark();
+  });
 
   session.paint(["tokens", "token_values", "token_label"], () => {
     const tokens = store.get("tokens") ?? [];
@@ -40,6 +88,9 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
       return `“${token.text}” · ${token.role}${step}${known ? ` · ${short(num(values, k))}` : ""}`;
     };
     scale.hidden = !known;
+    lines = tokens.map((_, k) => say(k));
+    at = Math.min(at, tokens.length - 1);
+    places = [];
     setText(low, short(-edge));
     setText(high, short(edge));
     list.textContent = "";
@@ -48,22 +99,28 @@ export function mountTokenStrip(session: Session, host: HTMLElement): void {
       if (token.role === "image") {
         let end = k;
         while (tokens[end]?.role === "image") end++;
-        list.append(
-          imageRun(k, end, known ? values : null, color, (at) =>
-            setText(hover, at < 0 ? "" : `image token ${at - k + 1} · ${short(num(values, at))}`),
-          ),
+        const from = k;
+        for (let n = from; n < end; n++)
+          lines[n] = `image token ${n - from + 1}${known ? ` · ${short(num(values, n))}` : ""}`;
+        const run = imageRun(from, end, known ? values : null, color, (on) =>
+          setText(hover, on < 0 ? "" : (lines[on] ?? "")),
         );
+        list.append(run);
+        for (let n = from; n < end; n++) places.push(run);
         k = end - 1;
         continue;
       }
       const el = h(
         "span",
-        { role: "listitem", class: token.role, title: say(k) },
+        { class: token.role, title: say(k), "aria-hidden": "true" },
         token.text || " ",
       );
       if (known) el.style.background = color(num(values, k));
       list.append(el);
+      places.push(el);
     }
+    list.append(here);
+    mark();
     setText(
       note,
       tokens.length
@@ -97,5 +154,5 @@ function imageRun(
     onhover(values ? from + Math.min(Math.floor((event.offsetX / width) * n), n - 1) : -1),
   );
   canvas.addEventListener("pointerleave", () => onhover(-1));
-  return h("span", { class: "image", role: "listitem", title: `${n} image tokens` }, canvas);
+  return h("span", { class: "image", title: `${n} image tokens`, "aria-hidden": "true" }, canvas);
 }

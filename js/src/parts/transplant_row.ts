@@ -48,7 +48,12 @@ export function mountTransplantRow(
 
   const put = (index: number, object: string, cells: readonly number[]): void => {
     if (session.blocked() || !(object || cells.length)) return;
-    rewrite("transplant", { index, object, cells: [...cells], scene: store.get("scene") ?? 0 });
+    void rewrite("transplant", {
+      index,
+      object,
+      cells: [...cells],
+      scene: store.get("scene") ?? 0,
+    });
   };
 
   let had = 0;
@@ -107,6 +112,7 @@ export function mountTransplantRow(
   store.watch(["objects", "mask_shape"], parts);
   store.watch(["scene"], () => {
     word.value = "";
+    texts(); // the next scene may have the same caption
   });
   store.watch(["caption_before", "concept_forms"], texts);
   store.watch(["read_only", "status"], ready);

@@ -11,6 +11,7 @@ import torch
 from captum.attr import LayerIntegratedGradients
 from torch import nn
 
+from mmkn_widgets import NotSupported
 from mmkn_widgets.activations.predicting import predictions
 from mmkn_widgets.attribution import (
     METHODS,
@@ -162,6 +163,27 @@ def test_integrated_gradients_add_up_to_the_change(pocket: Any, cars: Any) -> No
             handle.remove()
         total = float(found.sel(layer=site.layer).sum())
         assert total == pytest.approx(float(whole - without), rel=0.03, abs=0.02)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_layer_that_gradients_do_not_reach_is_named(
+    pocket: Any, cars: Any, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing gradient is not 0, "this layer does nothing"."""
+    if not kept:
+        monkeypatch.setattr(last_token.LastToken, "prepare", lambda *_: False)
+    handle = pocket.sites[3].module.register_forward_hook(lambda _m, _a, made: made.detach())
+    try:
+        with pytest.raises(NotSupported, match="layer 3: what they give is not used, or is used w"):
+            integrated_gradients(pocket, "car", cars[:1], steps=2)
+    finally:
+        handle.remove()
+    handle = pocket.final_norm.register_forward_hook(lambda _m, _a, made: made.detach())
+    try:
+        with pytest.raises(NotSupported, match="layer 0: what they give"):
+            integrated_gradients(pocket, "car", cars[:1], steps=2)
+    finally:
+        handle.remove()
 
 
 def test_kept_keys_and_values_change_nothing(

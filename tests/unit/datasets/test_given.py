@@ -371,3 +371,19 @@ def test_any_class_that_has_what_a_scene_has():
     assert as_scenes([other], "car") == [other]
     assert as_scenes(Scene(1, other.image), "car")[0].id == 1
     assert as_scenes((s for s in (other, other)), "car") == [other, other]
+
+
+def test_a_category_may_be_given_in_the_plural() -> None:
+    data = pocket_world("val", 40)
+    for given, known in (("cars", "car"), ("Dogs", "dog"), ("buses", "bus")):
+        for method in ("with_concept", "without_concept"):
+            found, wanted = (getattr(data, method)(name) for name in (given, known))
+            assert [scene.id for scene in found] == [scene.id for scene in wanted]
+            assert 0 < len(found) < len(data)
+    names = ["dog", "dogs", "hot dog"]
+    pictures = [Scene(name, Image.new("RGB", (8, 8)), categories=[name]) for name in names]
+    mine = mmkn.datasets.SceneDataset(pictures, "mine", names)
+    assert [scene.id for scene in mine.with_concept("dogs", masks=False)] == ["dogs"]
+    for wrong in ("dogz", "", "hot", None, 3):
+        with pytest.raises(BadArgument, match="category: got"):
+            mine.with_concept(wrong)

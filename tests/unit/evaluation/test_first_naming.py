@@ -43,6 +43,26 @@ def test_the_answers_are_those_of_written_captions(model, scenes) -> None:
     assert writer.named_under(scenes, captions, sets[:1], "picture", known=known) == other
 
 
+def test_kept_answers_are_of_one_model_prompt_and_length(model, scenes) -> None:
+    few, captions, answers = scenes[:2], {}, {}
+    chosen = [random_uniform(model, 900, 1)]
+    other = mmkn.load_model("pocket")
+    with torch.no_grad():
+        other.hf.lm_head.weight.mul_(-1)
+    for writer in (
+        Captioner(model),
+        Captioner(model, max_new_tokens=3),
+        Captioner(model, "what is this?"),
+        Captioner(other),
+    ):
+        assert writer.before(few, captions) == writer.now(few)
+        said = writer.now(few)
+        word = said[0].split()[0] if said[0] else "cup"
+        found = writer.named_under(few, said, chosen, word, known=answers)
+        assert found == [[names(text, word) for text in writer.under(few, chosen)[0]]]
+    assert len(captions) == len(answers) == 4 * len(few)
+
+
 def test_what_is_held_is_certain_and_nothing_is_held_without_the_word(model, scenes) -> None:
     captions = Captioner(model).before(scenes)
     drafts = FirstNaming(model, scenes, captions, "cup", start=2)

@@ -145,6 +145,26 @@ def test_a_push_that_fails_leaves_all_as_it_was(model: Any, inputs: Any) -> None
     assert same_bits(model, before)
 
 
+def test_steps_say_how_far_the_history_goes_and_tell_a_new_step_when_it_is_full(
+    model: Any,
+) -> None:
+    stack = model.interventions
+    assert stack.steps == (0, 0, 0)
+    stack.push(ablate(model, {0: [1]}))
+    one = stack.steps
+    stack.push(ablate(model, {0: [2]}))
+    two = stack.steps
+    stack.undo()
+    back = stack.steps
+    assert (one[:2], two[:2], back[:2]) == ((1, 0), (2, 0), (1, 1))
+    assert 0 < one[2] < two[2] < back[2]
+    for k in range(HISTORY + 2):
+        last = stack.steps
+        stack.push(ablate(model, {0: [k % 3]}))
+    assert stack.steps[:2] == (HISTORY, 0) == last[:2]
+    assert stack.steps[2] > last[2]
+
+
 def test_undo_and_redo(model: Any) -> None:
     stack = model.interventions
     a, b, c = (ablate(model, {0: [n]}, name=str(n)) for n in range(3))

@@ -16,6 +16,7 @@ from mmkn_widgets.evaluation import pairs_to_edit, trade_off, transplant_report
 from mmkn_widgets.interventions import (
     ablate,
     coverage,
+    first_said,
     patch_mean,
     repeat,
     transplant,
@@ -156,6 +157,26 @@ def test_the_patches_of_an_object_say_its_word(pocket: Any, scenes: Any) -> None
     random = {layer: np.random.default_rng(2).choice(512, 30, replace=False) for layer in (4, 5)}
     control = transplant_report(pocket, list(scenes), layers=(4, 5), neurons=random)
     assert control.success <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "said", "named"),
+    [
+        ("bus stop near a tree", "bus", "bus stop", False),
+        ("bus near a stop", "bus", "bus", True),
+        ("buses, a bus stop", "bus", "buses,", True),
+        ("hot dog and a dog", "dog", "hot", False),
+        ("teddy bear", "bear", "teddy", False),
+        ("traffic light at night", "traffic light", "traffic light", True),
+        ("traffic-light at night", "traffic light", "traffic-light at", True),
+        ("dog", "traffic light", "dog", False),
+        ("", "dog", "", False),
+    ],
+)
+def test_what_is_said_is_judged_in_the_whole_text(
+    text: str, word: str, said: str, named: bool
+) -> None:
+    assert first_said(text, word) == (said, named)
 
 
 def test_a_word_that_is_not_said(pocket: Any, scenes: Any) -> None:

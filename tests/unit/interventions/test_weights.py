@@ -191,6 +191,54 @@ def test_weights_that_are_gone_are_named_and_the_others_put_back(model: Any) -> 
     assert same_bits(model, before)
 
 
+def _assign(model: Any, how: str, new: Any) -> None:
+    """Give a model other weights in one of the ways there are."""
+    if how in ("loaded", "the same"):
+        model.hf.load_state_dict(new, strict=False)
+        return
+    for site in model.sites:
+        if how == "assigned":
+            site.module.weight = torch.nn.Parameter(site.module.weight.detach() + 1, False)
+        else:
+            with torch.no_grad():
+                site.module.weight.mul_(0.5)
+
+
+@pytest.mark.parametrize("how", ["loaded", "assigned", "trained", "the same"])
+def test_weights_that_are_assigned_anew_inside_are_never_put_over(model: Any, how: str) -> None:
+    before = snapshot(model)
+    new = {name: value + (how == "loaded") for name, value in before.items()}
+    told = pytest.warns(RuntimeWarning, match="assigned anew")
+    with told as said, perturb(model, NEURONS, 2):
+        _assign(model, how, new)
+        wanted = snapshot(model)
+    assert same_bits(model, wanted)
+    assert same_bits(model, before) == (how == "the same")
+    assert len(said) == len(NEURONS)
+    assert "layer 0" in str(said[0].message)
+    with perturb(model, NEURONS, 2):  # from the new ones on, all is as ever
+        assert not same_bits(model, wanted)
+    assert same_bits(model, wanted)
+
+
+def test_an_edit_made_after_other_weights_were_loaded_starts_from_them(model: Any) -> None:
+    new = {name: value + 1 for name, value in snapshot(model).items()}
+    with perturb(model, NEURONS, 2):
+        model.hf.load_state_dict(new, strict=False)
+        with pytest.warns(RuntimeWarning, match="assigned anew"), perturb(model, {2: [5]}, 3):
+            pass
+    assert same_bits(model, new)
+
+
+def test_one_layer_of_other_weights_leaves_the_others_restored(model: Any) -> None:
+    before = snapshot(model)
+    name = f"{model.sites[0].module_name}.weight"
+    with pytest.warns(RuntimeWarning, match="layer 0") as told, perturb(model, NEURONS, 2):
+        model.hf.load_state_dict({name: before[name] + 1}, strict=False)
+    assert len(told) == 1
+    assert same_bits(model, {**before, name: before[name] + 1})
+
+
 def test_the_hash_follows_a_cast_and_other_weights_and_not_a_change(model: Any) -> None:
     first = model.weights_hash
     with perturb(model, NEURONS, 2), ablate(model, NEURONS):

@@ -199,6 +199,8 @@ SHIPPED: dict[str, Any] = {
     "several": {"num_return_sequences": 3, "num_beams": 3},
     "dict": {"return_dict_in_generate": True, "output_scores": True, "output_logits": True},
     "healing": {"token_healing": True},
+    "forced": {"forced_eos_token_id": 1, "forced_bos_token_id": 5},
+    "suppressed": {"suppress_tokens": list(range(5, 200)), "begin_suppress_tokens": [5, 6, 7]},
     "assistant": {"is_assistant": True, "num_assistant_tokens": 2},
 }
 
@@ -208,13 +210,14 @@ def test_captions_are_greedy_whatever_a_checkpoint_ships(
     pocket: Any, pictures: list[Any], kind: str
 ) -> None:
     own = pocket.hf.generation_config
-    want = pocket.caption(pictures)
+    want = pocket.caption(pictures), pocket.caption(pictures, max_new_tokens=4)
     shipped = copy.deepcopy(own)
     for name, value in SHIPPED[kind].items():
         setattr(shipped, name, value() if callable(value) else value)
     pocket.hf.generation_config = shipped
     try:
-        assert pocket.caption(pictures) == want
+        made = pocket.caption(pictures), pocket.caption(pictures, max_new_tokens=4)
+        assert made == want
         assert pocket.hf.generation_config is shipped
     finally:
         pocket.hf.generation_config = own

@@ -99,6 +99,35 @@ def test_the_numbers_are_those_of_the_plain_model(
     torch.compiler.reset()
 
 
+@pytest.mark.parametrize("kind", ["compiled", *(k for k in WRAPPED if k.startswith("compiled "))])
+@pytest.mark.filterwarnings("ignore")
+def test_a_users_own_call_of_what_is_compiled_is_changed_and_recorded(
+    pocket: Any, picture: Any, kind: str
+) -> None:
+    own = WRAPPED[kind](copy.deepcopy(pocket.hf))
+    model = mmkn.load_model(own, pocket.processor)
+    inputs = model.prepare(picture).inputs
+    later = torch.compile(model.hf, backend="eager")
+    ways = [model.hf, own, later]
+    with torch.no_grad():
+        plain = [way(**inputs).logits for way in ways]  # compiled now, without any hook
+        with model.ablate({2: range(400), 4: range(400)}):
+            changed = [way(**inputs).logits for way in ways]
+            with mmkn.activations.record(model) as seen:
+                own(**inputs)
+        again = [way(**inputs).logits for way in ways]
+    wanted = pocket.forward(pocket.prepare(picture)).logits
+    with pocket.ablate({2: range(400), 4: range(400)}):
+        other = pocket.forward(pocket.prepare(picture)).logits
+    assert not torch.allclose(wanted, other, atol=1e-2)
+    for found, right in ((plain, wanted), (changed, other), (again, wanted)):
+        for one in found:
+            torch.testing.assert_close(one, right, rtol=1e-4, atol=1e-4)
+    assert (seen.values[2][..., :400] == 0).all()
+    assert torch._dynamo.eval_frame._stance.stance == "default"
+    torch.compiler.reset()
+
+
 def test_columns_that_are_not_in_memory_are_not_edited(pocket: Any) -> None:
     model = mmkn.load_model(_offloaded(copy.deepcopy(pocket.hf)), pocket.processor)
     with pytest.raises(NotSupported, match="not in memory"):
@@ -116,3 +145,6 @@ def test_what_holds_no_whole_model_is_named(pocket: Any) -> None:
     sharded = type("FullyShardedDataParallel", (Holder,), {})()
     with pytest.raises(NotSupported, match="spread over processes"):
         mmkn.load_model(sharded)
+    for other in (nn.Linear(2, 2), _compiled(nn.Linear(2, 2)), nn.DataParallel(nn.Linear(2, 2))):
+        with pytest.raises(BadArgument, match="without a transformers configuration"):
+            mmkn.load_model(other)

@@ -129,8 +129,10 @@ def test_a_damaged_atlas_is_refused(tmp_path: Path) -> None:
     raw = (mmkn.pocket.path().parent / "atlas.npz").read_bytes()
     for broken in (raw[:100], raw[: len(raw) // 2], b"", b"PK" + raw[2:50]):
         (tmp_path / "atlas.npz").write_bytes(broken)
-        with pytest.raises(BadArgument, match="path: .*atlas"):
+        with pytest.raises(BadArgument, match="path: .*atlas") as told:
             open_atlas(tmp_path / "atlas.npz")
+        held = [one.resolve() for one in Path("/proc/self/fd").glob("*")]
+        assert (tmp_path / "atlas.npz").resolve() not in held, told  # nor by the error's frames
 
 
 def test_found_files_stay_when_the_disk_is_full(
@@ -176,7 +178,7 @@ def test_the_command_line_refuses_before_the_model_is_loaded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("FILE").write_text("mine")
-    monkeypatch.setattr(cli, "_load", lambda arguments: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded"))
     assert cli.main(given) == 2
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1

@@ -6,12 +6,15 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.evaluation import suppression
+from mmkn_widgets.inpainting import FunctionInpainter
 from mmkn_widgets.studies import find, search_thresholds
 from mmkn_widgets.studies.search import random_suppression
+from mmkn_widgets.studies.study import PairCache
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,19 @@ def val():
 @pytest.fixture(scope="module")
 def study(model, val):
     return mmkn.study(model, "car", val.with_concept("car", 6))
+
+
+def test_pictures_of_one_id_in_two_data_sets_are_painted_each() -> None:
+    painted = PairCache(FunctionInpainter(lambda image, _mask: image))
+    mask = np.zeros((8, 8), bool)
+    mask[2:5, 2:5] = True
+    pair = [
+        mmkn.datasets.Scene("1", Image.new("RGB", (8, 8), colour), source=source)
+        for colour, source in (("red", "a"), ("blue", "b"))
+    ]
+    both = painted.batch([scene.image for scene in pair], [mask, mask], pair)
+    assert [one.getpixel((3, 3)) for one in both] == [(255, 0, 0), (0, 0, 255)]
+    assert painted(pair[1].image, mask, pair[1]).getpixel((3, 3)) == (0, 0, 255)
 
 
 def test_find_measures_on_other_scenes_and_writes_what_it_found(model, val, tmp_path) -> None:
@@ -99,6 +115,13 @@ def test_maps_words_and_tokens_are_of_the_same_neuron(study) -> None:
     assert painted.shape == (1, 8, 8)
     np.testing.assert_allclose(painted[0].ravel(), image, rtol=1e-4, atol=1e-5)
     assert len(study.words([row], [index], k=3)[0]) == 3
+    rows, indices = neurons.rows(study.model)[:5][::-1], neurons.index[:5][::-1]
+    assert len(set(rows.tolist())) > 1
+    together = study.tokens(0, rows, indices)
+    assert together[0] == tokens
+    np.testing.assert_allclose(together[1][-1], values, rtol=1e-5, atol=1e-6)
+    other = study.tokens(0, int(rows[0]), int(indices[0]))[1]
+    np.testing.assert_allclose(together[1][0], other, rtol=1e-5, atol=1e-6)
 
 
 def test_provenance_names_the_inpainter_that_painted(study) -> None:

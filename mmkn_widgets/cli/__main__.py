@@ -1,0 +1,7 @@
+"""``python -m mmkn_widgets.cli`` is ``mmkn``."""
+
+import sys
+
+from . import main
+
+sys.exit(main())
