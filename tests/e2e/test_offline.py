@@ -202,7 +202,7 @@ def test_another_scene_changes_every_part_of_the_explorer(page: Page, tmp_path: 
     page.get_by_role("searchbox").fill("L5")
     expect(page.locator(".trow:not([hidden])").first).to_contain_text("L5·")
     with page.expect_download() as got:
-        page.locator(".menu > summary").last.click()
+        page.locator("summary").filter(has_text="export").click()
         page.get_by_role("button", name="neurons as CSV").click()
     assert Path(got.value.path()).read_text().startswith("row,layer")
     assert trouble == []
