@@ -141,8 +141,16 @@ def read_record(root: str, number: int) -> dict[str, Any]:
         held = unseal(file.read())
     wanted = {"id": str, "number": int, "source": str, "tokens": int, "files": dict, "layout": dict}
     for key, kind in wanted.items():
-        if not isinstance(held.get(key), kind):
+        if not isinstance(held.get(key), kind) or isinstance(held[key], bool):
             raise ValueError(f"its {key} is missing")
+    if held["tokens"] < 0:
+        raise ValueError(f"it has {held['tokens']} tokens")
+    if not isinstance(held.get("store", {}), dict):
+        raise ValueError("its store is no description")
+    for name, kept in held["files"].items():
+        known = isinstance(kept, list) and len(kept) == 2 and isinstance(kept[1], str)
+        if not known or type(kept[0]) is not int or kept[0] < 0:
+            raise ValueError(f"its size and checksums of {name} are missing"[:200])
     if held["number"] != number:
         raise ValueError(f"it is that of picture number {held['number']}")
     return held

@@ -81,7 +81,7 @@ def write_whole(path: str | Path, content: bytes | str, argument: str = "path") 
     ...     write_whole(folder + "/a.txt", "whole").read_text()
     'whole'
     """
-    place = _followed(path)
+    place = _followed(path, argument)
     if os.path.isdir(place):
         raise bad_argument(argument, str(path), "a file; there is a folder of this name")
     try:
@@ -118,6 +118,7 @@ def write_all(folder: str | Path, files: Mapping[str, bytes | str], argument: st
     BadArgument
         As of `write_whole`.
     """
+    _followed(folder, argument)
     place = Path(folder)
     if os.path.lexists(place) and not os.path.isdir(place):
         raise bad_argument(argument, str(folder), "a folder; there is a file of this name")
@@ -133,15 +134,22 @@ def write_all(folder: str | Path, files: Mapping[str, bytes | str], argument: st
             parts = {name: unfinished.add(place, content) for name, content in files.items()}
             sync_all(parts.values())
             for name, part in parts.items():
-                unfinished.take(part, _followed(place / name))
+                unfinished.take(part, _followed(place / name, argument))
         sync(place)
     except OSError as error:
         raise unwritable(argument, folder, error) from error
     return place
 
 
-def _followed(path: str | Path) -> Path:
+def _followed(path: str | Path, argument: str) -> Path:
+    """Return where a path leads that a file can have; no system has any with these in it."""
     place = Path(path)
+    try:
+        named = b"\0" not in os.fsencode(place)
+    except UnicodeEncodeError:
+        named = False
+    if not named:
+        raise bad_argument(argument, str(path), "a path without NUL and halves of a character")
     return Path(os.path.realpath(place)) if os.path.islink(place) else place
 
 
@@ -210,7 +218,7 @@ def whole_folder(
     ...     (Path(there) / "a" / "x.txt").read_text()
     'whole'
     """
-    place = Path(os.path.abspath(_followed(path)))
+    place = Path(os.path.abspath(_followed(path, argument)))
     heal(place)
     _check_place(place, argument, replaces)
     try:
@@ -425,7 +433,7 @@ def check_file(path: str | Path, argument: str = "path") -> None:
     BadArgument
         As of `write_whole`.
     """
-    place = _followed(path)
+    place = _followed(path, argument)
     if os.path.isdir(place):
         raise bad_argument(argument, str(path), "a file; there is a folder of this name")
     try:
@@ -461,7 +469,7 @@ def check_folder(
     BadArgument
         As of `whole_folder`.
     """
-    place = Path(os.path.abspath(_followed(path)))
+    place = Path(os.path.abspath(_followed(path, argument)))
     if shared and os.path.isdir(place):
         replaces = bool
     _check_place(place, argument, replaces)

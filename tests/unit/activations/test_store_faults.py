@@ -295,6 +295,37 @@ def test_what_does_not_belong_to_the_store(pocket: Any, pictures: Any, tmp_path:
         open_store(path).load()
 
 
+def _places(held: Any, path: tuple[Any, ...] = ()) -> Any:
+    """Return the way to every value of a JSON document."""
+    yield path
+    for key in (
+        held if isinstance(held, dict) else range(len(held) if isinstance(held, list) else 0)
+    ):
+        yield from _places(held[key], (*path, key))
+
+
+def test_a_record_that_another_program_sealed_is_damaged_or_right(
+    pocket: Any, pictures: Any, tmp_path: Path
+) -> None:
+    mmkn.capture(pocket, pictures[:1], layers=[4], out=tmp_path / "store")
+    (file,) = (tmp_path / "store" / "pictures").glob("*.json")
+    whole = file.read_bytes()
+    refused = 0
+    for way in _places(unseal(whole)):
+        for wrong in (None, [], {}, -1, True, "x", [None]):
+            held: Any = {"": unseal(whole)}
+            inside = held
+            for key in ("", *way)[:-1]:
+                inside = inside[key]
+            inside[("", *way)[-1]] = wrong
+            file.write_text(seal(held[""]) if isinstance(held[""], dict) else "[]")
+            try:
+                open_store(tmp_path / "store").load()
+            except BadArgument:
+                refused += 1
+    assert refused > 100
+
+
 def test_no_array_is_named_by_a_path() -> None:
     described = {
         "single": False, "layers": [0], "experts": [-1], "neurons": 3, "reduced": [], "tokens": [],

@@ -285,3 +285,17 @@ def test_a_neuron_set_that_was_changed_is_refused(tmp_path: Path) -> None:
     del held["checksum"]  # changed by hand, and said so
     place.write_text(json.dumps(held))
     assert NeuronSet.load(place).index.tolist() == [9, 4]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    for save in (
+        lambda: write_whole(place, b"x", "out"),
+        lambda: check_file(place, "out"),
+        lambda: check_folder(place, "out"),
+        lambda: write_all(place, {"x": b""}, "out"),
+        lambda: whole_folder(place, "out").__enter__(),
+    ):
+        with pytest.raises(BadArgument, match="out: got .*NUL"):
+            save()
