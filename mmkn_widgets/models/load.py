@@ -16,7 +16,7 @@ from .placement import best_device, choose_dtype, placement
 from .processors import load_processor
 from .sites import find_sites
 from .source import FOLDER, find_source, missing_package, one_line, read_config, refuse_mismatch
-from .state import make_ordinary, plain_torch
+from .state import loading, make_ordinary, plain_torch
 from .wrappers import unwrapped
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _load_weights(
     auto = _auto_class(config, name, options["trust_remote_code"])
     refuse_mismatch(source, name, config, auto)
     try:
-        with quiet_when_small(source):
+        with quiet_when_small(source), loading():
             hf, info = auto.from_pretrained(
                 source, config=config, output_loading_info=True, **options
             )

@@ -16,6 +16,7 @@ from .load import wrap
 from .model import MultimodalModel
 from .placement import best_device, choose_dtype
 from .source import one_line
+from .state import loading
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -213,9 +214,10 @@ def _eyes(source: str, version: str) -> Any:
     if version == "llama2":
         config.num_query_tokens = 0
     try:
-        eyes, info = Eyes.from_pretrained(
-            source, config=config, dtype=torch.float32, output_loading_info=True
-        )
+        with loading():
+            eyes, info = Eyes.from_pretrained(
+                source, config=config, dtype=torch.float32, output_loading_info=True
+            )
     except Exception as error:
         raise BadArgument(f"blip2: {source} cannot be loaded ({one_line(error)})") from error
     if missing := sorted(info["missing_keys"]):
@@ -232,7 +234,8 @@ def _language(source: str, device: torch.device, dtype: Any) -> tuple[Any, Any]:
     try:
         config = AutoConfig.from_pretrained(source)
         kind = choose_dtype(dtype, device, config)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=kind)
+        with loading():
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=kind)
         return model, AutoTokenizer.from_pretrained(source)
     except Exception as error:
         raise BadArgument(f"llm: {source} cannot be loaded ({one_line(error)})") from error

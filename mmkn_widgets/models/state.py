@@ -23,6 +23,7 @@ __all__ = [
     "UNCOMPILED",
     "Modules",
     "in_evaluation",
+    "loading",
     "make_ordinary",
     "measuring",
     "ordinary",
@@ -39,13 +40,13 @@ _KINDS = ("cpu", "cuda", "mps")
 class _Modes:
     """What of torch a block's inside may leave changed where Ctrl-C ends it, and the caller has.
 
-    transformers switches gradients, autocast and the default type for a while; the ends of its
-    blocks are Python, and an interrupt on the way into one leaves what it was to put back.
+    transformers switches gradients and autocast for a while; the ends of its blocks are Python, and
+    an interrupt on the way into one leaves what it was to put back. All of it is the thread's own;
+    the default type is the process's, and `loading` puts that back.
     """
 
     def __init__(self) -> None:
         self._grad = torch.is_grad_enabled()
-        self._type = torch.get_default_dtype()
         self._cached = torch.is_autocast_cache_enabled()
         self._mixed = {kind: torch.is_autocast_enabled(kind) for kind in _KINDS}
         self._casts = {kind: torch.get_autocast_dtype(kind) for kind in _KINDS}
@@ -60,8 +61,6 @@ class _Modes:
         """Set what is not as it was."""
         if torch.is_grad_enabled() != self._grad:
             torch.set_grad_enabled(self._grad)
-        if torch.get_default_dtype() != self._type:
-            torch.set_default_dtype(self._type)
         if torch.is_autocast_cache_enabled() != self._cached:
             torch.set_autocast_cache_enabled(self._cached)
         for kind, on in self._mixed.items():
@@ -90,6 +89,21 @@ def _restack(wanted: Sequence[Any]) -> None:
             torch_modes._pop_mode()
         for mode in wanted:
             torch_modes._push_mode(mode)
+
+
+_LOADING = threading.RLock()
+
+
+@sure
+def loading() -> Iterator[None]:
+    """Load weights, one model at a time, and leave torch's default type as it was.
+
+    transformers makes the checkpoint's type the default one while it loads, for all threads.
+    """
+    with _LOADING:
+        found = torch.get_default_dtype()
+        with ending(lambda: torch.set_default_dtype(found)):
+            yield
 
 
 @sure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import mmkn_widgets as mmkn
 from mmkn_widgets.activations import record
 from mmkn_widgets.core import BadArgument, NotSupported
-from mmkn_widgets.models.state import make_ordinary, plain_torch
+from mmkn_widgets.models.state import loading, make_ordinary, plain_torch
 from tests.faults.points import stopped_everywhere
 from tests.process_modes import ProcessModes
 
@@ -146,10 +147,14 @@ def _careless(_: mmkn.MultimodalModel) -> None:
     """Leave inside what transformers leaves where it is interrupted."""
     with plain_torch(False):
         torch.set_grad_enabled(True)
-        torch.set_default_dtype(torch.float64)
         torch.autocast("cpu", dtype=torch.float16).__enter__()
         if torch.overrides._get_current_function_mode_stack():
             torch.overrides._pop_mode()
+
+
+def _loads(_: mmkn.MultimodalModel) -> None:
+    with loading():
+        torch.set_default_dtype(torch.float64)
 
 
 def _measured(model: mmkn.MultimodalModel) -> None:
@@ -159,7 +164,7 @@ def _measured(model: mmkn.MultimodalModel) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("work", [_plain, _careless, _measured])
+@pytest.mark.parametrize("work", [_plain, _careless, _loads, _measured])
 def test_modes_come_back_wherever_the_interrupt_comes(
     loaded: mmkn.MultimodalModel, mode: str, work: Callable[[mmkn.MultimodalModel], None]
 ) -> None:
@@ -178,3 +183,22 @@ def test_modes_come_back_wherever_the_interrupt_comes(
     finally:
         signal.signal(signal.SIGINT, own)
     assert sum(raised is not None for raised in kept) > 20
+
+
+def test_a_load_in_another_thread_changes_no_default_type_for_good() -> None:
+    """Its own thread puts the type back; a block here that began meanwhile must not."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with loading():
+            torch.set_default_dtype(torch.float16)
+            entered.set()
+            go_on.wait(10)
+
+    other = threading.Thread(target=load)
+    other.start()
+    assert entered.wait(10)
+    with plain_torch():
+        go_on.set()
+        other.join()
+    assert torch.get_default_dtype() == torch.float32
