@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,11 @@ def set_progress(on: bool) -> None:
     if not isinstance(on, bool):
         raise bad_argument("on", on, "True or False")
     _wanted = on
+
+
+def _muted() -> bool:
+    """Return whether the environment wants no bars; tqdm's own for notebooks does not look."""
+    return os.environ.get("TQDM_DISABLE", "") not in ("", "0")
 
 
 class _Bar:
@@ -107,7 +113,7 @@ def reporting(progress: Progress | bool | None) -> Iterator[Progress | None]:
         raise bad_argument("progress", progress, "a function of (stage, done, total), or a bool")
     if callable(progress):
         bar, step = None, progress
-    elif progress is True or (progress is None and _wanted and not _inside.get()):
+    elif progress is True or (progress is None and _wanted and not _inside.get() and not _muted()):
         bar = step = _Bar()
     else:
         bar = step = None
