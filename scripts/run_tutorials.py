@@ -154,7 +154,7 @@ def kept(notebook: Any) -> None:
         if cell.execution_count is not None:
             count += 1
             cell.execution_count = count
-        cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+        cell.outputs = _joined([one for one in cell.outputs if one.get("name") != "stderr"])
         for output in cell.outputs:
             output.get("metadata", {}).clear()
             if "execution_count" in output:
@@ -166,6 +166,17 @@ def kept(notebook: Any) -> None:
             if "image/png" in data:
                 data["image/png"] = _small(data["image/png"])
             _check(output, cell.source)
+
+
+def _joined(outputs: Sequence[Any]) -> list[Any]:
+    """Return outputs with what was printed in pieces, as time would have it, put together."""
+    found: list[Any] = []
+    for one in outputs:
+        if one.output_type == "stream" and found and found[-1].output_type == "stream":
+            found[-1].text += one.text
+        else:
+            found.append(one)
+    return found
 
 
 def _small(png: str) -> str:
