@@ -22,7 +22,7 @@ FAULTS_ARGS ?=
 LOWEST_ARGS ?=
 TRAIN_ARGS ?=
 MUTANTS_ARGS ?=
-NOTEBOOK ?= notebooks/quickstart.ipynb
+NOTEBOOK ?= notebooks/01_quickstart.ipynb
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,8 +33,8 @@ JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures test-lowest docs \
-        bench bench-peers faults mutants screenshots train-pocket train-smollm2 evaluate-pocket atlas \
-        study browser wheel clean
+        bench bench-peers faults mutants screenshots tutorials train-pocket train-smollm2 evaluate-pocket \
+        atlas study browser wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -61,6 +61,9 @@ $(JS_READY): $(ENV_READY) $(DEPS_READY) $(JS_SOURCES)
 
 demo: build ## open JupyterLab on the quickstart
 	@python scripts/demo.py $(NOTEBOOK) $(DEMO_ARGS)
+
+tutorials: build browser ## run notebooks/ and keep what they show
+	@python scripts/run_tutorials.py
 
 browser: $(ENV_READY) ## a Chromium for the tests, installed where there is none
 	@python scripts/browser.py --install

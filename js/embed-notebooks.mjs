@@ -12,10 +12,14 @@ const tutorials = readdirSync(source)
   .filter((name) => name.endsWith(".ipynb"))
   .map((name) => {
     const content = JSON.parse(readFileSync(join(source, name), "utf8"));
+    // what they show is for those who only read; who opens one runs it
+    for (const cell of content.cells) {
+      if (cell.cell_type === "code") Object.assign(cell, { outputs: [], execution_count: null });
+    }
     const title = /^#\s+(.+)$/m.exec(text(content.cells[0]))?.[1] ?? name;
     return { name, title, content };
   })
-  .sort((a, b) => (b.name === "quickstart.ipynb") - (a.name === "quickstart.ipynb"));
+  .sort((a, b) => (a.name < b.name ? -1 : 1));
 mkdirSync(target, { recursive: true });
 writeFileSync(
   join(target, "notebooks.js"),

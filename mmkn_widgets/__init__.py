@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # for type checkers and editors: what __getattr__ below gives
     from .core import Neuron as Neuron
     from .core import NeuronSet as NeuronSet
     from .core import NotSupported as NotSupported
+    from .core import set_progress as set_progress
+    from .core import set_verbosity as set_verbosity
     from .models import MultimodalModel as MultimodalModel
     from .models import load_minigpt4 as load_minigpt4
     from .models import load_model as load_model
@@ -54,6 +56,8 @@ _ROOM_OF = {
     "Neuron": "core",
     "NeuronSet": "core",
     "NotSupported": "core",
+    "set_progress": "core",
+    "set_verbosity": "core",
     "study": "studies",
     "open_study": "studies",
     "Study": "studies",

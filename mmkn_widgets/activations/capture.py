@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import CancelToken, Progress, bad_argument
+from ..core import CancelToken, Progress, bad_argument, reporting
 from ..models import plain_torch
 from .job import Job
 from .picture import Pile, single
@@ -41,7 +41,7 @@ def capture(
     reduced: bool = False,
     image_ids: Sequence[str] | None = None,
     out: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cancel: CancelToken | None = None,
 ) -> xr.Dataset:
     """Run pictures through the model and keep every FFN activation.
@@ -83,9 +83,11 @@ def capture(
         Write a zarr store, one picture at a time (memory of one picture), and return it opened
         lazily. Pictures that are there already are not captured again; each is read once to see
         that it is whole, and a damaged one is captured anew.
-    progress, cancel : optional
-        The first call of `progress`, and a line of the logger ``mmkn_widgets.activations`` (level
-        INFO), tell the size before anything is captured; `needed_bytes` tells it beforehand.
+    progress : callable or bool, optional
+        Called as ``progress(stage, done, total)``; False for silence. By default a bar appears
+        when the work takes more than a second; see `mmkn_widgets.set_progress`.
+    cancel : CancelToken, optional
+        Stops the work between two pictures.
 
     Returns
     -------
@@ -100,6 +102,11 @@ def capture(
     ------
     BadArgument
         If the store does not fit into memory or on the disk; the message gives the choices.
+
+    Notes
+    -----
+    The first call of `progress`, and a line of the logger ``mmkn_widgets.activations`` (level
+    INFO), tell the size before anything is captured; `needed_bytes` tells it beforehand.
 
     Examples
     --------
@@ -136,19 +143,20 @@ def capture(
     folder = None if out is None else Path(out)
     size = job.check(pictures[0], len(pictures), folder)
     _LOG.info("capturing %d pictures, %s in all", len(pictures), size)
-    if progress is not None:
-        progress(f"capturing, {size} in all", 0, len(pictures))
-    if folder is not None:
-        return _to_disk(job, pictures, ids, folder, one, progress, cancel)
-    pile = Pile(len(pictures))
-    for place, picture in enumerate(pictures):
-        if cancel is not None:
-            cancel.raise_if_cancelled()
-        pile.add(job.run(picture))
-        if progress is not None:
-            progress("capturing", place + 1, len(pictures))
-    store = pile.dataset(ids, job.attrs())
-    return single(store) if one else store
+    with reporting(progress) as step:
+        if step is not None:
+            step(f"capturing, {size} in all", 0, len(pictures))
+        if folder is not None:
+            return _to_disk(job, pictures, ids, folder, one, step, cancel)
+        pile = Pile(len(pictures))
+        for place, picture in enumerate(pictures):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            pile.add(job.run(picture))
+            if step is not None:
+                step("capturing", place + 1, len(pictures))
+        store = pile.dataset(ids, job.attrs())
+        return single(store) if one else store
 
 
 def _to_disk(

@@ -503,7 +503,7 @@ def _study_jobs(
     methods: list[str] | None,
     jobs: int,
     out: Path,
-    progress: Progress | None,
+    progress: Progress | bool,
 ) -> None:
     """Let several processes measure the parts; what remains is to gather them."""
     from ..datasets import open_dataset
@@ -511,7 +511,8 @@ def _study_jobs(
 
     words = concepts_of(open_dataset(dataset), concepts)
     total = len(words) * len(methods or METHODS)
-    run_jobs([*given, "--worker"], min(jobs, len(words)), out, total, progress)
+    known = progress if callable(progress) else None
+    run_jobs([*given, "--worker"], min(jobs, len(words)), out, total, known)
 
 
 def _listed(given: list[str] | None) -> list[str] | None:
@@ -721,10 +722,10 @@ def _load(model: str, device: str | None, dtype: str | None) -> Any:
     return load_model(model, device=None if device == "auto" else device, dtype=dtype)
 
 
-def _progress_line(quiet: bool) -> Progress | None:
-    """Return a progress callback that writes to stderr, or None."""
+def _progress_line(quiet: bool) -> Progress | bool:
+    """Return a progress callback that writes to stderr, or False for none."""
     if quiet:
-        return None
+        return False
     from ..studies import progress_line
 
     return progress_line(sys.stderr)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from .axes import COLORS as COLORS
+from .axes import axes_for as axes_for
+from .axes import open_frame as open_frame
+from .bars import reporting as reporting
+from .bars import set_progress
 from .concept import Concept, as_concept
 from .errors import BadArgument, Cancelled, MmknError, NotSupported
 from .errors import bad_argument as bad_argument
@@ -20,6 +25,13 @@ from .files import unwritable as unwritable
 from .files import whole_folder as whole_folder
 from .files import write_all as write_all
 from .files import write_whole as write_whole
+from .html import html_bars as html_bars
+from .html import html_card as html_card
+from .html import html_figure as html_figure
+from .html import html_gallery as html_gallery
+from .html import html_picture as html_picture
+from .html import html_table as html_table
+from .html import shade as shade
 from .inflection import inflect as inflect
 from .jobs import CancelToken, Progress
 from .naming import Vocabulary
@@ -50,6 +62,7 @@ from .shield import ending as ending
 from .shield import finish as finish
 from .shield import leaving as leaving
 from .shield import sure as sure
+from .verbosity import set_verbosity
 from .whole import real_number as real_number
 from .whole import real_numbers as real_numbers
 from .whole import whole_number as whole_number
@@ -69,4 +82,6 @@ __all__ = [
     "Vocabulary",
     "as_concept",
     "provenance",
+    "set_progress",
+    "set_verbosity",
 ]

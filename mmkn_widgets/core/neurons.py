@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import BadArgument, bad_argument
 from .files import seal, unseal, write_whole
+from .html import html_bars, html_card, html_table
 from .provenance import provenance
 from .whole import real_numbers, whole_number, whole_numbers
 
@@ -301,6 +302,26 @@ class NeuronSet:
     def __repr__(self) -> str:
         layers = ", ".join(f"L{layer}: {n}" for layer, n in self.layer_histogram().items())
         return f"<NeuronSet of {len(self)}{' (' + layers + ')' if layers else ''}>"
+
+    def _repr_html_(self) -> str:
+        shown = self.top(10)
+        head = ["neuron", "score", *(["sign"] if self.sign is not None else [])]
+        head += ["writes"] if self.words is not None else []
+        rows = []
+        for at, neuron in enumerate(shown):
+            expert = f"·E{neuron.expert}" if neuron.expert >= 0 else ""
+            row: list[Any] = [f"L{neuron.layer}{expert}·{neuron.index}", f"{neuron.score:.4g}"]
+            if shown.sign is not None:
+                row.append({-1: "−", 0: "0", 1: "+"}[int(shown.sign[at])])
+            if shown.words is not None:
+                row.append(" ".join(shown.words[at][:6]))
+            rows.append(row)
+        left = len(self) - len(shown)
+        below = f"and {left:,} more; to_dataframe() gives all" if left else ""
+        counts = [(f"layer {layer}", n) for layer, n in sorted(self.layer_histogram().items())]
+        listed = html_table(head, rows, below) if rows else ""
+        many = html_bars(counts) if counts else ""
+        return html_card(f"NeuronSet of {len(self):,}", (), many, listed)
 
     def take(self, which: Sequence[int] | np.ndarray) -> NeuronSet:
         """Return the neurons at these places of the order.

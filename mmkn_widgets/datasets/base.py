@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ..core import BadArgument, Concept, bad_argument
+from ..core import (
+    BadArgument,
+    Concept,
+    bad_argument,
+    html_card,
+    html_figure,
+    html_gallery,
+    html_picture,
+    shade,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -224,6 +233,33 @@ class Scene:
         what = ", ".join(self._categories) if self._categories is not None else "objects unread"
         return f"<Scene {self.id} {self.source} ({what})>"
 
+    def _repr_html_(self) -> str:
+        picture = self.image
+        figures = [html_figure(html_picture(picture, f"scene {self.id}"), "picture")]
+        masked = self.masked
+        for name in masked[:_SHOWN_MASKS]:
+            marked = self.mask(name)
+            if marked.shape == picture.size[::-1]:
+                shown = html_picture(shade(picture, marked), f"mask of {name}")
+                figures.append(html_figure(shown, f"{name}, {marked.mean():.1%}"))
+        unmasked = [name for name in self.categories if name not in masked]
+        facts = [
+            ("size", f"{picture.width} × {picture.height} pixels"),
+            ("caption", self.captions[0] if self.captions else None),
+            ("without mask", ", ".join(unmasked) or None),
+            ("more masks", ", ".join(masked[_SHOWN_MASKS:]) or None),
+        ]
+        about = f"{self.id} of {self.source}" if self.source else str(self.id)
+        return html_card("Scene", facts, html_gallery(figures, columns=4), about=about)
+
+
+#: objects of one scene, and scenes of one data set, that a notebook shows
+_SHOWN_MASKS, _SHOWN_SCENES = 6, 12
+
+
+def _thumbnail(scene: Scene, height: int) -> str:
+    return html_picture(scene.image, f"scene {scene.id}", height)
+
 
 class SceneDataset(Sequence[Scene]):
     """An ordered, lazy collection of scenes.
@@ -325,6 +361,24 @@ class SceneDataset(Sequence[Scene]):
 
     def __repr__(self) -> str:
         return f"<SceneDataset {self.name}: {len(self)} scenes, {len(self.categories)} categories>"
+
+    def _repr_html_(self) -> str:
+        figures = []
+        for scene in (self[at] for at in range(min(len(self), _SHOWN_SCENES))):
+            try:
+                shown = _thumbnail(scene, 72)
+            except (OSError, ValueError, BadArgument):  # a file that went, or is damaged
+                shown = "(unreadable)"
+            figures.append(html_figure(shown, ", ".join(scene.categories)[:40]))
+        names = ", ".join(self.categories[:24])
+        more = len(self.categories) - 24
+        facts = [
+            ("scenes", f"{len(self):,}"),
+            ("categories", f"{names} and {more:,} more" if more > 0 else names),
+        ]
+        left = len(self) - len(figures)
+        below = f"the first {len(figures)} of {len(self):,}" if left else ""
+        return html_card("SceneDataset", facts, html_gallery(figures), below, about=self.name)
 
 
 def offered(given: object, names: Sequence[str], most: int = 100) -> str:

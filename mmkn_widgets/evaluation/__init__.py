@@ -10,6 +10,7 @@ from .edits import EditStudy, edit_report, edit_study, hallucination_study, trad
 from .edits import TradeOffPoint as TradeOffPoint
 from .edits import pairs_to_edit as pairs_to_edit
 from .effect import Effect, measure_effect
+from .effect import known_words as known_words
 from .maps import heatmap_iou, pointing
 from .maps import upsample as upsample
 from .properties import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core import (
+    COLORS,
     CancelToken,
     Concept,
     Progress,
+    Vocabulary,
     as_concept,
     as_vocabulary,
+    axes_for,
     bad_argument,
+    html_card,
+    html_table,
     names,
+    open_frame,
     provenance,
+    reporting,
 )
 from ..datasets import SceneDataset, as_scenes
 from .captioning import Captioner
@@ -27,6 +35,8 @@ from .statistics import bootstrap_ci, random_control
 from .text import BertScore, bertscore, bleu, rouge_l
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from ..datasets import Scene
     from ..models import MultimodalModel
 
@@ -38,6 +48,8 @@ __all__ = [
     "measure_effect",
     "text_metrics",
 ]
+
+_LOG = logging.getLogger("mmkn_widgets.evaluation")
 
 METRICS = ("bleu", "rougeL", "bertscore")
 
@@ -176,6 +188,12 @@ def _line(name: str, value: float | None, interval: Any = None) -> str:
     return text
 
 
+def _between(interval: Any) -> str:
+    if not interval or None in interval:
+        return ""
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
 #: scenes that are taken of a data set which is only named
 _MEASURING = 100
 
@@ -237,6 +255,57 @@ class Effect:
     def __repr__(self) -> str:
         return describe_effect(self)
 
+    def _repr_html_(self) -> str:
+        kept, control, n = self.retention, self.random_control, self.n_scenes
+        ci = self.ci
+        about = self.provenance.get("arguments", {})
+        rows = [
+            ("suppression", self.suppression, _between(ci.get("suppression"))),
+            (
+                "random neurons, same layers",
+                control.get("mean"),
+                f"max {control['max']:.3f} of {control['n']}" if control.get("n") else "",
+            ),
+            ("retention, same scenes", kept.get("scene"), _between(ci.get("retention_scene"))),
+            (
+                "retention, other scenes",
+                kept.get("other"),
+                _between(ci.get("retention_other")),
+            ),
+            ("unchanged captions", self.identical, _between(ci.get("identical"))),
+            ("substitution", self.substitution, ""),
+        ]
+        pairs = list(zip(self.captions_before, self.captions_after, strict=False))
+        changed = [pair for pair in pairs if pair[0] != pair[1]][:3]
+        told = html_table(["caption before", "after"], changed) if changed else ""
+        shares = html_table(["", "share", "95% interval"], rows)
+        what = f"{about['neurons']} neurons off" if "neurons" in about else "neurons off"
+        return html_card(
+            "Effect",
+            [
+                ("concept", about.get("concept")),
+                ("scenes", f"{n['with']} with it ({n['named']} named), {n['without']} without"),
+            ],
+            shares,
+            told,
+            about=what,
+        )
+
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Axes:
+        """Draw the figures with their intervals, and the random control beside suppression.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+        figsize : (float, float), optional
+            Inches.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        return _plot_effect(self, axes_for(ax, figsize, (6.6, 2.8)))
+
     def to_dict(self, *, captions: bool = False) -> dict[str, Any]:
         """Return everything as JSON knows it; captions only when asked for."""
         found: dict[str, Any] = {
@@ -258,6 +327,47 @@ class Effect:
         return found
 
 
+def _plot_effect(effect: Effect, axes: Axes) -> Axes:
+    kept, control, ci = effect.retention, effect.random_control, effect.ci
+    shown: list[tuple[str, float | None, str, str, str]] = [
+        ("suppression", effect.suppression, "suppression", "blue", "o"),
+        ("random neurons", control.get("mean"), "", "grey", "x"),
+        ("retention, same scenes", kept.get("scene"), "retention_scene", "green", "s"),
+        ("retention, other scenes", kept.get("other"), "retention_other", "green", "s"),
+        ("unchanged captions", effect.identical, "identical", "sky", "D"),
+        ("substitution", effect.substitution, "", "orange", "^"),
+    ]
+    rows = [
+        (name, value, ci.get(key, (None, None)), color, marker)
+        for name, value, key, color, marker in shown
+        if value is not None
+    ]
+    for at, (name, value, interval, color, marker) in enumerate(rows):
+        low, high = interval
+        if low is not None and high is not None:
+            axes.plot((low, high), (at, at), color=COLORS[color], linewidth=2.4, alpha=0.45)
+        if name == "random neurons":
+            axes.plot((value, control["max"]), (at, at), color=COLORS[color], linewidth=1.2)
+            axes.plot(control["max"], at, "|", color=COLORS[color], markersize=9)
+        axes.plot(value, at, marker, color=COLORS[color], markersize=6.5)
+        axes.annotate(
+            f"{value:.3f}", (1.03, at), xycoords=("axes fraction", "data"), va="center", fontsize=8
+        )
+    n, about = effect.n_scenes, effect.provenance.get("arguments", {})
+    names = [
+        f"{name} ({control['n']} draws)" if name == "random neurons" else name for name, *_ in rows
+    ]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set(
+        xlim=(-0.04, 1.04), ylim=(len(rows) - 0.5, -0.5),
+        xlabel="share (0 to 1), 95% interval over scenes",
+        title=f"{about.get('neurons', '')} neurons of {about.get('concept', 'the concept')!r} off, "
+        f"{n['with']} + {n['without']} scenes",
+    )  # fmt: skip
+    open_frame(axes, "x")
+    return axes
+
+
 def measure_effect(
     model: MultimodalModel,
     neurons: Any,
@@ -275,7 +385,7 @@ def measure_effect(
     prompt: str | None = None,
     max_new_tokens: int | None = None,
     batch_size: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cancel: CancelToken | None = None,
 ) -> Effect:
     """Caption scenes without and with a neuron set switched off, and compare.
@@ -313,7 +423,10 @@ def measure_effect(
         As in ``model.caption``.
     batch_size : int, optional
         Rows of one generation.
-    progress, cancel : optional
+    progress : callable or bool, optional
+        Called as ``progress(stage, done, total)``; False for silence. By default a bar appears
+        when the work takes more than a second; see `mmkn_widgets.set_progress`.
+    cancel : CancelToken, optional
 
     Returns
     -------
@@ -356,20 +469,22 @@ def measure_effect(
     if isinstance(concept, str):
         concept = as_concept(concept)
     scenes, split = present + absent, len(present)
-    if vocabulary is None:
-        named_by_data = [c for part in (with_concept, without_concept) for c in _categories(part)]
-        vocabulary = list(dict.fromkeys(named_by_data))
-        if all(scene.source.startswith("coco:") for scene in scenes):
-            vocabulary = coco_vocabulary(vocabulary)
-    known = as_vocabulary(vocabulary)
+    known = (
+        known_words(with_concept, without_concept)
+        if vocabulary is None
+        else as_vocabulary(vocabulary)
+    )
     writer = Captioner(
         model, prompt, max_new_tokens=max_new_tokens, batch_size=batch_size, cancel=cancel
     )
-    first = writer.before(scenes, before, progress)
-    then = writer.after(scenes, neurons, progress) if len(neurons) else list(first)
+    _LOG.info("%d neurons off, %d + %d scenes", len(neurons), split, len(absent))
+    with reporting(progress) as step:
+        first = writer.before(scenes, before, step)
+        then = writer.after(scenes, neurons, step) if len(neurons) else list(first)
+        named = [pair for pair in zip(present, first, strict=False) if names(pair[1], concept)]
+        control = _control(writer, neurons, named, concept, n_random, seed, step, drawn)
     kept = retention(first[:split], then[:split], first[split:], then[split:], concept, known)
     same = slice(split, None) if absent else slice(None)
-    named = [pair for pair in zip(present, first, strict=False) if names(pair[1], concept)]
     wanted = tuple(dict.fromkeys([*metrics, *(["bertscore"] if bertscore is not None else [])]))
     scored = text_metrics(wanted, scenes, first, then, split, bertscore)
     return Effect(
@@ -379,7 +494,7 @@ def measure_effect(
         substitution=substitution(
             then[:split], [s.categories for s in present], known.without(concept), first[:split]
         ),
-        random_control=_control(writer, neurons, named, concept, n_random, seed, progress, drawn),
+        random_control=control,
         n_scenes={"with": split, "without": len(absent), "named": len(named)},
         **scored,
         ci=intervals(first, then, split, same, concept, known, seed),
@@ -401,6 +516,20 @@ def measure_effect(
             without_concept=[f"{s.source}/{s.id}" for s in absent],
         ),
     )
+
+
+def known_words(with_concept: Sequence[Scene], without_concept: Sequence[Scene]) -> Vocabulary:
+    """Return the categories that captions of these scenes are searched for.
+
+    Parameters
+    ----------
+    with_concept, without_concept : sequence of Scene
+        All categories of data sets, those of the scenes of lists; for COCO with synonyms.
+    """
+    parts = (with_concept, without_concept)
+    named = list(dict.fromkeys(name for part in parts for name in _categories(part)))
+    coco = all(scene.source.startswith("coco:") for part in parts for scene in part)
+    return as_vocabulary(coco_vocabulary(named) if coco else named)
 
 
 def _categories(scenes: Sequence[Scene]) -> Sequence[str]:

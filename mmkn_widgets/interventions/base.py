@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import NotSupported, count, describe_layers, leaving
+from ..core import NotSupported, count, describe_layers, html_card, leaving
 from ..models import plain_torch
 from .where import Selection, Where
 
@@ -113,6 +113,19 @@ class Intervention:
         where = describe_layers(self.model, self.rows)
         neurons = "1 neuron" if self.n_neurons == 1 else f"{self.n_neurons} neurons"
         return f"<{self.kind} {self.name!r}: {neurons} in {where}{self._more()}>"
+
+    def _repr_html_(self) -> str:
+        active = any(one is self for one in self.model.interventions.active)
+        return html_card(
+            self.kind.capitalize(),
+            [
+                ("neurons", f"{self.n_neurons:,} in {describe_layers(self.model, self.rows)}"),
+                ("how", self._more().strip(" ,") or None),
+                ("changes", "weights" if self.on_weights else "activations"),
+                ("now", "active on the model" if active else "not active"),
+            ],
+            about=repr(self.name),
+        )
 
     def _more(self) -> str:
         return ""

@@ -23,6 +23,8 @@ from ..core import (
     as_concept,
     bad_argument,
     count,
+    html_card,
+    html_table,
     neuron_rows,
     provenance,
     provenance_of,
@@ -111,6 +113,23 @@ class EditReport:
     n_without: int
     n_neurons: int
     changed: tuple[tuple[str, str], ...] = ()
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("success", self.success, f"of {self.n_with} captions that named {self.source}"),
+            (f"{self.source} gone", self.gone, "of the same"),
+            ("locality", self.locality, f"of {self.n_without} other captions, letter for letter"),
+            ("kept, same captions", self.kept_scene, "other words still named"),
+            ("kept, other captions", self.kept_other, "words still named"),
+            ("leaked", self.leaked, "captions without either word that now name the new one"),
+            ("shortened", self.shortened, "of all captions"),
+            ("repeated", self.repeated, "of successes"),
+        ]
+        pairs = html_table(["before", "after"], self.changed[:4]) if self.changed else ""
+        more = f"{len(self.changed)} captions changed" if self.changed else "no caption changed"
+        about = f"{self.source} → {self.target or '(nothing)'}, {self.n_neurons} neurons"
+        shares = html_table(["", "share", ""], rows, more)
+        return html_card("EditReport", (), shares, pairs, about=about)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; what could not be counted is None."""

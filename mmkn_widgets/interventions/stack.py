@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..core import Deferred, NotSupported, bad_argument, ending, finish, sure
+from ..core import (
+    Deferred,
+    NotSupported,
+    bad_argument,
+    describe_layers,
+    ending,
+    finish,
+    html_card,
+    html_table,
+    sure,
+)
 from ..models import UNCOMPILED
 from .base import ActivationIntervention, Intervention, WeightIntervention, change
 from .weights import WeightKeeper
@@ -387,6 +397,16 @@ class InterventionStack:
             return "<InterventionStack: nothing active>"
         lines = "\n".join(f"  {number}. {item!r}" for number, item in enumerate(active, 1))
         return f"<InterventionStack: {len(active)} active>\n{lines}"
+
+    def _repr_html_(self) -> str:
+        active = self.active
+        rows = [
+            (number, item.kind, item.name, item.n_neurons, describe_layers(self.model, item.rows))
+            for number, item in enumerate(active, 1)
+        ]
+        listed = html_table(["", "kind", "name", "neurons", "where"], rows) if rows else ""
+        about = f"{len(active)} active on {self.model.name}" if active else "nothing active"
+        return html_card("Interventions", (), listed, about=about)
 
     def of(self, owner: object) -> tuple[Intervention, ...]:
         """Return what an owner has on the stack here, `Standby` included."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..core import NotSupported, bad_argument, whole_number
+from ..core import NotSupported, bad_argument, html_card, whole_number
 from . import weights
 from .sites import Refusal, Site, SiteSearch
 from .state import Modules, measuring
@@ -223,6 +223,21 @@ class ModelParts(ABC):
             f"{self.n_neurons} neurons{more}, {str(self.dtype).removeprefix('torch.')} on "
             f"{', '.join(self.devices)}>"
         )
+
+    def _repr_html_(self) -> str:
+        size = sum(parameter.numel() for parameter in self.hf.parameters())
+        experts = sum(site.expert >= 0 for site in self.sites)
+        facts = [
+            ("class", type(self.hf).__name__),
+            ("FFN neurons", f"{self.n_layers} layers × {self.n_neurons:,}"),
+            ("routed experts", f"{experts:,}" if experts else None),
+            ("hidden size", f"{self.hidden_size:,}"),
+            ("parameters", f"{size / 1e9:.2f} billion" if size >= 1e9 else f"{size / 1e6:.1f} M"),
+            ("numbers", f"{str(self.dtype).removeprefix('torch.')} on {', '.join(self.devices)}"),
+            ("captions", self.cannot_write or None),
+            ("out of reach", "; ".join(map(str, self.refused)) or None),
+        ]
+        return html_card("MultimodalModel", facts, about=self.name)
 
     # -- neurons and weights -----------------------------------------------------------------
 

@@ -1,12 +1,15 @@
 """The whole experiment: one concept or many, thresholds, effects, tables, save and resume."""
 
 from .atlas import open_atlas as open_atlas
+from .dose import measure_doses
 from .elsewhere import shares_of as shares_of
 from .find import Found, find
 from .jobs import run_jobs as run_jobs
 from .judged import judge as judge
 from .judged import truths as truths
 from .on_scene import Strongest as Strongest
+from .plot import StudyPlots
+from .plot import plot_compared as plot_compared
 from .run import METHODS as METHODS
 from .run import concepts_of as concepts_of
 from .run import run_study
@@ -19,9 +22,11 @@ from .text import progress_line as progress_line
 __all__ = [
     "Found",
     "Study",
+    "StudyPlots",
     "ThresholdSearch",
     "blank_study",
     "find",
+    "measure_doses",
     "open_study",
     "run_study",
     "search_thresholds",

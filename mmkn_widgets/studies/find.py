@@ -173,7 +173,7 @@ def find(
     top: int = TOP,
     n_random: int = 20,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cancel: CancelToken | None = None,
     **study_options: Any,
 ) -> Found:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..attribution import CANDIDATES, TOP
-from ..core import BadArgument, bad_argument, check_folder, provenance, seal, write_all
+from ..core import BadArgument, bad_argument, check_folder, provenance, reporting, seal, write_all
 from ..datasets import open_dataset
 from .cluster import on_workers, worker_model
 from .jobs import claim, part_path, read_part, turns, write_part
@@ -417,7 +417,7 @@ def run_study(
     out: str | Path,
     client: Client | None = None,
     load: Any = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
     """Run every method on every concept and write tables, figures and provenance.
@@ -524,17 +524,18 @@ def run_study(
         write_part(parts[word, name], part[0], part[1])
 
     def told() -> None:
-        if progress is not None:
+        if step is not None:
             done = sum(parts[place].is_file() for place in missing)
-            progress("study", done, len(missing))
+            step("study", done, len(missing))
 
     wanted = {word: tuple(n for w, n in missing if w == word) for word, _ in missing}
-    if client is None:
-        skipped = _here(model, asked, wanted, parts, keep, told, cancel)
-    else:
-        skipped = _on_cluster(client, model, load, asked, wanted, keep, told, cancel)
-    if progress is not None and missing:
-        progress("study", len(missing), len(missing))
+    with reporting(progress) as step:
+        if client is None:
+            skipped = _here(model, asked, wanted, parts, keep, told, cancel)
+        else:
+            skipped = _on_cluster(client, model, load, asked, wanted, keep, told, cancel)
+        if step is not None and missing:
+            step("study", len(missing), len(missing))
     kept = [word for word in words if word not in skipped]
     if not kept:
         raise BadArgument(next(iter(skipped.values())))

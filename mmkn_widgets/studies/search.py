@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..core import bad_argument, provenance
+from ..core import bad_argument, provenance, reporting
 from ..datasets import CHOOSING, as_scenes
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def search_thresholds(
     kept: Sequence[int] = _KEPT,
     n_random: int = 4,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cancel: CancelToken | None = None,
 ) -> ThresholdSearch:
     """Propose the pair of thresholds that suppresses most at a given retention.
@@ -276,19 +276,22 @@ def search_thresholds(
     before = _captions(study, scenes, [None] * len(scenes))
     jobs = [(scene, setting) for setting in range(len(settings)) for scene in range(len(scenes))]
     after: list[str] = []
-    for start in range(0, len(jobs), _BATCH):
-        if cancel is not None:
-            cancel.raise_if_cancelled()
-        part = jobs[start : start + _BATCH]
-        after += _captions(study, [scenes[s] for s, _ in part], [settings[k][2] for _, k in part])
-        if progress is not None:
-            progress("searching thresholds", min(start + _BATCH, len(jobs)), len(jobs))
     rows = []
     split, total = len(present), len(scenes)
     sets = [setting[2] for setting in settings]
-    control = random_suppression(
-        study, sets, present, before[:split], n_random, seed, progress, cancel
-    )
+    with reporting(progress) as step:
+        for start in range(0, len(jobs), _BATCH):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            part = jobs[start : start + _BATCH]
+            after += _captions(
+                study, [scenes[s] for s, _ in part], [settings[k][2] for _, k in part]
+            )
+            if step is not None:
+                step("searching thresholds", min(start + _BATCH, len(jobs)), len(jobs))
+        control = random_suppression(
+            study, sets, present, before[:split], n_random, seed, step, cancel
+        )
     for setting in range(len(settings)):
         now = after[setting * total : (setting + 1) * total]
         keep = retention(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -29,7 +30,13 @@ from ..core import (
     as_concept,
     bad_argument,
     heal,
+    html_bars,
+    html_card,
+    html_figure,
+    html_gallery,
+    html_picture,
     provenance,
+    reporting,
     seal,
     unseal,
     whole_folder,
@@ -37,6 +44,7 @@ from ..core import (
 )
 from ..datasets import CHOOSING, OWN, ObjectInstance, Scene, as_scenes, open_dataset
 from ..inpainting import get_inpainter
+from .dose import measure_doses
 from .on_scene import (
     Change,
     PatchScores,
@@ -47,6 +55,7 @@ from .on_scene import (
     patch_scores,
     patch_words,
 )
+from .plot import StudyPlots
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,6 +70,8 @@ if TYPE_CHECKING:
     from .search import ThresholdSearch
 
 __all__ = ["DEFAULTS", "PairCache", "Study", "blank_study", "open_study", "save_study", "study"]
+
+_LOG = logging.getLogger("mmkn_widgets.studies")
 
 #: what shapes the evidence where the caller says nothing
 DEFAULTS: dict[str, Any] = {
@@ -156,7 +167,7 @@ def study(
     target: str = "log_prob",
     caption: str = "greedy",
     prompt: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cancel: CancelToken | None = None,
 ) -> Study:
     """Inpaint the concept away, capture both pictures of every pair, and score every neuron.
@@ -187,8 +198,9 @@ def study(
         concept.
     prompt : str, optional
         The question; by default the model's own captioning prompt.
-    progress : callable, optional
-        Called as ``progress(stage, done, total)``.
+    progress : callable or bool, optional
+        Called as ``progress(stage, done, total)``; False for silence. By default a bar appears
+        when the work takes more than a second; see `mmkn_widgets.set_progress`.
     cancel : CancelToken, optional
         Stops the work between two pictures; nothing half done is returned.
 
@@ -228,9 +240,11 @@ def study(
         "caption": caption,
         "prompt": prompt,
     }
-    evidence = collect(
-        model, wanted, chosen, inpainter=pairs, progress=progress, cancel=cancel, **options
-    )
+    _LOG.info("studying %r in %s on %d scenes", wanted.word, model.name, len(chosen))
+    with reporting(progress) as step:
+        evidence = collect(
+            model, wanted, chosen, inpainter=pairs, progress=step, cancel=cancel, **options
+        )
     return Study(model, wanted, chosen, evidence, pairs=pairs, options=options)
 
 
@@ -302,6 +316,29 @@ class Study:
             f"<Study {self.concept.word!r} in {self.model.name}: {len(self.scenes)} scenes, "
             f"{layers} x {neurons} neurons, positions={self.options['positions']!r}>"
         )
+
+    def _repr_html_(self) -> str:
+        layers, width = self.evidence["difference"].shape
+        figures = []
+        for place in range(min(len(self.scored), 3)):
+            pictures = zip(("with", "without"), self.pictures(place), strict=True)
+            for name, picture in pictures if self.has_pair(place) else list(pictures)[:1]:
+                shown = html_picture(picture, f"scene {self.scenes[place].id} {name}", 96)
+                figures.append(html_figure(shown, f"{name} {self.concept.word}"))
+        facts: list[tuple[str, Any]] = [
+            ("concept", ", ".join(self.concept.forms)),
+            ("model", f"{self.model.name}, {layers} × {width:,} neurons"),
+            ("scenes", f"{len(self.scenes)}, of which {len(self.scored)} scored"),
+            ("inpainter", self._pairs.name),
+            *((name, str(self.options[name])) for name in ("positions", "difference", "target")),
+        ]
+        found: list[str] = [html_gallery(figures)]
+        if self._scored:
+            default = self.neurons()
+            facts.append(("default set", f"{len(default)} neurons, see study.neurons()"))
+            counts = [(f"layer {k}", n) for k, n in sorted(default.layer_histogram().items())]
+            found.append(html_bars(counts))
+        return html_card("Study", facts, *found, about=repr(self.concept.word))
 
     @property
     def scored(self) -> tuple[Scene, ...]:
@@ -431,7 +468,11 @@ class Study:
         return list(data.without_concept(self.concept.word, n))
 
     def of_word(
-        self, word: str, *, progress: Progress | None = None, cancel: CancelToken | None = None
+        self,
+        word: str,
+        *,
+        progress: Progress | bool | None = None,
+        cancel: CancelToken | None = None,
     ) -> Study:
         """Make the same study of another concept, on the scenes that show it (`scenes_of`).
 
@@ -565,6 +606,11 @@ class Study:
         return self.search
 
     # -- what one sees of it ------------------------------------------------------------------
+
+    @property
+    def plot(self) -> StudyPlots:
+        """The study's plots: ``study.plot.thresholds()`` and others; see `StudyPlots`."""
+        return StudyPlots(self)
 
     def pictures(self, scene: int) -> tuple[Image, Image]:
         """Return the original picture of a scene and the one without the concept.
@@ -777,6 +823,7 @@ class Study:
                 self.options["prompt"],
                 generate=True,
                 layers=sorted({self.model.sites[int(r)].layer for r in np.ravel(row)}),
+                progress=False,
             )
         places = zip(store["layer"].values.tolist(), store["expert"].values.tolist(), strict=True)
         at = {place: k for k, place in enumerate(places)}
@@ -819,6 +866,22 @@ class Study:
         return measure_effect(
             self.model, neurons, with_concept, without_concept, self.concept, **options
         )
+
+    def doses(self, with_concept: Any, without_concept: Any = (), **options: Any) -> xr.Dataset:
+        """Measure what the first 1, 2, 5, ... neurons do, beside random ones; see `measure_doses`.
+
+        Parameters
+        ----------
+        with_concept, without_concept : sequence of Scene, or what stands for them
+            Scenes that chose nothing.
+        **options
+            Of `mmkn_widgets.studies.measure_doses`: neurons, counts, n_random, seed.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
+        return measure_doses(self, with_concept, without_concept, **options)
 
     def predicted_change(self, neurons: NeuronSet, scale: float = 0.0) -> float:
         """Return the first-order change of y when the neurons are zeroed, or scaled.

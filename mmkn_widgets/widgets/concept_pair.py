@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import traitlets as t
@@ -38,6 +38,7 @@ from .traits import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from ..models import Worker
     from .protocols import ModelLike, StudyLike
@@ -375,6 +376,27 @@ class ConceptPair(PairTraits, Following):
     def own_b(self) -> NeuronSet:
         """Neurons of the second concept alone."""
         return self.neurons_of("b")
+
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Axes:
+        """Draw both concepts' scores of every neuron on matplotlib Axes, the shared ones marked.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+        figsize : (float, float), optional
+            Inches.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            See `mmkn_widgets.studies.plot_compared`.
+        """
+        from ..studies import plot_compared
+
+        a, b = self.a, self.b
+        return plot_compared(
+            cast("Any", a.study), cast("Any", b.study), a.neurons, b.neurons, ax=ax, figsize=figsize
+        )
 
     def to_dataframe(self, *, words: bool = False) -> pd.DataFrame:
         """Return every neuron of either concept, with what it does for both.

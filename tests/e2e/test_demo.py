@@ -21,7 +21,7 @@ from .server import free_port
 def demo(root: Path, tmp_path: Path) -> Iterator[str]:
     port = free_port()
     command = [
-        *(sys.executable, "scripts/demo.py", "notebooks/quickstart.ipynb", "--no-browser"),
+        *(sys.executable, "scripts/demo.py", "notebooks/01_quickstart.ipynb", "--no-browser"),
         *(f"--port={port}", "--IdentityProvider.token=demo", "--ServerApp.port_retries=0"),
     ]
     with (tmp_path / "demo.log").open("wb") as log:
@@ -47,6 +47,6 @@ def demo(root: Path, tmp_path: Path) -> Iterator[str]:
 def test_the_quickstart_is_what_opens(demo: str, page: Page, root: Path) -> None:
     page.goto(f"{demo}/?token=demo")
     expect(page.locator(".jp-NotebookPanel h1")).to_contain_text("car", timeout=60_000)
-    copied = json.loads((root / ".jupyter-demo" / "quickstart.ipynb").read_text())
-    source = json.loads((root / "notebooks" / "quickstart.ipynb").read_text())
+    copied = json.loads((root / ".jupyter-demo" / "01_quickstart.ipynb").read_text())
+    source = json.loads((root / "notebooks" / "01_quickstart.ipynb").read_text())
     assert len(copied["cells"]) == len(source["cells"])

@@ -235,19 +235,19 @@ def test_a_tutorial_is_copied_once(notebook, notebooks) -> None:
     page = notebook.page
     folder = notebooks / "lessons"
     folder.mkdir()
-    (folder / "two_stage_filter.ipynb").write_text("mine")
+    (folder / "03_two_stage_filter.ipynb").write_text("mine")
     notebook.command("launcher:create", cwd="lessons")
     page.locator(".jp-LauncherCard:visible", has_text="Tutorials").click()
     dialog = page.locator(".jp-Dialog")
     dialog.locator("option").nth(4).wait_for(state="attached")
     dialog.get_by_role("button", name="Open").click()
     page.locator(".jp-NotebookPanel:visible h1", has_text="neurons").first.wait_for()
-    copied = folder / "quickstart.ipynb"
+    copied = folder / "01_quickstart.ipynb"
     assert copied.exists()
     was = copied.stat().st_mtime_ns
-    notebook.command("mmkn:tutorials", cwd="lessons", tutorial="quickstart.ipynb")
-    notebook.command("mmkn:tutorials", cwd="lessons", tutorial="two_stage_filter.ipynb")
-    wait_for("a copy", (folder / "two_stage_filter-1.ipynb").exists)
-    assert (folder / "two_stage_filter.ipynb").read_text() == "mine"
+    notebook.command("mmkn:tutorials", cwd="lessons", tutorial="01_quickstart.ipynb")
+    notebook.command("mmkn:tutorials", cwd="lessons", tutorial="03_two_stage_filter.ipynb")
+    wait_for("a copy", (folder / "03_two_stage_filter-1.ipynb").exists)
+    assert (folder / "03_two_stage_filter.ipynb").read_text() == "mine"
     assert copied.stat().st_mtime_ns == was
-    assert not (folder / "quickstart-1.ipynb").exists()
+    assert not (folder / "01_quickstart-1.ipynb").exists()

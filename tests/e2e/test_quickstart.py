@@ -14,7 +14,7 @@ from mmkn_widgets.pocket.world import CATEGORIES
 def named(text):
     return sorted(word for word in CATEGORIES if Concept(word).named_in(text))
 """
-EXPLORER_CELL = 9
+EXPLORER_CELL = 8
 SHORT = """
 import mmkn_widgets as mmkn
 model = mmkn.load_model("pocket")
@@ -33,7 +33,7 @@ def short(open_notebook, write_cells):
 
 
 def test_drag_a_slider_and_ablate(open_notebook) -> None:
-    quickstart = open_notebook("quickstart.ipynb")
+    quickstart = open_notebook("01_quickstart.ipynb")
     quickstart.run_all()
     quickstart.scroll_to(EXPLORER_CELL)
     quickstart.execute(NAMED)

@@ -1,0 +1,181 @@
+"""Small pieces of HTML that a notebook shows of an object; everything given is text, never HTML.
+
+A page may strip every style, as GitHub does: what counts is in tables, and pictures have their
+size as an attribute. No colour is set, so that a dark page stays dark.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "html_bars",
+    "html_card",
+    "html_figure",
+    "html_gallery",
+    "html_picture",
+    "html_table",
+    "shade",
+]
+
+_MASK = (213, 94, 0)
+
+
+def html_card(
+    title: str, facts: Iterable[tuple[str, Any]] = (), *more: str, about: str = ""
+) -> str:
+    """Return the HTML of an object: a title, facts by name, and pieces of HTML below.
+
+    Parameters
+    ----------
+    title, about : str
+        Text; `about` stands beside the title.
+    facts : iterable of (str, object)
+        Text of each side. A fact whose value is None is left out.
+    *more : str
+        HTML from this module.
+
+    Examples
+    --------
+    >>> html_card("Study", [("concept", "<car>")])
+    '<div class="mmkn-repr"><strong>Study</strong><table>...&lt;car&gt;...</table></div>'
+    """
+    rows = "".join(
+        f'<tr><th style="text-align:left;font-weight:normal;opacity:.75">{escape(str(name))}</th>'
+        f'<td style="text-align:left">{escape(str(value))}</td></tr>'
+        for name, value in facts
+        if value is not None
+    )
+    head = f"<strong>{escape(title)}</strong>" + (f" {escape(about)}" if about else "")
+    held = f"<table>{rows}</table>" if rows else ""
+    return f'<div class="mmkn-repr">{head}{held}{"".join(more)}</div>'
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]], below: str = "") -> str:
+    """Return a table; numbers to the right, text to the left.
+
+    Parameters
+    ----------
+    head : sequence of str
+    rows : iterable of sequence
+        Floats are written with three digits; None is a dash.
+    below : str
+        A line of text under it.
+
+    Examples
+    --------
+    >>> html_table(["word"], [["<b>"]])
+    '<table><thead>...<td style="text-align:left">&lt;b&gt;</td></tr></tbody></table>'
+    """
+    top = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in head)
+    lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    more = f"<div>{escape(below)}</div>" if below else ""
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>{more}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return '<td style="text-align:right">–</td>'
+    if isinstance(value, float | np.floating):
+        return f'<td style="text-align:right">{value:.3f}</td>'
+    side = "right" if isinstance(value, int | np.integer) else "left"
+    return f'<td style="text-align:{side}">{escape(str(value))}</td>'
+
+
+def html_bars(counts: Iterable[tuple[str, int]]) -> str:
+    """Return a table of counts with a bar each, made of text so that no style is needed.
+
+    Examples
+    --------
+    >>> html_bars([("layer 4", 2), ("layer 5", 4)]).count("█")
+    18
+    """
+    counts = list(counts)
+    most = max((n for _, n in counts), default=0) or 1
+    rows = "".join(
+        f'<tr><td style="text-align:left">{escape(name)}</td><td style="text-align:right">{n}</td>'
+        f'<td style="text-align:left;letter-spacing:-1px" aria-hidden="true">'
+        f"{'█' * max(round(12 * n / most), bool(n))}</td></tr>"
+        for name, n in counts
+    )
+    return f"<table>{rows}</table>"
+
+
+def html_picture(image: Any, alt: str, height: int = 144) -> str:
+    """Return a PIL picture as an ``img`` that needs nothing from outside.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    alt : str
+    height : int
+        On the page, in pixels; less where the picture would be wider than three times that. What
+        is larger is sent in twice that size.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> html_picture(Image.new("RGB", (8, 4)), "a <b>", 40)[:22]
+    '<img src="data:image/p'
+    """
+    from PIL import Image
+
+    scale = min(height / image.height, 3 * height / image.width)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    sent = image.convert("RGB")
+    if image.height > 2 * height:
+        sent = sent.resize((2 * width, 2 * height), Image.Resampling.LANCZOS)
+    elif image.height < height:
+        sent = sent.resize((width, height), Image.Resampling.LANCZOS)
+    held = io.BytesIO()
+    sent.save(held, "PNG", optimize=True)
+    data = base64.b64encode(held.getvalue()).decode()
+    return (
+        f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}" '
+        f'width="{width}" height="{height}">'
+    )
+
+
+def shade(image: Any, mask: np.ndarray) -> Any:
+    """Return the picture in grey with the mask in orange; a PIL picture.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> shade(Image.new("RGB", (4, 4)), np.eye(4) > 0).getpixel((0, 0))
+    (213, 94, 0)
+    """
+    from PIL import Image
+
+    grey = np.asarray(image.convert("L").convert("RGB"), np.float32) * 0.5 + 110
+    tinted = np.where(mask[..., None], np.asarray(_MASK, np.float32), grey)
+    return Image.fromarray(np.clip(tinted, 0, 255).astype(np.uint8))
+
+
+def html_figure(image: str, text: str) -> str:
+    """Return a cell of `html_gallery`: an ``img`` and a line of text below."""
+    return f'<td style="text-align:left;vertical-align:top">{image}<br>{escape(text)}</td>'
+
+
+def html_gallery(figures: Sequence[str], columns: int = 6) -> str:
+    """Lay figures out in rows.
+
+    Parameters
+    ----------
+    figures : sequence of str
+        From `html_figure`.
+    columns : int
+
+    Examples
+    --------
+    >>> html_gallery([html_figure("", "one"), html_figure("", "two")], columns=1).count("<tr>")
+    2
+    """
+    lines = [figures[at : at + columns] for at in range(0, len(figures), columns)]
+    return f"<table>{''.join('<tr>' + ''.join(line) + '</tr>' for line in lines)}</table>"
