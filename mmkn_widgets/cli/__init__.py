@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -27,6 +28,8 @@ from .complete import (
 )
 
 if TYPE_CHECKING:
+    from dask.distributed import Client
+
     from ..core import BadArgument, Progress
 
 __all__ = ["main"]
@@ -446,6 +449,18 @@ def study(
             metavar="N", help="Processes that share the work; each takes the next concept."
         ),
     ] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Workers of a Dask cluster on this machine, a model in each."
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="A Dask scheduler that runs already, such as tcp://HOST:8786."
+        ),
+    ] = None,
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
     model: Model = "pocket",
     device: Device = None,
@@ -464,28 +479,60 @@ def study(
     _check(seed, out, device)
     if jobs < 1:
         raise _refusal("--jobs", jobs, "a number of processes, from 1")
+    if workers is not None and workers < 1:
+        raise _refusal("--workers", workers, "a number of workers, from 1")
+    if sum((jobs > 1, workers is not None, scheduler is not None)) > 1:
+        raise _refusal("--jobs, --workers, --scheduler", "more than one", "one of the three")
     words, names = _listed(concepts), _listed(methods)
     progress = _progress_line(worker)
     if jobs > 1 and not worker:
         _study_jobs(context.obj, dataset, words, names, jobs, out, progress)
-    result = run_study(
-        _load(model, device, dtype),
-        dataset,
-        scenes=choose,
-        concepts=words,
-        methods=names,
-        n_scenes=scenes,
-        top=TOP if neurons is None else neurons,
-        n_random=n_random,
-        bertscore=_encoder(bertscore),
-        seed=seed,
-        out=out,
-        progress=progress,
-    )
+    with _client(workers, scheduler) as client:
+        result = run_study(
+            _load(model, device, dtype),
+            dataset,
+            scenes=choose,
+            concepts=words,
+            methods=names,
+            n_scenes=scenes,
+            top=TOP if neurons is None else neurons,
+            n_random=n_random,
+            bertscore=_encoder(bertscore),
+            seed=seed,
+            out=out,
+            client=client,
+            load=None if client is None else functools.partial(_load, model, device, dtype),
+            progress=progress,
+        )
     if as_json:
         print(json.dumps({key: result[key] for key in ("concepts", "n_scenes", "methods")}))
     else:
         print((out / "table.md").read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _client(workers: int | None, scheduler: str | None) -> Iterator[Client | None]:
+    """Have a client of a new local cluster, of a scheduler that runs, or none."""
+    if workers is None and scheduler is None:
+        yield None
+        return
+    if find_spec("distributed") is None:
+        raise _refusal("--workers, --scheduler", "Dask", 'pip install "mmkn_widgets[dask]" first')
+    from dask import distributed
+
+    made: Any = distributed.Client
+    try:
+        if scheduler is not None:
+            client = made(scheduler, timeout="10s")
+        else:
+            client = made(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
+    except (OSError, ValueError) as error:
+        raise _refusal("--scheduler", scheduler, f"a Dask scheduler that answers ({error})") from (
+            error
+        )
+    with client:
+        print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
+        yield client
 
 
 def _encoder(given: str) -> str | None:

@@ -24,7 +24,8 @@ T = TypeVar("T")
 #: seconds between two looks at whether the work was cancelled
 _LOOK = 0.5
 
-_held: dict[Any, MultimodalModel] = {}
+#: by the hash of their weights
+_held: dict[str, MultimodalModel] = {}
 _loading = threading.Lock()
 
 
@@ -46,16 +47,16 @@ def worker_model(load: Any, weights: str) -> MultimodalModel:
     from ..models import load_model
 
     with _loading:
-        if load not in _held:
+        if weights not in _held:
+            model = load() if callable(load) else load_model(load)
+            if model.weights_hash != weights:
+                raise MmknError(
+                    f"load: a worker got {model.name!r} with other weights "
+                    f"({model.weights_hash[:12]}) than those of the study ({weights[:12]})"
+                )
             _held.clear()  # one model at a time
-            _held[load] = load() if callable(load) else load_model(load)
-        model = _held[load]
-    if model.weights_hash != weights:
-        raise MmknError(
-            f"load: a worker got {model.name!r} with other weights ({model.weights_hash[:12]}) "
-            f"than those of the study ({weights[:12]})"
-        )
-    return model
+            _held[weights] = model
+        return _held[weights]
 
 
 def on_workers(

@@ -14,6 +14,7 @@ import torch
 from dask.distributed import Client, LocalCluster
 
 import mmkn_widgets as mmkn
+from mmkn_widgets import cli
 from mmkn_widgets.studies import run_study
 from mmkn_widgets.studies.cluster import on_workers
 
@@ -137,3 +138,28 @@ def test_other_weights_are_refused(client: Client, model: Any, tmp_path: Path) -
         run_study(model, out=tmp_path / "out", load="pocket", **SMALL)
     with pytest.raises(mmkn.BadArgument, match="client: got 'tcp"):
         run_study(model, out=tmp_path / "o", client="tcp://127.0.0.1:1", **SMALL)  # type: ignore[arg-type]
+
+
+def test_a_study_on_a_cluster_of_this_machine(tmp_path: Path, capfd: Any) -> None:
+    common = ["study", "--concepts", "star", "--methods", "random", "--scenes", "3"]
+    common += ["--n-random", "1", "--bertscore", "none", "--json"]
+    assert cli.main([*common, "--workers", "1", "--out", str(tmp_path / "a")]) == 0
+    shared = capfd.readouterr()
+    assert "dashboard: http" in shared.err
+    assert cli.main([*common, "--out", str(tmp_path / "b")]) == 0
+    assert json.loads(shared.out) == json.loads(capfd.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--workers", "0"], "--workers"),
+        (["--workers", "2", "--jobs", "2"], "one of the three"),
+        (["--scheduler", "nonsense://x"], "a Dask scheduler that answers"),
+    ],
+)
+def test_what_is_no_cluster_is_refused(
+    tmp_path: Path, capsys: Any, given: list[str], said: str
+) -> None:
+    assert cli.main(["study", "--out", str(tmp_path / "out"), *given]) == 2
+    assert said in capsys.readouterr().err
