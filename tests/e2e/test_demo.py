@@ -41,7 +41,7 @@ def demo(root: Path, tmp_path: Path) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
 
 
 def test_the_quickstart_is_what_opens(demo: str, page: Page, root: Path) -> None:
