@@ -64,23 +64,39 @@ class _Bar:
         self._since = time.monotonic()
         self._stage = ""
         self._bar: Any = None
+        self._shown: Any = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if self._bar is None:
             if time.monotonic() - self._since < _PATIENCE:
                 return
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, leave=False, bar_format=_FORMAT)
+            self._open(total)
         if stage != self._stage or total != self._bar.total:
             self._stage = stage
             self._bar.reset(total)
             self._bar.set_description(stage)
         self._bar.update(done - self._bar.n)
 
+    def _open(self, total: int) -> None:
+        from tqdm.auto import tqdm
+
+        options = {"total": total, "leave": False, "bar_format": _FORMAT}
+        if not any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__):
+            self._bar = tqdm(**options)
+            return
+        from IPython import display
+
+        show: Any = display.display  # untyped
+        # tqdm would leave a widget without a model in the notebook that is saved
+        self._bar = tqdm(**options, display=False)
+        self._shown = show(self._bar.container, display_id=True)
+        self._bar.displayed = True
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+        if self._shown is not None:
+            self._shown.update({"text/html": ""}, raw=True)
 
 
 @contextmanager

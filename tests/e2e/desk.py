@@ -58,6 +58,7 @@ _HIDDEN = """(root, parts) => {
 # Rows of the table show as many words as fit, and thumbnails scroll: both say so by their shape.
 _CUT = """(root) => [...root.querySelectorAll("*")].flatMap((el) => {
     if (el.closest("[hidden], .sr, .trow, .tiles, option, datalist")) return [];
+    if (el.closest(".jumps:not(:focus-within)")) return []; // is there for whoever comes by key
     const box = el.getBoundingClientRect();
     if (!box.width || !el.clientWidth || getComputedStyle(el).display === "inline") return [];
     const out = box.right > root.getBoundingClientRect().right + 1;

@@ -204,6 +204,7 @@ def test_a_caption_that_takes_long_can_be_cancelled_beside_ablate(
     try:
         explorer.ablate.click()
         work = explorer.root.locator(".a-act .work")
+        expect(work).to_be_visible()
         expect(work).to_contain_text("writing the caption")
         expect(explorer.root.locator(".a-top > .work")).to_be_hidden()
         assert hidden_parts(explorer.root, {"its cancel": ".a-act .work button"}) == []

@@ -157,7 +157,7 @@ def test_a_saved_study_from_its_folder(notebook) -> None:
     page = notebook.page
     choose(notebook, f"{NASTY} study", "Open Study in Explorer")
     view = ExplorerOnPage(page, page.locator(".mmkn-view"))
-    expect(view.root).to_contain_text("4 scenes")
+    expect(view.root.get_by_role("listbox", name="scenes").get_by_role("option")).to_have_count(4)
     page.locator(".mmkn-view").wait_for()
 
 

@@ -60,7 +60,7 @@ def test_a_drag_counts_what_numpy_counts(notebook: NotebookPage, explorer: Explo
     assert count > 1000
     expect(explorer.ablate).to_have_text(f"Ablate {count:,} neurons")
     assert notebook.python("[len(explorer.kept), len(explorer.neurons)]") == [count, count]
-    bars = explorer.root.locator(".layers button > span:nth-child(3)").all_text_contents()
+    bars = explorer.root.locator(".layers button .hold").all_text_contents()
     rows = [int(re.sub(r"\D", "", text.split("kept")[0]) or 0) for text in bars]
     by_layer = notebook.python(f"{inside}.sum(1).tolist()")
     assert rows == by_layer

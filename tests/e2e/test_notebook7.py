@@ -94,7 +94,8 @@ def test_a_saved_notebook_shows_its_static_picture(
     opened.server.delete(f"/api/sessions/{opened.session['id']}")
     again = page.context.new_page()
     again.goto(f"{server.url}/notebooks/seven-saved.ipynb?token={server.token}")
-    output = again.locator(".jp-OutputArea-output")
+    output = again.locator(".jp-OutputArea-output").last  # a bar of progress leaves an empty one
+    expect(again.get_by_text("Loading widget")).to_have_count(0, timeout=30_000)
     expect(output).to_contain_text("neurons of “car” in pocket", timeout=30_000)
     expect(output.locator("img")).to_have_count(2)
     for session in server.get("/api/sessions"):

@@ -6,6 +6,8 @@ import io
 import logging
 import sys
 
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -136,3 +138,14 @@ def test_a_large_picture_is_sent_small() -> None:
     assert 'width="216" height="144"' in made
     wide = html.html_picture(noise.resize((4000, 20)), "wide", 144)
     assert 'width="432" height="2"' in wide
+
+
+def test_a_saved_notebook_keeps_no_widget_of_a_bar() -> None:
+    """In a notebook the bar is a widget, without a model once it is closed."""
+    code = (
+        "import time\nfrom mmkn_widgets.core import bars\nbars._PATIENCE = 0.0\n"
+        "with bars.reporting(True) as step:\n    step('counting', 1, 2)\n    step('counting', 2, 2)"
+    )
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(made, timeout=60, kernel_name="python3").execute()
+    assert [output["data"] for output in made.cells[0].outputs] == [{"text/html": ""}]
