@@ -1,6 +1,7 @@
 """The whole experiment: one concept or many, thresholds, effects, tables, save and resume."""
 
 from .atlas import open_atlas as open_atlas
+from .challenge import Challenge, Try, challenge_score
 from .dose import measure_doses
 from .elsewhere import shares_of as shares_of
 from .find import Found, find
@@ -20,11 +21,14 @@ from .text import describe_found as describe_found
 from .text import progress_line as progress_line
 
 __all__ = [
+    "Challenge",
     "Found",
     "Study",
     "StudyPlots",
     "ThresholdSearch",
+    "Try",
     "blank_study",
+    "challenge_score",
     "find",
     "measure_doses",
     "open_study",

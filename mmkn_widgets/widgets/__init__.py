@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors: what __getattr__ below gives
+    from .challenge import ChallengeBox as ChallengeBox
     from .charts import FrontierChart as FrontierChart
     from .charts import LayerChart as LayerChart
     from .charts import MethodChart as MethodChart
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # for type checkers and editors: what __getattr__ below gives
 _MODULE_OF = {
     "AblationPanel": "parts",
     "CaptionDiff": "parts",
+    "ChallengeBox": "challenge",
     "ConceptPair": "concept_pair",
     "MaskPainter": "parts",
     "NeuronTable": "parts",

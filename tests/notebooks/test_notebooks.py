@@ -29,6 +29,8 @@ SOLVED = {
     "threshold_d, threshold_g = 2.0, float(np.sort(study.evidence.gradcam.values.ravel())[-9])",
     "05_methods_and_truth": "which = str(largest.concept.values[int(largest.argmax())])",
     "06_what_a_neuron_sees": "sharer = max(counts, key=counts.get)",
+    "challenge": "import numpy as np\nthreshold_d = 0.0\n"
+    "threshold_g = float(np.sort(game.study.evidence.gradcam.values.ravel())[-9])",
     "07_editing": "mine = interventions.edit(model, neurons, 'car', 'boat', top=5, alpha=None,"
     " activation=study.evidence, scenes=scenes)",
 }
