@@ -153,9 +153,10 @@ def test_answers_come_at_the_end_and_chance_is_below(pocket: Any) -> None:
         "yours, the best",
     }  # fmt: skip
     assert table["score"].is_monotonic_decreasing
-    assert table.loc["proposed thresholds", "score"] > table.loc["random", "score"]
-    for name in ("brute force", "yours, the best"):
-        assert table.loc[name, "score"] > 0.5 > table.loc["random", "score"]
+    for name in ("proposed thresholds", "learned mask", "yours, the best"):
+        assert table.loc[name, "score"] > table.loc["random", "score"]
+    assert table.loc["brute force", "score"] > 0.5 > table.loc["random", "score"]
+    assert table.loc["yours, the best", "score"] == mine.score
     assert table.loc["default set", "score"] == 0  # ten times the budget
     within = [name for name in table.index if name != "default set"]
     assert (table.loc[within, "size"] <= 6).all()
