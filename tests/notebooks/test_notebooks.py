@@ -31,6 +31,11 @@ SOLVED = {
     "06_what_a_neuron_sees": "sharer = max(counts, key=counts.get)",
     "07_editing": "mine = interventions.edit(model, neurons, 'car', 'boat', top=5, alpha=None,"
     " activation=study.evidence, scenes=scenes)",
+    "09_your_own_model": "Image.fromarray(example.mask('bird')).save(folder / 'bird.png')\n"
+    "seen = mmkn.datasets.single_scene(folder / 'mine.png', folder / 'bird.png', 'bird')\n"
+    "mine = mmkn.study(model, 'bird', seen).neurons()",
+    "10_data_sets": "more = studies.run_study(model, spec, concepts=['car', 'dog', 'cup'],"
+    " out=out, **small)",
 }
 
 _NUMBER = re.compile(r"[-+−]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")
