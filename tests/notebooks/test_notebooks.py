@@ -33,6 +33,11 @@ SOLVED = {
     "threshold_g = float(np.sort(game.study.evidence.gradcam.values.ravel())[-9])",
     "07_editing": "mine = interventions.edit(model, neurons, 'car', 'boat', top=5, alpha=None,"
     " activation=study.evidence, scenes=scenes)",
+    "09_your_own_model": "Image.fromarray(example.mask('bird')).save(folder / 'bird.png')\n"
+    "seen = mmkn.datasets.single_scene(folder / 'mine.png', folder / 'bird.png', 'bird')\n"
+    "mine = mmkn.study(model, 'bird', seen).neurons()",
+    "10_data_sets": "more = studies.run_study(model, spec, concepts=['car', 'dog', 'cup'],"
+    " out=out, **small)",
 }
 
 _NUMBER = re.compile(r"[-+−]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")
