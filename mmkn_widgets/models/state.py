@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
@@ -270,28 +271,43 @@ class Uncompiled:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders: set[object] = set()
+        self._lock = threading.RLock()  # a holder may be forgotten while this thread has it
+        self._holders: dict[int, weakref.finalize[Any, Any]] = {}
         self._stance: Any = None
 
     def enter(self, holder: object) -> None:
-        """Hold it until `leave`; again is harmless, and so it is where nothing can be compiled."""
+        """Hold it until `leave`, or until the holder is forgotten, as with a model that is gone.
+
+        Again is harmless, and so it is where nothing can be compiled.
+        """
         if "torch._dynamo" not in sys.modules:  # it takes seconds to import
             return
         with self._lock:
             if not self._holders:
                 self._stance = torch.compiler.set_stance("force_eager")
                 self._stance.__enter__()
-            self._holders.add(holder)
+            if id(holder) not in self._holders:
+                forgotten = weakref.finalize(holder, self._leave, id(holder))
+                forgotten.atexit = False
+                self._holders[id(holder)] = forgotten
 
     def leave(self, holder: object) -> None:
         """Hold it no more; again is harmless."""
+        self._leave(id(holder))
+
+    def _leave(self, key: int) -> None:
         with self._lock:
-            held = holder in self._holders
-            self._holders.discard(holder)
-            if held and not self._holders:
+            gone = self._holders.pop(key, None)
+            if gone is None:
+                return
+            gone.detach()
+            if not self._holders:
                 self._stance.__exit__(None, None, None)
                 self._stance = None
+
+
+class _Holder:
+    """Who holds `UNCOMPILED` for the length of a block."""
 
 
 UNCOMPILED = Uncompiled()
@@ -367,7 +383,7 @@ def uncompiled(compiled: bool = True) -> Iterator[None]:
     compiled : bool
         Whether there is any; else nothing is done.
     """
-    holder = object()
+    holder = _Holder()
     with ending(lambda: UNCOMPILED.leave(holder)):
         if compiled:
             with Deferred():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,11 @@ from mmkn_widgets.core import BadArgument, NotSupported
 from mmkn_widgets.interventions import perturb
 
 NEURONS = {2: list(range(200)), 4: list(range(512))}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _none_of_before() -> None:
+    gc.collect()  # models of other tests on which something acts
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +154,13 @@ def test_what_holds_no_whole_model_is_named(pocket: Any) -> None:
     for other in (nn.Linear(2, 2), _compiled(nn.Linear(2, 2)), nn.DataParallel(nn.Linear(2, 2))):
         with pytest.raises(BadArgument, match="without a transformers configuration"):
             mmkn.load_model(other)
+
+
+def test_a_model_that_is_gone_lets_compiled_code_run_again() -> None:
+    _compiled(nn.Linear(2, 2))(torch.zeros(1, 2))  # torch can compile from here on
+    model = mmkn.load_model("pocket")
+    model.interventions.push(model.ablate(NEURONS))
+    assert torch._dynamo.eval_frame._stance.stance == "force_eager"
+    del model
+    gc.collect()
+    assert torch._dynamo.eval_frame._stance.stance == "default"
