@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -239,15 +240,25 @@ def whole_folder(
             os.close(handle)
 
 
+#: how often a folder that is none of ours is looked at before it is refused
+_LOOKS = 20
+
+
 def _check_place(
     place: Path, argument: str, replaces: Callable[[Path], bool] | None = None
 ) -> None:
-    if not os.path.lexists(place):
-        return
-    if not os.path.isdir(place):
-        raise bad_argument(argument, str(place), "a folder; there is a file of this name")
-    if any(place.iterdir()) and not (replaces is not None and replaces(place)):
-        raise bad_argument(argument, str(place), "a new folder, or one that such a save wrote")
+    for _ in range(_LOOKS):
+        if not os.path.lexists(place):
+            return
+        if not os.path.isdir(place):
+            raise bad_argument(argument, str(place), "a folder; there is a file of this name")
+        try:
+            if not any(place.iterdir()) or (replaces is not None and replaces(place)):
+                return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.005)  # another saver may be putting its folder there at this moment
+    raise bad_argument(argument, str(place), "a new folder, or one that such a save wrote")
 
 
 def _make(folder: Path) -> None:
