@@ -257,3 +257,25 @@ def test_captions_elsewhere_stay_word_for_word(pocket: Any, study: Any, val: Any
         after = list(pocket.generate(pocket.prepare(pictures)).texts)
     share = identical(before, after)
     assert share is not None and share >= 0.9
+
+
+def test_the_loss_is_the_words_log_odds_and_torchs_own_divergence_elsewhere(
+    pocket: Any, study: Any, scenes: Any
+) -> None:
+    shown = scenes["with_concept"][:3]
+    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    batch = _Captions(pocket, shown, ids, study.concept, None, ())
+    goal = MaskGoal(word=0.5, floor=0.01, kl=20.0)
+    with ablate(pocket, {4: range(300)}, positions="predicting"):
+        logits = batch.logits()
+    loss, parts = batch.loss(logits, goal)
+    log_p = torch.log_softmax(logits.double(), -1)
+    divergence = torch.nn.functional.kl_div(
+        log_p[batch.kept], batch.before[batch.kept].double(), log_target=True, reduction="none"
+    )
+    p = log_p[batch.rows, batch.places].exp()[:, batch.word].sum(-1)
+    above = torch.logit(p) - torch.logit(torch.tensor(0.01, dtype=torch.float64))
+    assert parts["kl"] == pytest.approx(20 * float(divergence.sum(-1).mean()), rel=1e-3)
+    assert parts["word"] == pytest.approx(0.5 * float(above.clamp(min=0).mean()), rel=1e-3)
+    assert min(parts.values()) > 0.01
+    assert float(loss) == pytest.approx(sum(parts.values()), rel=1e-5)
