@@ -58,6 +58,17 @@ afterEach(() => {
 });
 
 describe("one history", () => {
+  it("takes back what was changed in this very frame", () => {
+    session.store.commit({ unchecked: [3] });
+    session.history.go("undo");
+    expect(model.get("unchecked")).toEqual([]);
+    session.history.go("redo");
+    expect(model.get("unchecked")).toEqual([3]);
+    model.set("ablation", { active: [], steps: [1, 0, 7] });
+    session.history.go("undo"); // the model's step came last
+    expect(asked).toEqual(["undo"]);
+  });
+
   it("takes thresholds and rows back in the order in which they were changed", () => {
     cut(1);
     session.store.commit({ unchecked: [3] });

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -247,18 +248,21 @@ _LOOKS = 20
 def _check_place(
     place: Path, argument: str, replaces: Callable[[Path], bool] | None = None
 ) -> None:
+    wanted = ""
     for _ in range(_LOOKS):
-        if not os.path.lexists(place):
-            return
-        if not os.path.isdir(place):
-            raise bad_argument(argument, str(place), "a folder; there is a file of this name")
         try:
-            if not any(place.iterdir()) or (replaces is not None and replaces(place)):
-                return
+            if stat.S_ISDIR(os.stat(place).st_mode):
+                if not any(place.iterdir()) or (replaces is not None and replaces(place)):
+                    return
+                wanted = "a new folder, or one that such a save wrote"
+            else:
+                wanted = "a folder; there is a file of this name"
         except FileNotFoundError:
-            pass
+            if not os.path.islink(place):
+                return
+            wanted = "a folder; there is a link to nothing of this name"
         time.sleep(0.005)  # another saver may be putting its folder there at this moment
-    raise bad_argument(argument, str(place), "a new folder, or one that such a save wrote")
+    raise bad_argument(argument, str(place), wanted)
 
 
 def _make(folder: Path) -> None:

@@ -41,7 +41,11 @@ def demo(root: Path, tmp_path: Path) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(60)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # one whose kernel is still starting waits for it
+            server.kill()
+            server.wait(30)
 
 
 def test_the_quickstart_is_what_opens(demo: str, page: Page, root: Path) -> None:

@@ -57,6 +57,7 @@ export class History {
   private asks = 0;
   private queue: Way[] = [];
   private model: ((way: Way) => Promise<unknown>) | undefined;
+  private look: (() => void) | undefined;
 
   constructor(private readonly session: Session) {}
 
@@ -76,7 +77,9 @@ export class History {
         this.known = values;
       } else this.record(values);
     };
-    if (cuts.length) store.watch([...cuts, ...scores], see);
+    if (!cuts.length) return;
+    store.watch([...cuts, ...scores], see);
+    this.look = see;
   }
 
   /** Follow the model's stack as well; `ask` has it take a step. */
@@ -110,6 +113,8 @@ export class History {
 
   /** Take a step back or forward; of one kind only, where a part has a button of its own. */
   go(way: Way, kind?: string): void {
+    this.look?.(); // what was changed just now: the next frame has not come yet
+    if (this.model) this.reckon();
     if (this.asked) {
       if (!kind) this.queue.push(way); // when the kernel has answered
       return;
