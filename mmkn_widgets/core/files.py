@@ -251,16 +251,18 @@ def _check_place(
     wanted = ""
     for _ in range(_LOOKS):
         try:
-            if stat.S_ISDIR(os.stat(place).st_mode):
-                if not any(place.iterdir()) or (replaces is not None and replaces(place)):
-                    return
-                wanted = "a new folder, or one that such a save wrote"
-            else:
-                wanted = "a folder; there is a file of this name"
-        except FileNotFoundError:
+            folder = stat.S_ISDIR(os.stat(place).st_mode)
+        except OSError:  # nothing there; a name that cannot be made is refused where it is made
             if not os.path.islink(place):
                 return
-            wanted = "a folder; there is a link to nothing of this name"
+            folder = False
+        if not folder:
+            wanted = "a folder; there is a file of this name"
+        else:
+            wanted = "a new folder, or one that such a save wrote"
+            with suppress(FileNotFoundError):
+                if not any(place.iterdir()) or (replaces is not None and replaces(place)):
+                    return
         time.sleep(0.005)  # another saver may be putting its folder there at this moment
     raise bad_argument(argument, str(place), wanted)
 

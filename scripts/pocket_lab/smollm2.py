@@ -204,6 +204,7 @@ def tune(
     if checkpoint.is_file():
         first, seconds = _restore(checkpoint, eyes, optimizer, None)
     language, head = model.model.language_model, model.lm_head
+    language.set_attn_implementation("eager")  # its backward is faster than sdpa's on a CPU
     embed = language.get_input_embeddings()
     image = model.config.image_token_index
     prompts = [teacher.prompt(question) for question in QUESTIONS]
@@ -225,8 +226,9 @@ def tune(
         after = embed(torch.tensor(prompt[at + 1 :]))[None].expand(n, -1, -1)
         whole = torch.cat([before, seen, after, embed(ids[:, :-1])], 1)
         hidden = language(inputs_embeds=whole, use_cache=False).last_hidden_state
-        logits = head(hidden[:, -longest:]).float()
-        loss = F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none")
+        # flat: a batch of matrices would copy the head's weight for every picture
+        logits = head(hidden[:, -longest:].flatten(0, 1)).float()
+        loss = F.cross_entropy(logits, ids.flatten(), reduction="none")
         loss = (loss * weight.flatten()).sum() / weight.sum()
         for group in optimizer.param_groups:
             group["lr"] = _rate(step, steps, RATE_TUNE, 50)
