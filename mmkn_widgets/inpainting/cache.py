@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import BadArgument, write_all
+from ..core import BadArgument, cache_folder, write_all
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,19 +22,12 @@ __all__ = ["PictureCache", "default_folder", "folder_hash"]
 def default_folder() -> Path:
     """Return where pictures are kept: below ``MMKN_CACHE_DIR``, else the user's cache folder.
 
-    The system says where that is: ``~/.cache`` (or ``$XDG_CACHE_HOME``) on Linux,
-    ``~/Library/Caches`` on macOS, ``%LOCALAPPDATA%`` on Windows.
-
     Examples
     --------
     >>> default_folder().name
     'inpainting'
     """
-    from platformdirs import user_cache_path
-
-    given = os.environ.get("MMKN_CACHE_DIR")
-    base = Path(given).expanduser() if given else user_cache_path("mmkn_widgets", appauthor=False)
-    return base / "inpainting"
+    return cache_folder("inpainting")
 
 
 def folder_hash(folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import torch
 
 from ..core import BadArgument, NotSupported, bad_argument, ending, sure
+from . import smollm2
 from .families import reads_text_apart
 from .fit import fill_in
 from .model import MultimodalModel
@@ -91,9 +92,11 @@ def load_model(
     Parameters
     ----------
     model : str, path or transformers.PreTrainedModel
-        ``"pocket"`` (the model in the box), a name on the Hugging Face hub, a model folder, or a
-        model object of your own; what is round it (``torch.compile``, ``DataParallel``, PEFT) is
-        taken off.
+        ``"pocket"`` (the model in the box), ``"pocket-plain"`` (the same network, trained by
+        captions alone), ``"pocket-smollm2"`` (a pretrained language model with eyes; with
+        ``":SOURCE"`` behind it, that folder's or hub name's weights of SmolLM2-135M), a name on the
+        Hugging Face hub, a model folder, or a model object of your own; what is round it
+        (``torch.compile``, ``DataParallel``, PEFT) is taken off.
     processor : transformers.ProcessorMixin, optional
         With a model object: what reads pictures and texts for it. Without one the model takes
         ready-made inputs (a dict of tensors) only.
@@ -154,8 +157,15 @@ def load_model(
             hf = hf.to(
                 device=device, dtype=choose_dtype(dtype, torch.device(device or "cpu"), None)
             )
+    elif (name := str(model)).partition(":")[0] == smollm2.NAME:
+        given = {"device_map": device_map, "load_in_8bit": load_in_8bit or None, **options}
+        for option, value in given.items():
+            if value is not None:
+                raise bad_argument(option, value, f"none for {smollm2.NAME}, which is assembled")
+        target, found_revision = torch.device(device or best_device()), ""
+        hf, assembled = smollm2.assemble(name, target, dtype)
+        processor = assembled if processor is None else processor
     else:
-        name = str(model)
         source = find_source(name)
         if device is not None and device_map is not None:
             raise BadArgument("device: give device or device_map, not both")

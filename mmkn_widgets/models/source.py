@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import BadArgument, NotSupported
+from ..pocket import FOLDERS, path
 
 __all__ = ["FOLDER", "find_source", "missing_package", "one_line", "read_config", "refuse_mismatch"]
 
@@ -27,10 +28,8 @@ _PINNED = {
 
 def find_source(name: str) -> str:
     """Return the folder or hub name behind what the user wrote."""
-    if name == "pocket":
-        from ..pocket import path
-
-        return str(path())
+    if name in FOLDERS:
+        return str(path(name))
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -43,8 +42,8 @@ def find_source(name: str) -> str:
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
     if looks_local or not name:
         raise BadArgument(f"model: there is no folder {name!r}; expected a folder with {FOLDER}")
-    if get_close_matches(name.lower(), ["pocket"], cutoff=0.8):  # before the hub is asked in vain
-        raise BadArgument(f"model: there is no folder {name!r}; did you mean 'pocket'?")
+    if near := get_close_matches(name.lower(), FOLDERS, 1, cutoff=0.8):  # the hub has none of these
+        raise BadArgument(f"model: there is no folder {name!r}; did you mean {near[0]!r}?")
     return name
 
 
@@ -170,7 +169,7 @@ def _config_error(error: Exception, name: str, trust: bool) -> Exception:
     if isinstance(error, OSError):
         return BadArgument(
             f"model: no folder {name!r} here, and the Hugging Face hub has no such model or cannot "
-            f"be reached; expected 'pocket', a folder with {FOLDER}, or a hub name like "
-            "'llava-hf/llava-1.5-7b-hf'"
+            f"be reached; expected {', '.join(map(repr, FOLDERS))}, a folder with {FOLDER}, or a "
+            "hub name like 'llava-hf/llava-1.5-7b-hf'"
         )
     return BadArgument(f"model: the configuration of {name} cannot be used ({text})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmkn_widgets.pocket import PROMPT
+from mmkn_widgets.pocket import KNOWS, PROMPT
 from mmkn_widgets.pocket.words import vocabulary
 from mmkn_widgets.pocket.world import SIZE
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         PreTrainedTokenizerFast,
     )
 
-__all__ = ["KNOWS", "PATCH", "SPECIAL", "config", "processor", "save", "tokenizer", "untrained"]
+__all__ = ["PATCH", "SPECIAL", "config", "processor", "save", "tokenizer", "untrained"]
 
 #: Side of one image patch; the grid of image tokens is 8 x 8.
 PATCH = 12
@@ -84,10 +84,6 @@ def processor() -> LlavaProcessor:
         num_additional_image_tokens=1,
         chat_template=_CHAT,
     )
-
-
-#: what the config says of the only pictures that a model of the pocket world knows
-KNOWS = f"drawn scenes of {SIZE} x {SIZE} pixels, of sixteen kinds of objects"
 
 
 def config() -> LlavaConfig:

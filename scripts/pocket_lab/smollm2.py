@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,16 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmkn_widgets.models import smollm2
 from mmkn_widgets.pocket.words import BACKGROUNDS, CATEGORIES, COLORS, TEMPLATE_WEIGHTS, captions
-from mmkn_widgets.pocket.world import SPLITS, PocketScene, draw
+from mmkn_widgets.pocket.world import SPLITS, PocketScene, draw, scenes
 
-from . import smollm2_model as smollm2
 from .exam import examine
 
 __all__ = ["QUESTIONS", "UNSEEN_QUESTIONS", "main"]
 
-#: the file with what was trained
-TOWER = "tower.safetensors"
 #: Asked in training; the first is the package's default question.
 QUESTIONS = (
     "Describe the image in a few words.",
@@ -147,9 +146,9 @@ def align(model: Any, teacher: Teacher, out: Path, steps: int, seed: int) -> Non
     scale = teacher.vectors.std()
     begun = time.process_time() - seconds
     for step in range(first, steps):
-        scenes, rng = _scenes(step, BATCH_ALIGN, seed, 0)
-        pixels = _pixels(scenes)
-        marks = [teacher.patches(scene) for scene in scenes]
+        drawn, rng = _scenes(step, BATCH_ALIGN, seed, 0)
+        pixels = _pixels(drawn)
+        marks = [teacher.patches(scene) for scene in drawn]
         word = torch.from_numpy(np.stack([m[0] for m in marks]))
         colour = torch.from_numpy(np.stack([m[1] for m in marks]))
         if rng.random() < 0.5:
@@ -194,7 +193,7 @@ def tune(
     steps: int,
     seed: int,
     every: int,
-    language_model: dict[str, str] | None = None,
+    language_model: dict[str, Any] | None = None,
 ) -> None:
     """Second phase: captions through the frozen language model."""
     checkpoint = out / "tune.pt"
@@ -211,17 +210,17 @@ def tune(
     begun = time.process_time() - seconds
     mean = 0.0
     for step in range(first, steps):
-        scenes, rng = _scenes(step, BATCH_TUNE, seed, 7919)
+        drawn, rng = _scenes(step, BATCH_TUNE, seed, 7919)
         prompt = prompts[0 if rng.random() < 0.3 else rng.randrange(len(prompts))]
         at = prompt.index(image)
-        said = [teacher.caption(scene, rng) for scene in scenes]
+        said = [teacher.caption(scene, rng) for scene in drawn]
         longest = max(map(len, said))
         ids = torch.tensor([s + [teacher.end] * (longest - len(s)) for s in said])
         real = torch.tensor([[1.0] * len(s) + [0.0] * (longest - len(s)) for s in said])
         content = torch.tensor([[t in teacher.content for t in row] for row in ids.tolist()])
         weight = real * torch.where(content, CONTENT, 1.0)
-        seen = _see(model, _pixels(scenes)).to(torch.bfloat16)
-        n = len(scenes)
+        seen = _see(model, _pixels(drawn)).to(torch.bfloat16)
+        n = len(drawn)
         before = embed(torch.tensor(prompt[:at]))[None].expand(n, -1, -1)
         after = embed(torch.tensor(prompt[at + 1 :]))[None].expand(n, -1, -1)
         whole = torch.cat([before, seen, after, embed(ids[:, :-1])], 1)
@@ -246,20 +245,21 @@ def tune(
             figures = exam(model, teacher, "val", EXAM)
             print(json.dumps({"step": step + 1, **figures}), flush=True)
             minutes = (time.process_time() - begun) / 60
-            write(model, out / "model", seed, minutes, step + 1, language_model)
+            facts = {"cpu_minutes": round(minutes, 1), **figures}
+            write(model, out / "model", seed, facts, step + 1, language_model)
 
 
 def exam(
     model: Any, teacher: Teacher, split: str, n: int, question: str = QUESTIONS[0]
 ) -> dict[str, Any]:
     """Caption scenes of a split greedily and compare them with the truth."""
-    scenes = [draw(SPLITS[split][k]) for k in range(n)]
+    there = list(islice(scenes(split), n))
     texts: list[str] = []
     prompt = teacher.prompt(question)
     at = prompt.index(model.config.image_token_index)
     embed = model.model.language_model.get_input_embeddings()
     for start in range(0, n, 32):
-        group = scenes[start : start + 32]
+        group = there[start : start + 32]
         with torch.no_grad():
             seen = _see(model, _pixels(group)).to(torch.bfloat16)
             before = embed(torch.tensor(prompt[:at]))[None].expand(len(group), -1, -1)
@@ -287,9 +287,9 @@ def write(
     model: Any,
     folder: Path,
     seed: int,
-    minutes: float,
+    facts: dict[str, Any],
     steps: int,
-    language_model: dict[str, str] | None,
+    language_model: dict[str, Any] | None,
 ) -> None:
     """Write tower and projector in float16, and what they were trained with."""
     from safetensors.torch import save_file
@@ -300,15 +300,15 @@ def write(
         for name, value in model.state_dict().items()
         if "vision_tower" in name or "multi_modal_projector" in name
     }
-    part = folder / (TOWER + ".part")
+    part = folder / (smollm2.TOWER + ".part")
     save_file(kept, part)
-    os.replace(part, folder / TOWER)
+    os.replace(part, folder / smollm2.TOWER)
     card = {
         "language_model": language_model,
         "seed": seed,
         "tune_steps": steps,
-        "cpu_minutes": round(minutes, 1),
         "questions": list(QUESTIONS),
+        **facts,
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
@@ -368,6 +368,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "file": file.name,
         "sha256": smollm2.file_hash(file),
         "precision": "Q4_1 (4 bits), frozen",
+        "shape": smollm2.shape(text),
     }
     tune(model, teacher, args.out, args.tune, args.seed, args.every, described)
 

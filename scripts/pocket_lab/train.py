@@ -143,7 +143,7 @@ def train(
     threads : int, optional
         Of PyTorch; more threads than free cores collapse.
     resume : bool
-        Continue from ``out/checkpoint.pt``.
+        Continue from ``out/checkpoint.pt``; with the plain recipe, `steps` may be another number.
     device : str
         ``"cpu"`` or ``"cuda"``.
     dtype : torch.dtype, optional
@@ -188,7 +188,9 @@ def train(
         if not checkpoint.is_file():
             raise BadArgument(f"resume: no checkpoint.pt in {out}; start without --resume")
         saved = torch.load(checkpoint, map_location=place, weights_only=True)
-        for name in ("steps", "seed", "pictures", "recipe"):
+        # a plain run may be cut short: its rate falls along the cosine of the new number of steps
+        kept = ("seed", "pictures", "recipe") if plain else ("steps", "seed", "pictures", "recipe")
+        for name in kept:
             if saved[name] != facts[name]:
                 raise BadArgument(
                     f"{name}: got {facts[name]}, but {checkpoint} was made with {saved[name]}"

@@ -44,6 +44,8 @@ def test_every_file_that_the_package_reads_is_in(root: Path, names: list[str]) -
             "**/py.typed",
             "**/*.schema.json",
             "pocket/model/*",
+            "pocket/plain/*",
+            "pocket/smollm2/*",
             "pocket/study/*",
             "**/*.npz",
         )
@@ -53,6 +55,7 @@ def test_every_file_that_the_package_reads_is_in(root: Path, names: list[str]) -
     wanted += [f"mmkn_widgets/notebooks/{one.name}" for one in (root / "notebooks").glob("*.ipynb")]
     assert "mmkn_widgets/py.typed" in wanted
     assert "mmkn_widgets/pocket/model/model.safetensors" in wanted
+    assert "mmkn_widgets/pocket/smollm2/tower.safetensors" in wanted
     assert sorted(set(wanted) - set(names)) == []
 
 

