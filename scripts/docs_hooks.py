@@ -22,6 +22,9 @@ PAPERS = {
     "security.md": "SECURITY.md",
     "pocket_study.md": "mmkn_widgets/pocket/study/README.md",
     "pocket_model.md": "mmkn_widgets/pocket/model/README.md",
+    "pocket_plain.md": "mmkn_widgets/pocket/plain/README.md",
+    "pocket_smollm2.md": "mmkn_widgets/pocket/smollm2/README.md",
+    "three_models.md": "mmkn_widgets/pocket/study/three_models.md",
 }
 #: pictures that lie elsewhere: address in the pages -> file
 PICTURES = {
@@ -29,12 +32,16 @@ PICTURES = {
     "images/explorer_dark.webp": "notebooks/images/explorer_dark.webp",
     "methods.png": "mmkn_widgets/pocket/study/methods.png",
     "hallucination.png": "mmkn_widgets/pocket/study/hallucination.png",
+    "three_models.png": "mmkn_widgets/pocket/study/three_models.png",
 }
 _TARGETS = {Path(paper).as_posix(): page for page, paper in PAPERS.items()} | {
     "README.md": "index.md",
     "../model/README.md": "pocket_model.md",
     "../study/README.md": "pocket_study.md",
     "../study": "pocket_study.md",
+    "../plain/README.md": "pocket_plain.md",
+    "../smollm2/README.md": "pocket_smollm2.md",
+    "../study/three_models.md": "three_models.md",
 }
 
 
