@@ -9,6 +9,8 @@ from ..core import NeuronSet as NeuronSet
 from ..core import as_concept as as_concept
 from ..core import inflect as inflect
 from ..core import top_neurons
+from .contrast import CONTRASTS as CONTRASTS
+from .contrast import contrast, served
 from .controls import random_like, random_uniform
 from .direct import through as through
 from .direct import unaccounted as unaccounted
@@ -35,6 +37,7 @@ __all__ = [
     "METHODS",
     "automatic_thresholds",
     "collect",
+    "contrast",
     "integrated_gradients",
     "nouns",
     "otsu",
@@ -43,6 +46,7 @@ __all__ = [
     "random_like",
     "random_uniform",
     "score",
+    "served",
     "top_neurons",
     "two_stage",
 ]

@@ -5,6 +5,8 @@ from .challenge import Challenge, Try, challenge_score
 from .dose import measure_doses
 from .elsewhere import shares_of as shares_of
 from .find import Found, find
+from .frontier import FIGURES as FIGURES
+from .frontier import Frontier, measure_frontier
 from .jobs import run_jobs as run_jobs
 from .judged import judge as judge
 from .judged import truths as truths
@@ -23,6 +25,7 @@ from .text import progress_line as progress_line
 __all__ = [
     "Challenge",
     "Found",
+    "Frontier",
     "Study",
     "StudyPlots",
     "ThresholdSearch",
@@ -31,6 +34,7 @@ __all__ = [
     "challenge_score",
     "find",
     "measure_doses",
+    "measure_frontier",
     "open_study",
     "run_study",
     "search_thresholds",

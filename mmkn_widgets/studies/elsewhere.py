@@ -98,7 +98,12 @@ def word_shares(
             "activation": (dims, means[:, 1]),
             "captions": ("word", [counts[word] for word in named]),
         },
-        coords={"word": named},
+        coords={
+            "word": named,
+            "layer": [site.layer for site in model.sites],
+            "expert": ("layer", [site.expert for site in model.sites]),
+            "neuron": np.arange(model.n_neurons),
+        },
         attrs={
             "scenes": len(scenes),
             "units": "logits before the final norm",

@@ -125,7 +125,8 @@ def split(data: SceneDataset, choosing: SceneDataset, word: str, n_scenes: int) 
 
 #: what ``--methods`` accepts: the nine of `attribution.score`; ``two_stage_auto``, two_stage at
 #: the thresholds that the search proposes; ``two_stage_image_signed``, stage 1 as the first
-#: paper writes it (signed, at image tokens); and ``learned_mask``, see `learned`
+#: paper writes it (signed, at image tokens); ``learned_mask``, see `learned`; and contribution
+#: against that of other words, see `Study.contrast`
 METHODS = (
     "two_stage",
     "two_stage_auto",
@@ -134,6 +135,9 @@ METHODS = (
     "activation_difference",
     "gradcam",
     "contribution",
+    "contrastive_mean",
+    "contrastive_maximum",
+    "contrastive_exclusive",
     "gradient",
     "integrated_gradients",
     "activation",
@@ -161,8 +165,8 @@ def select_neurons(
     top : int
         How many (``two_stage_auto`` chooses its own number).
     without_concept : sequence of Scene
-        For ``two_stage_auto`` and ``learned_mask``: scenes on which nothing should change; not
-        those of a measurement.
+        For ``two_stage_auto`` and ``learned_mask``: scenes on which nothing should change; for the
+        contrastive methods scenes of other words. Not those of a measurement.
     seed : int
         Of the random methods, and of the order in which a mask is learned.
     cancel : CancelToken, optional
@@ -177,6 +181,9 @@ def select_neurons(
 
     if method == "learned_mask":
         return made.learned_mask(without_concept, size=top, seed=seed, cancel=cancel)
+    if method.startswith("contrastive_"):
+        against = method.removeprefix("contrastive_")
+        return top_neurons(made.contrast(against, without_concept), top)
     if method == "two_stage":
         return made.neurons(quantile_d=1 - CANDIDATES, top=top)
     if method == "two_stage_image_signed":

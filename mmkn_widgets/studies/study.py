@@ -58,6 +58,7 @@ from .on_scene import (
 from .plot import StudyPlots
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
     from PIL.Image import Image
 
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from ..inpainting import Inpainter
     from ..interventions import TransplantResult
     from ..models import Geometry, MultimodalModel, TokenMap
+    from .frontier import Frontier
     from .search import ThresholdSearch
 
 __all__ = ["DEFAULTS", "PairCache", "Study", "blank_study", "open_study", "save_study", "study"]
@@ -309,6 +311,7 @@ class Study:
         self._predicting: dict[int, Prediction] = {}
         self._scored = len(self.scenes) if n_scored is None else n_scored
         self.search: ThresholdSearch | None = None
+        self._shares: tuple[tuple[Any, ...], xr.DataArray] | None = None
 
     def __repr__(self) -> str:
         layers, neurons = self.evidence["difference"].shape
@@ -597,6 +600,82 @@ class Study:
         if without_concept is None:
             without_concept = self.scenes_without(len(self.scored))
         return learned_mask(self, without_concept, **options)
+
+    def contrast(
+        self, against: str = "mean", without_concept: Any = None, *, top: int = 200
+    ) -> xr.DataArray:
+        """Score every neuron by its contribution to the word, less that to other words.
+
+        Parameters
+        ----------
+        against : {"mean", "maximum", "exclusive"}
+            See `mmkn_widgets.attribution.contrast`.
+        without_concept : sequence of Scene, optional
+            Their captions name the other words, beside the study's own; by default as many of its
+            data set as it has scenes.
+        top : int
+            Of ``exclusive``.
+
+        Returns
+        -------
+        xarray.DataArray
+            float32, dims (layer, neuron), logits before the final norm.
+        """
+        from ..attribution import contrast
+
+        return contrast(self._contributions(without_concept), self.concept.word, against, top=top)
+
+    def serves(
+        self, neurons: NeuronSet | None = None, without_concept: Any = None, *, top: int = 200
+    ) -> pd.DataFrame:
+        """Return which other concepts the neurons serve, by their contribution scores.
+
+        Parameters
+        ----------
+        neurons : NeuronSet, optional
+            By default ``study.neurons()``.
+        without_concept, top
+            As for `contrast`: a neuron serves a word if it is among the `top` that add most to it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            See `mmkn_widgets.attribution.served`.
+        """
+        from ..attribution import served
+
+        chosen = self.neurons() if neurons is None else neurons
+        return served(self._contributions(without_concept), chosen, self.concept.word, top=top)
+
+    def _contributions(self, without_concept: Any) -> xr.DataArray:
+        """Return what every neuron adds to every word; the last answer is kept."""
+        if without_concept is None:
+            without_concept = self.scenes_without(len(self.scored))
+        others = list(as_scenes(
+            without_concept, self.concept, name="without_concept", masks=False, shows=False,
+            n=CHOOSING,
+        ))  # fmt: skip
+        key = tuple((scene.source, scene.id) for scene in others)
+        if self._shares is None or self._shares[0] != key:
+            words = [c for scene in (*self.scored, *others) for c in scene.categories]
+            known = [w for w in dict.fromkeys(words) if not self.concept.named_in(w)]
+            found = self.word_shares(others, [self.concept.word, *known])
+            self._shares = (key, found["contribution"])
+        return self._shares[1]
+
+    def frontier(self, with_concept: Any, without_concept: Any = (), **options: Any) -> Frontier:
+        """Measure suppression and retention of several methods and sizes; see `measure_frontier`.
+
+        Parameters
+        ----------
+        with_concept, without_concept : sequence of Scene, or what stands for them
+            Scenes that chose nothing.
+        **options
+            Of `mmkn_widgets.studies.measure_frontier`: methods, sizes, n_random, seed.
+        """
+        from .frontier import measure_frontier
+
+        return measure_frontier(self, with_concept, without_concept, **options)
 
     def propose_thresholds(self, **options: Any) -> ThresholdSearch:
         """Search the threshold plane on this study's scenes; see `search_thresholds`."""
