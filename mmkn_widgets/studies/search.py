@@ -100,8 +100,8 @@ class ThresholdSearch:
     points : xarray.Dataset
         One entry along ``setting`` per pair: ``threshold_d``, ``threshold_g`` (absolute),
         ``neurons`` (how many pass), ``suppression``, ``retention_scene``, ``retention_other``,
-        ``retention`` (the smaller), ``random_control`` (mean suppression by as many random
-        neurons of the same layers; NaN where not measured).
+        ``retention`` (the smaller), ``substitution``, ``random_control`` (mean suppression by as
+        many random neurons of the same layers; NaN where not measured).
     best : int
         The proposed setting.
     minimum_retention : float
@@ -130,7 +130,7 @@ class ThresholdSearch:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        names = ("suppression", "retention", "random_control")
+        names = ("suppression", "retention", "substitution", "random_control")
         here = {name: float(self.points[name][self.best]) for name in names}
         asked = "kept" if self.met else "not met by any setting"
         return (
@@ -138,7 +138,7 @@ class ThresholdSearch:
             f"threshold_g={self.threshold_g:.4g} "
             f"({int(self.points['neurons'][self.best])} neurons: "
             f"suppression {here['suppression']:.3f}, random {here['random_control']:.3f}, "
-            f"retention {here['retention']:.3f}); "
+            f"retention {here['retention']:.3f}, substitution {here['substitution']:.3f}); "
             f"{self.points.sizes['setting']} settings on {self.n_scenes} scenes, "
             f"retention >= {self.minimum_retention} {asked}>"
         )
@@ -261,7 +261,7 @@ def search_thresholds(
     """
     import xarray as xr
 
-    from ..evaluation import retention, suppression
+    from ..evaluation import known_words, retention, substitution, suppression
 
     settings = plane(study, quantiles_d, kept)
     if not settings:
@@ -292,12 +292,15 @@ def search_thresholds(
         control = random_suppression(
             study, sets, present, before[:split], n_random, seed, step, cancel
         )
+    others = known_words(present, list(absent)).without(study.concept)
+    categories = [scene.categories for scene in present]
     for setting in range(len(settings)):
         now = after[setting * total : (setting + 1) * total]
         keep = retention(
             before[:split], now[:split], before[split:], now[split:], study.concept, _words(scenes)
         )
-        rows.append((suppression(before[:split], now[:split], study.concept), keep))
+        instead = substitution(now[:split], categories, others, before[:split])
+        rows.append((suppression(before[:split], now[:split], study.concept), keep, instead))
     gone = np.asarray([row[0] for row in rows], float)
     scene_kept = np.asarray([row[1]["scene"] for row in rows], float)
     other_kept = np.asarray([row[1]["other"] for row in rows], float)
@@ -311,6 +314,7 @@ def search_thresholds(
             "retention_scene": ("setting", scene_kept),
             "retention_other": ("setting", other_kept),
             "retention": ("setting", kept_least),
+            "substitution": ("setting", np.asarray([row[2] for row in rows], float)),
             "random_control": ("setting", control),
         }
     )

@@ -125,6 +125,8 @@ def describe_found(found: Found, neurons_shown: int = 15) -> str:
         f"suppression     {_figure(effect.suppression)}",
         f"retention       scene {_figure(effect.retention['scene'])}, "
         f"other {_figure(effect.retention['other'])}",
+        f"substitution    {_figure(effect.substitution)} (captions that name an object that is "
+        "not there instead)",
         f"random control  mean {_figure(control['mean'])}, max {_figure(control['max'])} "
         "(as many neurons, same layers)",
         f"scenes          {found.n_scenes} ({held})",

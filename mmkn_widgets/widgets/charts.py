@@ -510,11 +510,15 @@ class FrontierChart(_Chart):
         self._show_dot()
         here = next(here for here in self._here if self.selected in here)
         count = f"{int(one['neurons']):,} neurons · " if "neurons" in one else ""
+        instead = ""
+        if "substitution" in one:
+            instead = f", substitution {_number(float(one['substitution']), 3)}"
         among = f" · {here.index(self.selected) + 1} of {len(here)} here: click again for the next"
+        shown = (_digits(self.threshold_d, 3), _digits(self.threshold_g, 3))
         self._say(
             f"{count}suppression {_number(float(one['suppression']), 3)}, retention "
-            f"{_number(float(one['retention']), 3)} · thresholds {_digits(self.threshold_d, 3)} "
-            f"and {_digits(self.threshold_g, 3)}{among if len(here) > 1 else ''}"
+            f"{_number(float(one['retention']), 3)}{instead} · thresholds "
+            f"{shown[0]} and {shown[1]}{among if len(here) > 1 else ''}"
             f" · green: the frontier, dashed: retention {_digits(self._least, 3)}"
         )
 

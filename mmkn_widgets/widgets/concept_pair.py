@@ -94,6 +94,7 @@ class Side(CutTraits):
 
     unchecked: ClassVar[tuple[int, ...]] = ()
     rows_off: ClassVar[tuple[int, ...]] = ()
+    picked: ClassVar[None] = None
 
     def __init__(self, study: StudyLike, thresholds: tuple[float, float] | None = None) -> None:
         super().__init__()

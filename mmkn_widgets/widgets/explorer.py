@@ -34,19 +34,21 @@ from .look import (
 from .own import OwnPictures, is_own, scene_code
 from .parts import Choosing, recipe_of, reference_of, word_index
 from .saved import Pace, Saved, Several, named, save_tokens
-from .selection import Selection
+from .selection import WHERE, Selection
 from .traits import PRESETS, ExplorerTraits, bad_trait
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..models import MultimodalModel, Worker
-    from ..studies import Study
+    from ..studies import Frontier, Study
     from .protocols import StudyLike
 
 __all__ = ["Explorer", "open_explorer"]
 
 _PAGE_SCENES, _MOST_MARKS, _OTHER_SCENES = 8, 40, 24
+#: a page waits for it: fewer sizes than a study measures, on fewer scenes
+_FRONTIER_SIZES, _FRONTIER_SCENES = (5, 10, 20, 60), 24
 _STATE = (
     "mode",
     "threshold_d",
@@ -234,8 +236,9 @@ class Explorer(ExplorerTraits, Following, Choosing):
             self._loading = was
 
     @t.observe(
-        "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off"
-    )
+        "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g", "unchecked", "rows_off",
+        "picked",
+    )  # fmt: skip
     def _on_choice(self, _change: Any) -> None:
         if not self._loading:
             self._guarded(self._choose, "choice")()
@@ -634,6 +637,58 @@ class Explorer(ExplorerTraits, Following, Choosing):
         self._show({"marks": _marks(found), "mode": "absolute", **cuts})  # one step of the history
         return {"met": bool(found.met)}
 
+    @request("frontier", stage="comparing methods")
+    def _ask_frontier(self, call: Call) -> Answer:
+        self._need_scores()
+        present, absent, held_out = self._test_scenes()
+        found = self.study.frontier(
+            list(present)[:_FRONTIER_SCENES], list(absent)[:_FRONTIER_SCENES],
+            sizes=_FRONTIER_SIZES, n_random=4, progress=self._progress(), cancel=call.cancel,
+        )  # fmt: skip
+        self.frontier = self._points(found, held_out)
+        return {}
+
+    def show_frontier(self, measured: Frontier, *, held_out: bool = True) -> None:
+        """Show sets that were measured elsewhere, each to be taken with a click.
+
+        Parameters
+        ----------
+        measured : Frontier
+            Of the same model, from `Study.frontier`.
+        held_out : bool
+            Whether its scenes chose nothing; the page says so.
+        """
+        if measured.concept != self.concept:
+            raise bad_argument("measured", measured, f"a frontier of {self.concept!r}")
+        self.frontier = self._points(measured, held_out)
+
+    def _points(self, found: Frontier, held_out: bool) -> dict[str, Any]:
+        """Return a frontier as the page shows it; sets of which nothing is known are left out."""
+        shown, index = [], self.selection.index
+        for at, neurons in enumerate(found.sets):
+            point = found.points.isel(point=at)
+            figures = {name: finite(float(point[name])) for name in _SHOWN}
+            if figures["suppression"] is None or figures["retention"] is None:
+                continue
+            ids = sorted(int(i) for i in index.ids(neurons))
+            name = str(point["method"].values)
+            shown.append({"method": name, "count": len(ids), "ids": ids, **figures})
+        scenes = found.n_scenes["with"] + found.n_scenes["without"]
+        return {"points": shown, "scenes": int(scenes), "held_out": bool(held_out)}
+
+    def pick(self, neurons: NeuronSet, label: str = "picked") -> None:
+        """Keep a set of one's own, until the thresholds move.
+
+        Parameters
+        ----------
+        neurons : NeuronSet
+            Of this model; may be empty.
+        label : str
+            What the page calls it.
+        """
+        ids = sorted(int(i) for i in self.selection.index.ids(neurons))
+        self.picked = {"ids": ids, "label": label} | {name: getattr(self, name) for name in WHERE}
+
     @request("inpaint", stage="painting the object away")
     def _ask_inpaint(self, call: Call) -> Answer:
         scene, mask = self._asked_scene(call), painted(call)
@@ -707,12 +762,17 @@ class Explorer(ExplorerTraits, Following, Choosing):
         found["concept"] = self.concept
         found["unchecked"] = [list(chosen.place(int(i))) for i in self.unchecked]
         found["rows_off"] = [list(chosen.index.rows[int(row)]) for row in self.rows_off]
+        picked = chosen.picked
+        found["picked"] = picked and {
+            "label": picked["label"],
+            "places": [list(chosen.place(i)) for i in picked["ids"]],
+        }
         found["selected"] = list(chosen.place(self.selected)) if self.selected >= 0 else None
         return found
 
     @state.setter
     def state(self, saved: Mapping[str, Any]) -> None:
-        known = {*_STATE, "concept", "unchecked", "rows_off", "selected"}
+        known = {*_STATE, "concept", "unchecked", "rows_off", "selected", "picked"}
         if unknown := sorted(set(saved) - known):
             raise bad_argument("state", ", ".join(unknown), "the keys of Explorer.state")
         if saved.get("concept", self.concept) != self.concept:
@@ -725,6 +785,13 @@ class Explorer(ExplorerTraits, Following, Choosing):
             self.unchecked = sorted(chosen.flat(place) for place in saved.get("unchecked", []))
             off = saved.get("rows_off", [])
             self.rows_off = sorted(chosen.index.row(*(int(n) for n in row)) for row in off)
+            picked = saved.get("picked")
+            where = {name: getattr(self, name) for name in WHERE}
+            self.picked = picked and {
+                "ids": sorted(chosen.flat(place) for place in picked["places"]),
+                "label": picked["label"],
+                **where,
+            }
             place = saved.get("selected")
             self.selected = -1 if place is None else chosen.flat(place)
 
@@ -843,6 +910,8 @@ _UNTOUCHED: dict[str, Any] = {
     "unchecked": [],
     "rows_off": [],
     "marks": [],
+    "picked": None,
+    "frontier": None,
     "caption_after": "",
     "caption_inpainted": "",
     "transplanted": None,
@@ -880,12 +949,17 @@ def _measures(found: Any) -> dict[str, dict[str, float | None]]:
     return measures
 
 
+#: what the page shows of a set of the frontier
+_SHOWN = ("suppression", "retention", "identical", "substitution", "random")
+
+
 def _marks(found: Any) -> list[dict[str, Any]]:
     """Return the measured pairs of thresholds that the page shows: the frontier, then the best."""
     points = found.points
     least = np.minimum(points["retention"].values, points["suppression"].values)
     order = dict.fromkeys([*found.frontier, *np.argsort(-least)])
     controls = points["random_control"].values if "random_control" in points else None
+    instead = points["substitution"].values if "substitution" in points else None
     return [
         {
             "threshold_d": float(points["threshold_d"][k]),
@@ -893,6 +967,7 @@ def _marks(found: Any) -> list[dict[str, Any]]:
             "count": int(points["neurons"][k]),
             "suppression": finite(points["suppression"][k]) or 0.0,
             "retention": finite(points["retention"][k]) or 0.0,
+            "substitution": None if instead is None else finite(instead[k]),
             "random": None if controls is None else finite(controls[k]),
         }
         for k in list(order)[:_MOST_MARKS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..core import NeuronIndex, NeuronSet, provenance
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Cuts", "Selection"]
+__all__ = ["WHERE", "Cuts", "Selection"]
 
 
 class Cuts(Protocol):
@@ -46,6 +46,14 @@ class Cuts(Protocol):
     @property
     def unchecked(self) -> Sequence[int]:
         """Flat ids of neurons that were unchecked by hand."""
+
+    @property
+    def picked(self) -> Mapping[str, Any] | None:
+        """A set that no thresholds make, and where they stood when it was picked."""
+
+
+#: what a picked set remembers of the thresholds
+WHERE = ("mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g")
 
 
 class Selection:
@@ -95,9 +103,26 @@ class Selection:
         return quantile_threshold(d, cuts.quantile_d), quantile_threshold(g, cuts.quantile_g)
 
     @property
+    def picked(self) -> Mapping[str, Any] | None:
+        """The set that is kept instead of what the thresholds keep, while they do not move."""
+        picked = self.cuts.picked
+        if picked is None or any(picked[name] != getattr(self.cuts, name) for name in WHERE):
+            return None
+        return picked
+
+    def _passing(self) -> np.ndarray:
+        """Return which neurons pass: both thresholds, or those of the picked set."""
+        picked = self.picked
+        if picked is None:
+            return passes(self.difference, self.gradcam, *self.thresholds)
+        inside = np.zeros(self.difference.shape, bool)
+        inside.ravel()[picked["ids"]] = True
+        return inside
+
+    @property
     def kept(self) -> np.ndarray:
         """Flat ids of the checked survivors, best stage-2 score first; int32."""
-        inside = passes(self.difference, self.gradcam, *self.thresholds)
+        inside = self._passing()
         inside[list(self.cuts.rows_off)] = False
         inside.ravel()[list(self.cuts.unchecked)] = False
         ids = np.flatnonzero(inside)
@@ -131,7 +156,10 @@ class Selection:
         """Return the thresholds in force, and what was taken out by hand, for provenance."""
         threshold_d, threshold_g = self.thresholds
         found: dict[str, Any] = {"threshold_d": threshold_d, "threshold_g": threshold_g}
-        if self.cuts.mode == "quantile":
+        picked = self.picked
+        if picked is not None:
+            found = {"picked": picked["label"]}
+        elif self.cuts.mode == "quantile":
             found |= {"quantile_d": self.cuts.quantile_d, "quantile_g": self.cuts.quantile_g}
         if len(self.cuts.rows_off):
             found["rows_off"] = [list(self.index.rows[int(row)]) for row in self.cuts.rows_off]
@@ -163,7 +191,9 @@ class Selection:
         study : str
             The study's name in that code.
         """
-        cuts = self.cuts
+        cuts, picked = self.cuts, self.picked
+        if picked is not None:
+            return self._places(self.kept)
         if cuts.mode == "quantile":
             given = [f"quantile_d={cuts.quantile_d!r}", f"quantile_g={cuts.quantile_g!r}"]
         else:
@@ -182,6 +212,14 @@ class Selection:
             layers = ", ".join(str(layer) for layer, _ in rows)
             made += f".filter(lambda n: n.layer not in {{{layers}}})"
         return made
+
+    def _places(self, ids: np.ndarray) -> str:
+        """Return Python that makes a set of these neurons, one by one."""
+        found = self.index.neurons(ids)
+        columns = [found.layer.tolist(), found.index.tolist()]
+        if any(expert >= 0 for expert in found.expert):
+            columns.append(found.expert.tolist())
+        return f"mmkn.NeuronSet({', '.join(map(str, columns))})"
 
 
 def _literal(value: float) -> str:

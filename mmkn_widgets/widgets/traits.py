@@ -490,6 +490,9 @@ SHAPE = listing(WHOLE, 2)
 ROWS = listing(listing(WHOLE, 2))
 
 
+_ID = Shape("flat ids", lambda value, widget: _is_whole(value) and 0 <= value < _n_ids(widget))
+
+
 class EvidenceTraits(CutTraits):
     """The reduced scores of every neuron and the thresholds that choose among them."""
 
@@ -515,7 +518,23 @@ class EvidenceTraits(CutTraits):
                 count=WHOLE,
                 suppression=NUMBER,
                 retention=NUMBER,
+                substitution=maybe(NUMBER),
                 random=maybe(NUMBER),
+            )
+        ),
+    )
+    picked = json(
+        None,
+        "a set that no thresholds make, kept while they stay where they were when it was picked",
+        maybe(
+            record(
+                ids=listing(_ID),
+                label=TEXT,
+                mode=TEXT,
+                threshold_d=NUMBER,
+                threshold_g=NUMBER,
+                quantile_d=NUMBER,
+                quantile_g=NUMBER,
             )
         ),
     )
@@ -717,6 +736,28 @@ class ExplorerTraits(
     facts = facts_trait()
     concepts = json([], "words to offer", listing(TEXT))
     concept_tokens = json([], "the concept's tokens in this tokenizer", listing(TEXT))
+    frontier = json(
+        None,
+        "sets of several methods and sizes with their figures, on how many scenes, held out or not",
+        maybe(
+            record(
+                points=listing(
+                    record(
+                        method=TEXT,
+                        count=WHOLE,
+                        suppression=NUMBER,
+                        retention=NUMBER,
+                        identical=maybe(NUMBER),
+                        substitution=maybe(NUMBER),
+                        random=maybe(NUMBER),
+                        ids=listing(WHOLE),
+                    )
+                ),
+                scenes=WHOLE,
+                held_out=FLAG,
+            )
+        ),
+    )
     preset = choice(PRESETS, "compact, teaching or full", "full")
     setup_code = text("", "Python lines that make `study`")
     found_code = text("", "Python lines that print the neurons and the shown scene's caption")

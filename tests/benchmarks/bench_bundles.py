@@ -13,4 +13,4 @@ def measure() -> list[Row]:
     files = sorted(STATIC.glob("*.js"))
     if not files:
         raise FileNotFoundError(f"{STATIC} holds no widget: run `make`")
-    return [Row(f"bundle {file.name}", file.stat().st_size / 1024, "KB", 128.0) for file in files]
+    return [Row(f"bundle {file.name}", file.stat().st_size / 1024, "KB", 136.0) for file in files]

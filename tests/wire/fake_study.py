@@ -251,6 +251,21 @@ class FakeStudy:
             n_scenes={"with": len(with_concept), "without": len(without_concept)},
         )
 
+    def frontier(self, with_concept: Any, without_concept: Any = (), **options: Any) -> Any:
+        options["progress"]("captions of every set", 1, 2)
+        sets = [self.neurons(top=n) for n in (5, 20, 40)]
+        shares = {
+            "suppression": [0.2, 0.9, np.nan],
+            "retention": [1.0, 0.8, 0.5],
+            "identical": [0.9, 0.7, 0.1],
+            "substitution": [0.0, np.nan, 0.5],
+            "random": [0.0, 0.1, 0.2],
+        }
+        points = xr.Dataset({name: ("point", values) for name, values in shares.items()})
+        points["method"] = ("point", ["two_stage", "gradcam", "gradcam"])
+        n = {"with": len(with_concept), "without": len(without_concept), "named": 1}
+        return SimpleNamespace(points=points, sets=sets, concept=self.concept.word, n_scenes=n)
+
     def propose_thresholds(self, **options: Any) -> Any:
         d, g = self.evidence["difference"].values, self.evidence["gradcam"].values
         cuts_d, cuts_g = np.quantile(d, [0.9, 0.95, 0.97]), np.quantile(g, [0.95, 0.97, 0.98])

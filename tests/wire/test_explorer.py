@@ -347,3 +347,71 @@ def test_links_with_other_widgets(explorer: Explorer, study: FakeStudy) -> None:
     explorer.threshold_d = 0.77
     assert len(other.neurons) == len(explorer.neurons)
     other.close()
+
+
+def pick(explorer: Explorer, ids: list[int], label: str = "mine") -> None:
+    """What the page sets."""
+    where = ("mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g")
+    explorer.picked = {"ids": ids, "label": label} | {n: getattr(explorer, n) for n in where}
+
+
+def test_a_picked_set_is_kept_until_a_threshold_moves(explorer: Explorer) -> None:
+    before, was = flat(explorer), explorer.threshold_d
+    pick(explorer, [3, 512, 1030])
+    assert flat(explorer) == {(0, 3), (1, 0), (2, 6)}
+    g = explorer.selection.gradcam.ravel()[explorer.kept]
+    assert (np.diff(g) <= 0).all()
+    assert explorer.neurons.provenance["arguments"]["picked"] == "mine"
+    explorer.unchecked, explorer.rows_off = [512], [2]
+    assert flat(explorer) == {(0, 3)}
+    assert explorer.selection.python() == "mmkn.NeuronSet([0], [3])"
+    explorer.unchecked, explorer.rows_off = [], []
+    explorer.threshold_d = was / 2
+    assert len(explorer.neurons) > len(before)
+    explorer.threshold_d = was
+    assert flat(explorer) == {(0, 3), (1, 0), (2, 6)}
+    explorer.picked = None
+    assert flat(explorer) == before
+
+
+def test_a_picked_set_is_part_of_the_state(explorer: Explorer, study: FakeStudy) -> None:
+    pick(explorer, [3, 512])
+    saved = json.loads(json.dumps(explorer.state))
+    assert saved["picked"] == {"label": "mine", "places": [[0, 3], [1, 0]]}
+    again = Explorer(study, state=saved)
+    assert flat(again) == {(0, 3), (1, 0)}
+    explorer.threshold_d += 1
+    assert explorer.state["picked"] is None
+
+
+@pytest.mark.parametrize("ids", [[-1], [10**6], [1.5]])
+def test_a_picked_set_of_neurons_that_are_not_there_is_refused(
+    explorer: Explorer, ids: Any
+) -> None:
+    with pytest.raises(BadArgument, match="picked"):
+        pick(explorer, ids)
+
+
+def test_the_frontier_is_measured_and_its_sets_can_be_taken(page: Page, explorer: Explorer) -> None:
+    page.ask("frontier")
+    found = explorer.frontier
+    assert found is not None and not found["held_out"]
+    # a set of which nothing could be counted is left out, an unknown figure is none
+    assert [point["count"] for point in found["points"]] == [5, 20]
+    assert found["points"][1]["substitution"] is None
+    assert found["points"][1]["suppression"] == 0.9
+    best = explorer.study.neurons(top=5)
+    pick(explorer, found["points"][0]["ids"])
+    assert flat(explorer) == {(n.layer, n.index) for n in best}
+
+
+def test_ones_own_set_is_picked_and_a_frontier_shown(explorer: Explorer, study: FakeStudy) -> None:
+    mine = study.neurons(top=7)
+    explorer.pick(mine, "seven")
+    assert flat(explorer) == {(n.layer, n.index) for n in mine}
+    measured = study.frontier([1], [2], progress=lambda *_: None)
+    explorer.show_frontier(measured)
+    assert explorer.frontier["held_out"] and explorer.frontier["scenes"] == 2
+    measured.concept = "zebra"
+    with pytest.raises(BadArgument, match="measured"):
+        explorer.show_frontier(measured)

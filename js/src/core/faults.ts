@@ -23,6 +23,7 @@ const STARTED: readonly Action[] = [
   "inpaint",
   "evaluate",
   "propose",
+  "frontier",
   "neuron",
   "caption_inpainted",
   "export_html",

@@ -30,6 +30,7 @@ const CALLED: Record<string, string> = {
   quantile_g: "thresholds",
   unchecked: "checked neurons",
   rows_off: "layers",
+  picked: "a picked set",
 };
 const SCORES = ["difference", "gradcam"];
 /** Steps that can be taken back; what lies further back is forgotten. */
@@ -254,7 +255,8 @@ function newest(steps: readonly Step[], n: number): Step[] {
 }
 
 function same(a: unknown, b: unknown): boolean {
-  return a === b || (Array.isArray(a) && Array.isArray(b) && a.join() === b.join());
+  if (Array.isArray(a) && Array.isArray(b)) return a.join() === b.join();
+  return a === b || (typeof a === "object" && JSON.stringify(a) === JSON.stringify(b));
 }
 
 const TEXT = new Set(["text", "search", "number"]);

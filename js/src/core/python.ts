@@ -31,9 +31,9 @@ export function asPython(session: Session, prints = false): string {
   const lines = [
     store.get("setup_code") ||
       `study = mmkn.study(model, ${pythonString(store.get("concept") ?? "")}, scenes)`,
-    `neurons = study.neurons(${cuts.join(", ")})`,
+    `neurons = ${session.picked() ? explicit(session, place) : `study.neurons(${cuts.join(", ")})`}`,
   ];
-  if (off.size) {
+  if (off.size && !session.picked()) {
     const experts = [...off].some((row) => place(row)[1] >= 0);
     const gone = [...off]
       .map((row) => (experts ? `(${place(row).join(", ")})` : String(place(row)[0])))
@@ -49,6 +49,16 @@ export function asPython(session: Session, prints = false): string {
   }
   if (acting) lines.push(acting); // the kernel knows what acts: it may be of an earlier click
   return lines.join("\n") + "\n";
+}
+
+/** A picked set, neuron by neuron, best first. */
+function explicit(session: Session, place: (row: number) => readonly [number, number]): string {
+  const width = session.evidence().width || 1;
+  const ids = [...session.survivors()];
+  const rows = ids.map((id) => place(Math.floor(id / width)));
+  const columns = [rows.map(([layer]) => layer), ids.map((id) => id % width)];
+  if (rows.some(([, expert]) => expert >= 0)) columns.push(rows.map(([, expert]) => expert));
+  return `mmkn.NeuronSet(${columns.map((column) => `[${column.join(", ")}]`).join(", ")})`;
 }
 
 /** Have the kernel write the pictures of one's own that the code reads; what was written, in words. */

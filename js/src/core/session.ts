@@ -4,13 +4,14 @@ import { nth, num } from "./arrays";
 import { asFloat32, asInt32, asInt8, asUint8, byteLength } from "./binary";
 import { Evidence, type Kept } from "./evidence";
 import { actionOf, Faults } from "./faults";
+import { plural } from "./format";
 import type { Maps } from "./heat";
 import type { WidgetModel } from "./model";
 import { History } from "./history";
 import { KernelError, Requests, Superseded, type Reply } from "./requests";
 import { derive, Store, type Schedule } from "./store";
 import { colors, type ColorName } from "./theme";
-import type { ExplorerTraits, Grid, RequestName } from "./traits";
+import type { ExplorerTraits, Grid, Picked, RequestName } from "./traits";
 import type { WorkPlace } from "./work";
 
 /** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table, what failed, where work is shown, the history. */
@@ -34,7 +35,10 @@ export const CUTS = [
   "difference",
   "gradcam",
   "shape",
+  "picked",
 ] as const;
+/** What a picked set remembers of the thresholds. */
+const WHERE = ["mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g"] as const;
 /** And which of them are kept. */
 export const SETS = [...CUTS, "unchecked", "rows_off"] as const;
 
@@ -68,6 +72,10 @@ export class Session {
   readonly faults: Faults;
 
   readonly evidence: () => Evidence;
+  /** the set that is kept instead of what the thresholds keep, while they do not move */
+  readonly picked: () => Picked | null;
+  /** the evidence of the neurons that may be kept: all, or those of the picked set */
+  readonly choosing: () => Evidence;
   readonly unchecked: () => ReadonlySet<number>;
   readonly rowsOff: () => ReadonlySet<number>;
   readonly thresholds: () => readonly [number, number];
@@ -119,6 +127,7 @@ export class Session {
       "transplant",
       "evaluate",
       "propose",
+      "frontier",
       "patch_scores",
     );
     old(
@@ -137,6 +146,14 @@ export class Session {
       const [rows, width] = s.get("shape") ?? [0, 0];
       return new Evidence(asFloat32(s.get("difference")), asFloat32(s.get("gradcam")), rows, width);
     });
+    this.picked = derive(s, [...WHERE, "picked"], () => {
+      const picked = s.get("picked") ?? null;
+      return picked && WHERE.every((name) => picked[name] === s.get(name)) ? picked : null;
+    });
+    this.choosing = derive(s, CUTS, () => {
+      const picked = this.picked();
+      return picked ? this.evidence().only(picked.ids) : this.evidence();
+    });
     this.unchecked = derive(s, ["unchecked"], () => new Set(s.get("unchecked") ?? []));
     this.rowsOff = derive(s, ["rows_off"], () => new Set(s.get("rows_off") ?? []));
     this.thresholds = derive(s, CUTS, () => {
@@ -149,14 +166,14 @@ export class Session {
       ] as const;
     });
     this.kept = derive(s, SETS, () => {
-      const [td, tg] = this.thresholds();
-      return this.evidence().count(td, tg, this.rowsOff(), this.unchecked());
+      const [td, tg] = this.limits();
+      return this.choosing().count(td, tg, this.rowsOff(), this.unchecked());
     });
     this.predicted = derive(s, [...SETS, "gradient_sum", "ablate_mode", "ablate_scale"], () =>
       this.predictChange(),
     );
-    this.sumsInOrder = derive(s, ["gradient_sum", "difference", "gradcam", "shape"], () =>
-      this.evidence().inOrder(asFloat32(s.get("gradient_sum"))),
+    this.sumsInOrder = derive(s, ["gradient_sum", ...CUTS], () =>
+      this.choosing().inOrder(asFloat32(s.get("gradient_sum"))),
     );
     this.activations = derive(s, ["activation"], () => asFloat32(s.get("activation")));
     this.maps = derive(
@@ -195,6 +212,28 @@ export class Session {
     return this.store.get("grid") ?? NO_GRID;
   }
 
+  /** What the kept are above in `choosing`: the thresholds, or nothing where a set is picked. */
+  limits(): readonly [number, number] {
+    return this.picked() ? [-Infinity, -Infinity] : this.thresholds();
+  }
+
+  /** Keep a set until the thresholds move. */
+  pick(ids: readonly number[], label: string): void {
+    const { store } = this;
+    store.commit({
+      picked: {
+        ids: [...ids].sort((a, b) => a - b),
+        label,
+        mode: store.get("mode"),
+        threshold_d: store.get("threshold_d"),
+        threshold_g: store.get("threshold_g"),
+        quantile_d: store.get("quantile_d"),
+        quantile_g: store.get("quantile_g"),
+      },
+    });
+    this.announce(`${label}: ${plural(this.kept().checked, "neuron")} kept`);
+  }
+
   /** The thresholds as the float32 that the scores are compared with. */
   cuts(): [number, number] {
     const [d, g] = this.thresholds();
@@ -203,16 +242,16 @@ export class Session {
 
   /** A test whether a neuron is among the checked survivors, as the thresholds are now. */
   predicate(): (id: number) => boolean {
-    const [td, tg] = this.cuts();
-    const [evidence, off, out] = [this.evidence(), this.rowsOff(), this.unchecked()];
+    const [td, tg] = this.limits().map(Math.fround) as [number, number];
+    const [evidence, off, out] = [this.choosing(), this.rowsOff(), this.unchecked()];
     return (id) => evidence.passes(id, td, tg, off) && !out.has(id);
   }
 
   /** The checked survivors, best GradCAM first. */
   survivors(limit = Infinity): Int32Array {
-    const [td, tg] = this.thresholds();
+    const [td, tg] = this.limits();
     const out = this.unchecked();
-    return this.evidence()
+    return this.choosing()
       .list(td, tg, this.rowsOff(), "gradcam", false, limit)
       .filter((id) => !out.has(id));
   }
@@ -362,10 +401,10 @@ export class Session {
   private predictChange(): number | null {
     const sums = asFloat32(this.store.get("gradient_sum"));
     const mode = this.store.get("ablate_mode");
-    const evidence = this.evidence();
+    const evidence = this.choosing();
     if (!sums.length || sums.length < evidence.size || (mode !== "zero" && mode !== "scale"))
       return null;
-    const [td, tg] = this.cuts();
+    const [td, tg] = this.limits().map(Math.fround) as [number, number];
     const off = this.rowsOff();
     let sum = evidence.sum(this.sumsInOrder(), td, tg, off);
     for (const id of this.unchecked()) if (evidence.passes(id, td, tg, off)) sum -= num(sums, id);

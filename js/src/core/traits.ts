@@ -36,8 +36,38 @@ export interface Mark {
   count: number;
   suppression: number;
   retention: number;
+  substitution: number | null;
   /** suppression by random neurons */
   random: number | null;
+}
+
+/** A set that no thresholds make; kept while they stay where they were when it was picked. */
+export interface Picked {
+  ids: number[];
+  label: string;
+  mode: string;
+  threshold_d: number;
+  threshold_g: number;
+  quantile_d: number;
+  quantile_g: number;
+}
+
+/** A set of one method and size, as it was measured. */
+export interface FrontierPoint {
+  method: string;
+  count: number;
+  suppression: number;
+  retention: number;
+  identical: number | null;
+  substitution: number | null;
+  random: number | null;
+  ids: number[];
+}
+
+export interface Frontier {
+  points: FrontierPoint[];
+  scenes: number;
+  held_out: boolean;
 }
 
 export interface Measure {
@@ -149,6 +179,7 @@ export const EVIDENCE = {
   rows_off: json<number[]>(),
   axis: text,
   marks: json<Mark[]>(),
+  picked: json<Picked | null>(),
   selected: int,
 };
 
@@ -224,6 +255,7 @@ export const EXPLORER_ONLY = {
   concepts: json<string[]>(),
   concept_tokens: json<string[]>(),
   caption_inpainted: text,
+  frontier: json<Frontier | null>(),
   preset: text,
   setup_code: text,
   found_code: text,
@@ -284,6 +316,7 @@ export const REQUESTS = [
   "neuron",
   "evaluate",
   "propose",
+  "frontier",
   "inpaint",
   "export_html",
   "transplant",

@@ -8,6 +8,7 @@ import type { Session } from "../core/session";
 import { mountAblationPanel } from "./ablation_panel";
 import { mountCaptionDiff } from "./caption_diff";
 import { footTools, proposeButton } from "./foot_tools";
+import { frontierView } from "./frontier";
 import { mountLayerBars } from "./layer_bars";
 import { mountMaskPainter } from "./mask_painter";
 import { neuronPage } from "./neuron_page";
@@ -60,11 +61,15 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   teach(picture, "picture");
   mountSceneStrip(session, scenes, mountOwnPicture(session, stage, "+ picture"));
   const plane = area("plane");
+  const front = frontierView(session);
   mountThresholdPlane(session, plane, {
+    title: front.title,
     beside: proposeButton(session),
     settings: settings.group("thresholds", true),
     fills: true,
   });
+  plane.querySelector(".plane")?.after(front.el);
+  front.follow(plane);
   teach(plane, "plane");
   const act = area("act");
   const captionArea = area("caption");

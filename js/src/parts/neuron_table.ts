@@ -121,9 +121,9 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   const list = (upto = Infinity): Int32Array => {
     const now = found();
     if (!now.whole && now.ids.length < upto) {
-      const [td, tg] = session.thresholds();
+      const [td, tg] = session.limits();
       const room = query ? Infinity : upto;
-      const ids = session.evidence().list(td, tg, session.rowsOff(), key, ascending, room);
+      const ids = session.choosing().list(td, tg, session.rowsOff(), key, ascending, room);
       now.ids = query ? ids.filter((id) => matches(id)) : ids;
       now.whole = query !== "" || ids.length < room;
     }

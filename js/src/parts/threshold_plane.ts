@@ -26,6 +26,8 @@ const CUTS: readonly TraitName[] = [
 ];
 
 export interface PlaneOptions {
+  /** instead of the headline "thresholds" */
+  title?: HTMLElement;
   /** what stands at the end of the headline */
   beside?: readonly HTMLElement[];
   /** where axes and the kind of threshold are set; by default here */
@@ -79,7 +81,7 @@ export function mountThresholdPlane(
     h(
       "div",
       { class: "head" },
-      h("h3", {}, "thresholds"),
+      options.title ?? h("h3", {}, "thresholds"),
       steady(note),
       ...(options.beside ?? []),
       ...(options.settings ? [] : [axisChoice.el]),
@@ -118,6 +120,15 @@ export function mountThresholdPlane(
     );
   });
 
+  const tell = (): void => {
+    const kept = session.kept().checked;
+    const picked = session.picked();
+    const all = `${integer(kept)} of ${integer(session.evidence().neurons)} kept`;
+    const more = session.size(plane).width > 470 ? " · drag the corner" : "";
+    if (store.get("facts")?.scenes === 0) setLine(note, session.nothing());
+    else setLine(note, picked ? `${integer(kept)} kept: ${picked.label}` : all + more);
+  };
+
   let box = { width: 0, height: 0, w: 0, h: 0 };
   let picture: Density | undefined;
   const ground = document.createElement("canvas");
@@ -125,6 +136,7 @@ export function mountThresholdPlane(
   const family = derive(store, ["view"], () => getComputedStyle(canvas).fontFamily);
 
   const paint = (): void => {
+    tell();
     const { width, height: room } = session.size(plane);
     if (!width) return;
     const height = options.fills && room ? room : Math.round(clamp(width * 0.62, 210, 350));
@@ -193,12 +205,6 @@ export function mountThresholdPlane(
     drawMarks(ctx, session, d, g, box, tone, font);
     corner.style.transform = `translate(${x}px, ${y}px)`;
     const kept = session.kept();
-    setLine(
-      note,
-      store.get("facts")?.scenes === 0
-        ? session.nothing()
-        : `${integer(kept.checked)} of ${integer(session.evidence().neurons)} kept${width > 470 ? " · drag the corner" : ""}`,
-    );
     corner.setAttribute("aria-valuenow", String(Math.round(clamp(d.position(td), 0, 1) * 100)));
     corner.setAttribute(
       "aria-valuetext",
@@ -248,6 +254,7 @@ export function mountThresholdPlane(
         mode: "absolute",
         threshold_d: mark.threshold_d,
         threshold_g: mark.threshold_g,
+        picked: null,
       });
       return;
     }
@@ -278,7 +285,7 @@ export function mountThresholdPlane(
       plane,
       "title",
       mark
-        ? `${plural(mark.count, "neuron")}: suppression ${mark.suppression.toFixed(2)} (random neurons ${mark.random?.toFixed(2) ?? "not measured"}), retention ${mark.retention.toFixed(2)}; the number is the smaller; click to take these thresholds`
+        ? `${plural(mark.count, "neuron")}: suppression ${mark.suppression.toFixed(2)} (random neurons ${mark.random?.toFixed(2) ?? "not measured"}), retention ${mark.retention.toFixed(2)}${mark.substitution === null ? "" : `, substitution ${mark.substitution.toFixed(2)}`}; the number is the smaller; click to take these thresholds`
         : null,
     );
     canvas.style.cursor = mark ? "pointer" : "";
@@ -317,6 +324,7 @@ export function mountThresholdPlane(
       "axis",
       "unchecked",
       "rows_off",
+      "picked",
       "marks",
       "labels",
       "facts",
