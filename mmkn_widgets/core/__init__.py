@@ -35,6 +35,7 @@ from .html import html_table as html_table
 from .html import shade as shade
 from .inflection import inflect as inflect
 from .jobs import CancelToken, Progress
+from .kinds import with_kinds as with_kinds
 from .naming import Vocabulary
 from .naming import as_vocabulary as as_vocabulary
 from .naming import names as names

@@ -2,7 +2,7 @@
 
 from ..core import Vocabulary as Vocabulary
 from ..core import as_vocabulary as as_vocabulary
-from ..core import names
+from ..core import names, with_kinds
 from .captioning import Captioner as Captioner
 from .coco_words import coco_vocabulary
 from .concept import chair, identical, retention, substitution, suppression
@@ -59,4 +59,5 @@ __all__ = [
     "suppression",
     "trade_off",
     "transplant_report",
+    "with_kinds",
 ]

@@ -26,6 +26,7 @@ from ..core import (
     open_frame,
     provenance,
     reporting,
+    with_kinds,
 )
 from ..datasets import SceneDataset, as_scenes
 from .captioning import Captioner
@@ -382,6 +383,7 @@ def measure_effect(
     bertscore: str | Path | None = None,
     before: MutableMapping[Any, str] | None = None,
     drawn: MutableMapping[Any, bool] | None = None,
+    kinds: bool | Sequence[str] = True,
     prompt: str | None = None,
     max_new_tokens: int | None = None,
     batch_size: int | None = None,
@@ -419,6 +421,10 @@ def measure_effect(
         Captions before, kept between calls: pass the same (at first empty) dict to each.
     drawn : mutable mapping, optional
         The same for the random control, of which equal draws are measured once.
+    kinds : bool or sequence of str
+        Whether a kind of the concept names it too: "a green Labrador" still names a dog. By the
+        list of `with_kinds`, and the words that are given here. A list of forms as `concept` counts
+        exactly as it stands.
     prompt, max_new_tokens
         As in ``model.caption``.
     batch_size : int, optional
@@ -468,6 +474,8 @@ def measure_effect(
         raise bad_argument("n_random", n_random, "0 or more")
     if isinstance(concept, str):
         concept = as_concept(concept)
+    if isinstance(concept, Concept) and kinds is not False:
+        concept = with_kinds(concept, () if kinds is True else kinds)
     scenes, split = present + absent, len(present)
     known = (
         known_words(with_concept, without_concept)
@@ -505,6 +513,7 @@ def measure_effect(
             model=model.name,
             weights=model.weights_hash,
             concept=concept.word if isinstance(concept, Concept) else concept,
+            counted=list(concept.forms) if isinstance(concept, Concept) else concept,
             neurons=len(neurons),
             categories=known.categories,
             n_random=n_random,

@@ -183,7 +183,7 @@ class _Captions:
         rows = np.flatnonzero(asked >= 0)
         self.rows = torch.from_numpy(rows).to(where)
         self.places = torch.from_numpy(asked[rows]).to(where)
-        self.word = torch.tensor(concept.first_tokens(model.tokenizer), device=where)
+        self.word = torch.tensor(_begins(model, concept), device=where)
         self.absent = torch.zeros(len(rows), self.before.shape[-1], dtype=torch.bool, device=where)
         own_tokens = set(self.word.tolist())
         for number, named in enumerate(rows.tolist()):
@@ -259,6 +259,13 @@ class _Captions:
         for part in parts.values():
             loss = loss + part
         return loss, {name: float(part.detach()) for name, part in parts.items()}
+
+
+def _begins(model: MultimodalModel, concept: Concept) -> list[int]:
+    """Return the first tokens of the forms that are one word: "golden" alone names no dog."""
+    spelt = concept.token_ids(model.tokenizer)
+    single = [ids[0] for form, ids in spelt.items() if " " not in form and "-" not in form]
+    return list(dict.fromkeys(single)) or list(concept.first_tokens(model.tokenizer))
 
 
 def _mentions(
@@ -396,7 +403,8 @@ def learn_mask(
     model : MultimodalModel
         Every model that ablates and gives gradients.
     concept : str, Concept or list of str
-        The word, or several forms that shall all go.
+        The word, or several that shall all go; `mmkn_widgets.evaluation.with_kinds` knows the
+        kinds of a concept.
     with_concept : sequence of Scene
         Scenes whose caption names it. Figures of the mask on these are not held out.
     without_concept : sequence of Scene

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..core import bad_argument, provenance, reporting, whole_numbers
+from ..core import bad_argument, provenance, reporting, whole_numbers, with_kinds
 from ..datasets import as_scenes
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def measure_doses(
     sizes = sorted({n for n in asked if n <= len(chosen)})
     if not sizes:
         raise bad_argument("counts", list(counts), f"numbers up to {len(chosen)}, all there are")
-    wanted = study.concept
+    wanted = with_kinds(study.concept)
     present, absent = (
         as_scenes(given, wanted, name=name, masks=False, shows=shows, n=_MEASURING)
         for name, given, shows in (

@@ -221,7 +221,8 @@ def measure_frontier(
         Scenes without the concept that methods may learn from (learned masks, contrastive scores);
         by default as many of the study's data set as it has scenes.
     concept : str, Concept or list of str, optional
-        What counts as naming it; by default the study's concept.
+        What counts as naming it; by default the study's concept with its kinds, see
+        `mmkn_widgets.evaluation.with_kinds`.
     vocabulary : mapping or sequence, optional
         As for `mmkn_widgets.evaluation.measure_effect`.
     n_random : int
@@ -253,10 +254,10 @@ def measure_frontier(
     import xarray as xr
 
     from ..attribution import random_like
-    from ..core import as_concept, as_vocabulary
+    from ..core import as_concept, as_vocabulary, with_kinds
     from ..evaluation import Captioner, known_words
 
-    wanted = study.concept if concept is None else as_concept(concept)
+    wanted = with_kinds(study.concept) if concept is None else as_concept(concept)
     present, absent = (
         as_scenes(given, study.concept, name=name, masks=False, shows=shows, n=_MEASURING)
         for name, given, shows in (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core import NeuronSet, bad_argument, provenance, real_number, whole_numbers
+from ..core import NeuronSet, bad_argument, provenance, real_number, whole_numbers, with_kinds
 from ..datasets import CHOOSING, as_scenes
 
 if TYPE_CHECKING:
-    from ..core import CancelToken, Progress
+    from ..core import CancelToken, Concept, Progress
     from ..datasets import Scene
     from .search import Searched
 
@@ -29,6 +29,7 @@ def learned_mask(
     retain: float | None = None,
     sizes: Sequence[int] = SIZES,
     candidates: int = CANDIDATES,
+    kinds: Sequence[str] = (),
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
     **options: Any,
@@ -52,6 +53,9 @@ def learned_mask(
         See `retain`.
     candidates : int
         The best so many neurons by GradCAM, of a positive score.
+    kinds : sequence of str
+        Words that shall go too, beside the shipped kinds of the concept (see
+        `mmkn_widgets.evaluation.with_kinds`).
     progress, cancel : optional
     **options
         Of `learn_mask`: ``prompts``, ``goal``, ``seed``, ``checkpoint`` (with `size` only).
@@ -90,6 +94,7 @@ def learned_mask(
             n=CHOOSING,
         )
     )
+    counted = with_kinds(study.concept, kinds)
     options = {"prompts": (study.options["prompt"],), **options}
     among = study.best_by_gradcam(candidates)
     if not len(among):
@@ -98,7 +103,7 @@ def learned_mask(
     if retain is None:
         return learn_mask(
             study.model,
-            study.concept,
+            counted,
             study.scored,
             absent,
             candidates=among,
@@ -107,11 +112,12 @@ def learned_mask(
             cancel=cancel,
             **options,
         )
-    return _smallest(study, absent, among, retain, sizes, progress, cancel, options)
+    return _smallest(study, counted, absent, among, retain, sizes, progress, cancel, options)
 
 
 def _smallest(
     study: Searched,
+    counted: Concept,
     absent: Sequence[Scene],
     among: NeuronSet,
     retain: float,
@@ -147,7 +153,7 @@ def _smallest(
             progress("trying sizes of a mask", number, len(tried))
         mask = learn_mask(
             study.model,
-            study.concept,
+            counted,
             study.scored[::2],
             absent[::2],
             candidates=among,
@@ -156,9 +162,9 @@ def _smallest(
             **options,
         )
         after = writer.after(judging, mask)
-        gone = suppression(before[:split], after[:split], study.concept)
+        gone = suppression(before[:split], after[:split], counted)
         kept = retention(
-            before[:split], after[:split], before[split:], after[split:], study.concept, words
+            before[:split], after[:split], before[split:], after[split:], counted, words
         )["headline"]
         rows.append({"size": size, "neurons": len(mask), "suppression": gone, "retention": kept})
         least = 1.0 if kept is None else kept  # nothing else was named: nothing can be lost

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..core import bad_argument, provenance, reporting
+from ..core import bad_argument, provenance, reporting, with_kinds
 from ..datasets import CHOOSING, as_scenes
 
 if TYPE_CHECKING:
@@ -292,15 +292,16 @@ def search_thresholds(
         control = random_suppression(
             study, sets, present, before[:split], n_random, seed, step, cancel
         )
-    others = known_words(present, list(absent)).without(study.concept)
+    counted = with_kinds(study.concept)
+    others = known_words(present, list(absent)).without(counted)
     categories = [scene.categories for scene in present]
     for setting in range(len(settings)):
         now = after[setting * total : (setting + 1) * total]
         keep = retention(
-            before[:split], now[:split], before[split:], now[split:], study.concept, _words(scenes)
+            before[:split], now[:split], before[split:], now[split:], counted, _words(scenes)
         )
         instead = substitution(now[:split], categories, others, before[:split])
-        rows.append((suppression(before[:split], now[:split], study.concept), keep, instead))
+        rows.append((suppression(before[:split], now[:split], counted), keep, instead))
     gone = np.asarray([row[0] for row in rows], float)
     scene_kept = np.asarray([row[1]["scene"] for row in rows], float)
     other_kept = np.asarray([row[1]["other"] for row in rows], float)
