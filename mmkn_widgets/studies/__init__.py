@@ -21,11 +21,13 @@ from .study import DEFAULTS as DEFAULTS
 from .study import Study, blank_study, open_study, study
 from .text import describe_found as describe_found
 from .text import progress_line as progress_line
+from .trust import MaskTrust
 
 __all__ = [
     "Challenge",
     "Found",
     "Frontier",
+    "MaskTrust",
     "Study",
     "StudyPlots",
     "ThresholdSearch",

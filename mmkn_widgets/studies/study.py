@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from ..models import Geometry, MultimodalModel, TokenMap
     from .frontier import Frontier
     from .search import ThresholdSearch
+    from .trust import MaskTrust
 
 __all__ = ["DEFAULTS", "PairCache", "Study", "blank_study", "open_study", "save_study", "study"]
 
@@ -676,6 +677,21 @@ class Study:
         from .frontier import measure_frontier
 
         return measure_frontier(self, with_concept, without_concept, **options)
+
+    def mask_trust(self, with_concept: Any, without_concept: Any = (), **options: Any) -> MaskTrust:
+        """Try how far a learned mask can be trusted: halves, seeds, other questions, plain text.
+
+        Parameters
+        ----------
+        with_concept, without_concept : sequence of Scene, or what stands for them
+            Held-out scenes.
+        **options
+            ``size``, ``seeds``, ``questions``, ``texts`` and others of
+            `mmkn_widgets.studies.trust.mask_trust` and of `learned_mask`.
+        """
+        from .trust import mask_trust
+
+        return mask_trust(self, with_concept, without_concept, **options)
 
     def propose_thresholds(self, **options: Any) -> ThresholdSearch:
         """Search the threshold plane on this study's scenes; see `search_thresholds`."""
