@@ -21,7 +21,7 @@ from .study import DEFAULTS as DEFAULTS
 from .study import Study, blank_study, open_study, study
 from .text import describe_found as describe_found
 from .text import progress_line as progress_line
-from .trust import MaskTrust
+from .trust import MaskTrust, mask_trust
 
 __all__ = [
     "Challenge",
@@ -35,6 +35,7 @@ __all__ = [
     "blank_study",
     "challenge_score",
     "find",
+    "mask_trust",
     "measure_doses",
     "measure_frontier",
     "open_study",

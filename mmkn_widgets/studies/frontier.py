@@ -23,6 +23,7 @@ from ..core import (
     whole_numbers,
 )
 from ..datasets import as_scenes
+from .run import METHODS, select_neurons
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,9 +90,9 @@ class Frontier:
     >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
     >>> study = mmkn.study(model, "car", val.with_concept("car", 4))
     >>> test = mmkn.datasets.pocket_world("test", 60)
-    >>> found = study.frontier(
-    ...     test.with_concept("car", 4), test.without_concept("car", 4),
-    ...     methods=["two_stage", "gradcam"], sizes=[5, 30], n_random=1,
+    >>> found = measure_frontier(
+    ...     study, test.with_concept("car", 4), test.without_concept("car", 4),
+    ...     methods=["two_stage", "gradcam"], counts=[5, 30], n_random=1,
     ... )
     >>> found
     <Frontier of 'car': 4 sets of 2 methods, 4 + 4 scenes>
@@ -195,7 +196,7 @@ def measure_frontier(
     without_concept: Any = (),
     *,
     methods: Sequence[str] | Mapping[str, Any] = COMPARED,
-    sizes: Sequence[int] = SIZES,
+    counts: Sequence[int] = SIZES,
     learning: Any = None,
     concept: Any = None,
     vocabulary: Any = None,
@@ -215,10 +216,10 @@ def measure_frontier(
         `mmkn_widgets.evaluation.measure_effect`.
     methods : sequence of str, or mapping of str to NeuronSet or list of NeuronSet
         Names of ``mmkn study --methods``; or sets of one's own under names of one's own.
-    sizes : sequence of int
+    counts : sequence of int
         How many neurons of every method.
-    learning : sequence of Scene, optional
-        Scenes without the concept that methods may learn from (learned masks, contrastive scores);
+    learning : scenes without the concept, optional
+        What methods may learn from (learned masks, contrastive scores);
         by default as many of the study's data set as it has scenes.
     concept : str, Concept or list of str, optional
         What counts as naming it; by default the study's concept with its kinds, see
@@ -268,12 +269,12 @@ def measure_frontier(
     if not len(present):
         raise bad_argument("with_concept", [], "at least one scene that shows the concept")
     n_random, seed = whole_number("n_random", n_random, lowest=0), whole_number("seed", seed)
-    counts = sorted(set(whole_numbers("sizes", sizes, lowest=1).tolist()))
+    sizes = sorted(set(whole_numbers("counts", counts, lowest=1).tolist()))
     scenes, split = [*present, *absent], len(present)
     known = known_words(present, absent) if vocabulary is None else as_vocabulary(vocabulary)
     writer = Captioner(study.model, study.options["prompt"], cancel=cancel)
     with reporting(progress) as step:
-        chosen, left_out = _chosen(study, methods, counts, learning, seed, step, cancel)
+        chosen, left_out = _chosen(study, methods, sizes, learning, seed, step, cancel)
         if not chosen:
             raise bad_argument("methods", list(methods), f"some that give neurons ({left_out})")
         names, sets = [name for name, _ in chosen], [one for _, one in chosen]
@@ -303,7 +304,7 @@ def measure_frontier(
         weights=study.model.weights_hash,
         concept=wanted.to_dict(),
         methods=names,
-        sizes=counts,
+        counts=sizes,
         scenes=[f"{scene.source}/{scene.id}" for scene in scenes],
         chosen_on=[f"{scene.source}/{scene.id}" for scene in study.scored],
         n_random=n_random,
@@ -323,8 +324,6 @@ def _chosen(
     cancel: CancelToken | None,
 ) -> tuple[list[tuple[str, NeuronSet]], dict[str, str]]:
     """Return distinct sets by method and size, and why methods have none."""
-    from .run import METHODS, select_neurons
-
     if isinstance(methods, Mapping):
         given = {
             str(name): [one] if isinstance(one, NeuronSet) else list(one)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..core import Concept
     from ..datasets import Scene
     from ..models import MultimodalModel
-    from .frontier import Frontier
 
 __all__ = ["Plotted", "StudyPlots", "plot_compared"]
 
@@ -53,9 +52,6 @@ class Plotted(Protocol):
     def doses(self, *args: Any, **options: Any) -> xr.Dataset:
         """Return the effect by number of neurons."""
 
-    def frontier(self, *args: Any, **options: Any) -> Frontier:
-        """Return the effect of sets of several methods."""
-
 
 class StudyPlots:
     """The plots of a study; each takes ``ax=`` or ``figsize=`` (inches) and returns the Axes.
@@ -71,7 +67,7 @@ class StudyPlots:
     >>> study.plot.layers().get_ylabel()
     'neurons'
     >>> study.plot
-    <plots of <Study 'car' ...>: dose, frontier, heatmap, layers, pair, thresholds>
+    <plots of <Study 'car' ...>: dose, heatmap, layers, pair, thresholds>
     """
 
     def __init__(self, study: Plotted) -> None:
@@ -314,36 +310,6 @@ class StudyPlots:
         if measured is None:
             measured = self._study.doses(with_concept, without_concept, **options)
         return _plot_doses(measured, axes_for(ax, figsize, (5.6, 3.4)))
-
-    def frontier(
-        self,
-        with_concept: Any = None,
-        without_concept: Any = (),
-        *,
-        measured: Frontier | None = None,
-        ax: Axes | None = None,
-        figsize: _Size | None = None,
-        **options: Any,
-    ) -> Axes:
-        """Draw suppression against retention of every method and size; see `Frontier.plot`.
-
-        Parameters
-        ----------
-        with_concept, without_concept
-            As for `Study.frontier`: scenes that chose nothing.
-        measured : Frontier, optional
-            What `Study.frontier` has returned, instead of scenes.
-        ax, figsize
-            See the class.
-        **options
-            Of `Study.frontier`.
-        """
-        if (measured is None) == (with_concept is None):
-            wanted = "scenes, or measured=study.frontier(...)"
-            raise bad_argument("with_concept", with_concept, wanted)
-        if measured is None:
-            measured = self._study.frontier(with_concept, without_concept, **options)
-        return measured.plot(ax=ax, figsize=figsize)
 
     @property
     def _word(self) -> str:

@@ -68,9 +68,7 @@ if TYPE_CHECKING:
     from ..inpainting import Inpainter
     from ..interventions import TransplantResult
     from ..models import Geometry, MultimodalModel, TokenMap
-    from .frontier import Frontier
     from .search import ThresholdSearch
-    from .trust import MaskTrust
 
 __all__ = ["DEFAULTS", "PairCache", "Study", "blank_study", "open_study", "save_study", "study"]
 
@@ -663,35 +661,6 @@ class Study:
             found = self.word_shares(others, [self.concept.word, *known])
             self._shares = (key, found["contribution"])
         return self._shares[1]
-
-    def frontier(self, with_concept: Any, without_concept: Any = (), **options: Any) -> Frontier:
-        """Measure suppression and retention of several methods and sizes; see `measure_frontier`.
-
-        Parameters
-        ----------
-        with_concept, without_concept : sequence of Scene, or what stands for them
-            Scenes that chose nothing.
-        **options
-            Of `mmkn_widgets.studies.measure_frontier`: methods, sizes, n_random, seed.
-        """
-        from .frontier import measure_frontier
-
-        return measure_frontier(self, with_concept, without_concept, **options)
-
-    def mask_trust(self, with_concept: Any, without_concept: Any = (), **options: Any) -> MaskTrust:
-        """Try how far a learned mask can be trusted: halves, seeds, other questions, plain text.
-
-        Parameters
-        ----------
-        with_concept, without_concept : sequence of Scene, or what stands for them
-            Held-out scenes.
-        **options
-            ``size``, ``seeds``, ``questions``, ``texts`` and others of
-            `mmkn_widgets.studies.trust.mask_trust` and of `learned_mask`.
-        """
-        from .trust import mask_trust
-
-        return mask_trust(self, with_concept, without_concept, **options)
 
     def propose_thresholds(self, **options: Any) -> ThresholdSearch:
         """Search the threshold plane on this study's scenes; see `search_thresholds`."""

@@ -25,6 +25,9 @@ from ..core import (
     with_kinds,
 )
 from ..datasets import as_scenes
+from .frontier import measure_frontier
+from .learned import CANDIDATES
+from .study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from ..core import CancelToken, Progress
     from ..datasets import Scene
     from ..models import MultimodalModel
-    from .study import Study
 
 __all__ = ["MaskTrust", "mask_trust"]
 
@@ -69,8 +71,9 @@ class MaskTrust:
     >>> study = mmkn.study(model, "car", val.with_concept("car", 8))
     >>> test = mmkn.datasets.pocket_world("test", 60)
     >>> goal = mmkn.interventions.MaskGoal(steps=8)
-    >>> found = study.mask_trust(
-    ...     test.with_concept("car", 2), test.without_concept("car", 2), size=12, seeds=1, goal=goal
+    >>> found = mask_trust(
+    ...     study, test.with_concept("car", 2), test.without_concept("car", 2), size=12, seeds=1,
+    ...     goal=goal,
     ... )
     >>> len(found.overlaps), [shift["where"] for shift in found.shifts]
     (1, ['the question it was learned on', 'plain text'])
@@ -162,8 +165,8 @@ def mask_trust(
         Its scenes teach.
     with_concept, without_concept : sequence of Scene, or what stands for them
         Held-out scenes.
-    learning : sequence of Scene, optional
-        Scenes without the concept to learn from; by default as many of the study's data set as it
+    learning : scenes without the concept, optional
+        To learn from; by default as many of the study's data set as it
         has scenes.
     size : int
         Neurons of the mask, at most.
@@ -189,6 +192,15 @@ def mask_trust(
     ------
     BadArgument
         If there are fewer than two scenes to learn from, or no mask was found.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 8))
+    >>> goal = mmkn.interventions.MaskGoal(steps=8)
+    >>> cars = mmkn.datasets.pocket_world("test", 60).with_concept("car", 2)
+    >>> [part["part"] for part in mask_trust(study, cars, size=12, seeds=1, goal=goal).parts]
+    ['whole', 'without negative', 'negative alone']
     """
     seeds = whole_number("seeds", seeds, lowest=1)
     absent = list(
@@ -238,9 +250,6 @@ def _overlaps(
     progress: Progress | None,
 ) -> list[dict[str, Any]]:
     """Return what masks share that saw no scene in common."""
-    from .learned import CANDIDATES
-    from .study import Study
-
     among = len(study.best_by_gradcam(wanted.get("candidates", CANDIDATES)))
     masks: dict[str, list[NeuronSet]] = {"even": [], "odd": []}
     for start, half in enumerate(masks):
@@ -403,8 +412,6 @@ def _parts(
     counted: Concept,
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the figures of the mask and of its parts by the sign of their contribution."""
-    from .frontier import measure_frontier
-
     values = study.evidence["contribution"].values[mask.rows(study.model), mask.index]
     against = np.flatnonzero(values < 0)
     sets = {

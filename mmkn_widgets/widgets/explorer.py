@@ -639,11 +639,14 @@ class Explorer(ExplorerTraits, Following, Choosing):
 
     @request("frontier", stage="comparing methods")
     def _ask_frontier(self, call: Call) -> Answer:
+        from ..studies import measure_frontier
+
         self._need_scores()
         present, absent, held_out = self._test_scenes()
-        found = self.study.frontier(
-            list(present)[:_FRONTIER_SCENES], list(absent)[:_FRONTIER_SCENES],
-            sizes=_FRONTIER_SIZES, n_random=4, progress=self._progress(), cancel=call.cancel,
+        shown: Any = self.study
+        found = measure_frontier(
+            shown, list(present)[:_FRONTIER_SCENES], list(absent)[:_FRONTIER_SCENES],
+            counts=_FRONTIER_SIZES, n_random=4, progress=self._progress(), cancel=call.cancel,
         )  # fmt: skip
         self.frontier = self._points(found, held_out)
         return {}
@@ -654,7 +657,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         Parameters
         ----------
         measured : Frontier
-            Of the same model, from `Study.frontier`.
+            Of the same model, from `mmkn_widgets.studies.measure_frontier`.
         held_out : bool
             Whether its scenes chose nothing; the page says so.
         """

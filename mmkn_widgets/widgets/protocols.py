@@ -231,9 +231,6 @@ class StudyLike(Protocol):
     def propose_thresholds(self, **options: Any) -> Any:
         """Measure pairs of thresholds by ablation."""
 
-    def frontier(self, with_concept: Any, without_concept: Any = (), **options: Any) -> Any:
-        """Measure sets of several methods and sizes by ablation."""
-
     def save(self, path: str | Path, also: Mapping[str, str] | None = None) -> Path:
         """Write the study as one folder."""
 

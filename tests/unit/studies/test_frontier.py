@@ -30,7 +30,7 @@ def scenes() -> tuple[Any, Any]:
 @pytest.fixture(scope="module")
 def found(study: Any, scenes: Any) -> Frontier:
     methods = ["two_stage", "contrastive_mean", "random"]
-    return study.frontier(*scenes, methods=methods, sizes=[20, 6], n_random=3)
+    return measure_frontier(study, *scenes, methods=methods, counts=[20, 6], n_random=3)
 
 
 def test_its_figures_are_those_of_the_effect(study: Any, scenes: Any, found: Frontier) -> None:
@@ -115,11 +115,9 @@ def test_sets_of_ones_own_and_a_page(study: Any, scenes: Any) -> None:
 
 def test_what_cannot_be_compared_is_said(study: Any, scenes: Any) -> None:
     with pytest.raises(mmkn.BadArgument, match="methods"):
-        study.frontier(*scenes, methods=["guess"])
+        measure_frontier(study, *scenes, methods=["guess"])
     with pytest.raises(mmkn.BadArgument, match="with_concept"):
-        study.frontier([], methods=["two_stage"])
-    with pytest.raises(mmkn.BadArgument, match="measured"):
-        study.plot.frontier()
+        measure_frontier(study, [], methods=["two_stage"])
 
 
 def test_whom_the_kept_serve(study: Any) -> None:

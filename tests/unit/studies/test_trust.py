@@ -10,7 +10,7 @@ import pytest
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.interventions import MaskGoal
-from mmkn_widgets.studies import MaskTrust
+from mmkn_widgets.studies import MaskTrust, mask_trust
 
 WORD = "dog"
 
@@ -29,7 +29,7 @@ def scenes() -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def found(study: Any, scenes: Any) -> MaskTrust:
-    return study.mask_trust(*scenes, size=15, seeds=2, goal=MaskGoal(steps=20))
+    return mask_trust(study, *scenes, size=15, seeds=2, goal=MaskGoal(steps=20))
 
 
 def test_masks_learned_apart_share_more_than_chance(found: MaskTrust) -> None:
@@ -72,4 +72,4 @@ def test_one_scene_is_too_few(study: Any, scenes: Any) -> None:
     val = mmkn.datasets.pocket_world("val")
     few = mmkn.study(study.model, WORD, val.with_concept(WORD, 1))
     with pytest.raises(mmkn.BadArgument, match="halves"):
-        few.mask_trust(*scenes)
+        mask_trust(few, *scenes)
