@@ -58,7 +58,7 @@ def html_card(
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]], below: str = "") -> str:
-    """Return a table; numbers to the right, text to the left.
+    """Return a table; numbers and their heads to the right, text to the left.
 
     Parameters
     ----------
@@ -73,19 +73,29 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]], below: str = 
     >>> html_table(["word"], [["<b>"]])
     '<table><thead>...<td style="text-align:left">&lt;b&gt;</td></tr></tbody></table>'
     """
-    top = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in head)
+    rows = [list(row) for row in rows]
+    sides = [_side([row[at] for row in rows if at < len(row)]) for at in range(len(head))]
+    top = "".join(
+        f'<th style="text-align:{side}">{escape(name)}</th>'
+        for side, name in zip(sides, head, strict=True)
+    )
     lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     more = f"<div>{escape(below)}</div>" if below else ""
     return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>{more}"
 
 
+_NUMBERS = (int, float, np.integer, np.floating)
+
+
+def _side(column: Sequence[Any]) -> str:
+    """Return the side of a column's head: that of its numbers, if there is one."""
+    return "right" if any(isinstance(value, _NUMBERS) for value in column) else "left"
+
+
 def _cell(value: Any) -> str:
-    if value is None:
-        return '<td style="text-align:right">–</td>'
-    if isinstance(value, float | np.floating):
-        return f'<td style="text-align:right">{value:.3f}</td>'
-    side = "right" if isinstance(value, int | np.integer) else "left"
-    return f'<td style="text-align:{side}">{escape(str(value))}</td>'
+    side = "right" if value is None or isinstance(value, _NUMBERS) else "left"
+    text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
+    return f'<td style="text-align:{side}">{"–" if value is None else escape(text)}</td>'
 
 
 def html_bars(counts: Iterable[tuple[str, int]]) -> str:

@@ -220,6 +220,10 @@ class Challenge:
             _some(held, self.concept, judged, draw, seen, name="test"),
             _some(held, self.concept, judged, draw, seen, shows=False, name="test"),
         )
+        self._given: dict[str, Any] = {
+            **{"concept": concept, "budget": budget, "scenes": scenes, "test": test},
+            **{"n_looked": looked, "n_judged": judged, "n_random": self._n_random},
+        }
         self.study: Study = study(model, self.concept, first, progress=progress)
         self._before: dict[Any, str] = {}
         self._tries: list[Try] = []
@@ -262,6 +266,37 @@ class Challenge:
         if self._answers is None:
             raise bad_argument("answers", "a task that is not revealed", "one after reveal()")
         return dict(self._answers)
+
+    @property
+    def n_judged(self) -> tuple[int, int]:
+        """How many scenes of the judge show the concept, and how many do not."""
+        return len(self._judging[0]), len(self._judging[1])
+
+    def again(
+        self, seed: int | None = None, *, progress: Progress | bool | None = None
+    ) -> Challenge:
+        """Make another task of the same kind: what was given stays, what was drawn is drawn anew.
+
+        Parameters
+        ----------
+        seed : int, optional
+            By default the next one.
+        progress : callable or bool, optional
+            As in `study`.
+
+        Returns
+        -------
+        Challenge
+            Without a try. This one stays as it is.
+
+        Examples
+        --------
+        >>> task = Challenge(mmkn.load_model("pocket"), seed=3, n_looked=2, n_judged=2, n_random=1)
+        >>> task.again()
+        <Challenge 4: silence 'ball' in pocket with at most 8 neurons; 0 tries>
+        """
+        chosen = self.seed + 1 if seed is None else seed
+        return Challenge(self.model, seed=chosen, progress=progress, **self._given)
 
     def submit(
         self,
@@ -343,13 +378,16 @@ class Challenge:
         if self._answers is None:
             found = {name: self._judge(one, progress) for name, one in self._solved(progress)}
             self._answers = found
-        rows = dict(self._answers)
+        ranked = self._ranked()
+        figures = [one.figures() for one in ranked.values()]
+        return pd.DataFrame(figures, columns=_COLUMNS, index=list(ranked))
+
+    def _ranked(self) -> dict[str, Try]:
+        """Return the answers and the best try by name, the highest score first."""
+        rows = self.answers
         if self.best is not None:
             rows["yours, the best"] = self.best
-        table = pd.DataFrame(
-            [one.figures() for one in rows.values()], columns=_COLUMNS, index=list(rows)
-        )
-        return table.sort_values(["score", "size"], ascending=[False, True], kind="stable")
+        return dict(sorted(rows.items(), key=lambda row: (-row[1].score, row[1].size)))
 
     def _solved(self, progress: Progress | bool | None) -> list[tuple[str, NeuronSet]]:
         """Return what each method chooses, from the scenes to look at alone."""
@@ -418,16 +456,22 @@ class Challenge:
             ("judged on", " + ".join(f"{len(part)}" for part in self._judging) + " others,"
              " with and without it"),
         ]  # fmt: skip
-        rows = [[k, *one.figures().values()] for k, one in enumerate(self._tries, 1)]
+        return html_card("Challenge", facts, self.html_tables(), about=f"seed {self.seed}")
+
+    def html_tables(self) -> str:
+        """Return the tries as an HTML table, the last one first; below it what was revealed."""
+        best = self.best
+        rows = [
+            [f"{k} · best" if one is best else f"{k}", *_score_first(one)]
+            for k, one in enumerate(self._tries, 1)
+        ]
+        head = ("score", *_COLUMNS[:-1])
         below = "score = min(suppression, retention) − (size − budget) / budget where over it"
-        more = [html_table(("try", *_COLUMNS), rows, below)]
+        made = html_table(("try", *head), rows[::-1], below) if rows else ""
         if self._answers is not None:
-            table = self.reveal()
-            shown = [
-                [name, *_plain(row)] for name, row in zip(table.index, table.values, strict=True)
-            ]
-            more.append(html_table(("who", *_COLUMNS), shown))
-        return html_card("Challenge", facts, *more, about=f"seed {self.seed}")
+            shown = [[name, *_score_first(one)] for name, one in self._ranked().items()]
+            made += html_table(("who", *head), shown)
+        return made
 
 
 def _shown(value: float | int | None) -> str:
@@ -436,10 +480,10 @@ def _shown(value: float | int | None) -> str:
     return f"{value}" if isinstance(value, int) else f"{value:.2f}"
 
 
-def _plain(row: Any) -> list[Any]:
-    """Return a row of the table as it is shown: the size whole, what is undefined None."""
-    size, *rest = row
-    return [int(size), *(None if v is None or np.isnan(v) else float(v) for v in rest)]
+def _score_first(one: Try) -> list[Any]:
+    """Return a row of a table: the score, and then what it is made of."""
+    *rest, score = one.figures().values()
+    return [score, *rest]
 
 
 def _data(name: str, given: Any, concept: Any) -> SceneDataset:

@@ -584,14 +584,35 @@ class Explorer(ExplorerTraits, Following, Choosing):
             if (is_own(scene) or scene in added) and scene not in made.scenes:
                 made = made.with_scene(scene)
         shown = old.scenes[self.scene]
-        self.changes.forget()
-        if made.model is not old.model:
-            self._change_model(made)
-        at = made.scenes.index(shown) if shown in made.scenes else 0
-        self._show_study(made, scene=at)
-        self._behind = bool(made.model.interventions.active)
-        self._follow_if_shown()
+        self.show_study(made, made.scenes.index(shown) if shown in made.scenes else 0)
         return {"concept": word, "note": _fewer(old, made)}
+
+    def show_study(self, study: Any, scene: int = 0) -> None:
+        """Show another study in this Explorer, with the thresholds that are its own default.
+
+        What is active on the model stays so; undo begins anew.
+
+        Parameters
+        ----------
+        study : Study
+        scene : int
+            Which of its scenes.
+
+        Examples
+        --------
+        >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+        >>> explorer = mmkn.Explorer(mmkn.study(model, "car", val.with_concept("car", 2)))
+        >>> explorer.show_study(mmkn.study(model, "dog", val.with_concept("dog", 2)))
+        >>> explorer.concept
+        'dog'
+        >>> explorer.close()
+        """
+        self.changes.forget()
+        if study.model is not self.study.model:
+            self._change_model(study)
+        self._show_study(study, scene=scene)
+        self._behind = bool(study.model.interventions.active)
+        self._follow_if_shown()
 
     def _change_model(self, made: StudyLike) -> None:
         self.unfollow()

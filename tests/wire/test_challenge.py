@@ -30,7 +30,7 @@ def box(pocket: Any) -> Iterator[ChallengeBox]:
 def states(box: ChallengeBox) -> str:
     """Return what the page and a saved notebook hold, as text; pictures and scores left out."""
     widgets = [box, box.explorer, box.submit, box.reveal, box.said, box.table]
-    held = [widget.get_state() for widget in widgets]
+    held = [widget.get_state() for widget in [*widgets, box.task, box.following]]
     texts = [{k: v for k, v in one.items() if not isinstance(v, bytes)} for one in held]
     return json.dumps(texts, default=str)
 
@@ -81,4 +81,44 @@ def test_the_answers_are_in_no_state_before_they_are_revealed(box: ChallengeBox)
     assert "brute force" in states(box)
     assert box.submit.disabled
     assert box.reveal.disabled
-    assert "another seed" in box.said.value
+    assert "this task is over" in box.said.value
+
+
+def test_next_is_a_fresh_task_of_the_next_seed(box: ChallengeBox) -> None:
+    first = box.challenge
+    box.submit.click()
+    box.wait()
+    box.following.click()
+    box.wait()
+    assert box.challenge is not first
+    assert (box.challenge.seed, box.challenge.concept.word, box.challenge.budget) == (1, "car", 6)
+    assert box.explorer.study is box.challenge.study
+    looked = [{scene.id for scene in task.study.scenes} for task in (first, box.challenge)]
+    assert looked[0] != looked[1]
+    assert (len(first.tries), len(box.challenge.tries)) == (1, 0)
+    assert "seed 1" in box.task.value
+    assert box.table.value == ""
+    assert not box.submit.disabled
+
+
+def test_what_too_many_cost_is_said_before_they_are_submitted(box: ChallengeBox) -> None:
+    ranked = np.sort(box.challenge.study.evidence.gradcam.values.ravel())
+    box.threshold_d, box.threshold_g = 0.0, float(ranked[-10])
+    assert box.said.value == "9 neurons kept, 6 allowed: costs 0.500"
+    box.threshold_g = float(ranked[-13])
+    assert box.said.value == "12 neurons kept, 6 allowed: nothing is left of the score"
+    box.threshold_g = float(ranked[-2])
+    assert box.said.value == "1 neuron kept, 6 allowed"
+
+
+def test_a_failure_is_said_in_words_and_the_buttons_come_back(
+    box: ChallengeBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise mmkn.BadArgument("concept: got '<b>', expected another")
+
+    monkeypatch.setattr(box.challenge, "submit", fails)
+    box.submit.click()
+    box.wait()
+    assert box.said.value == "concept: got '&lt;b&gt;', expected another"
+    assert not box.submit.disabled

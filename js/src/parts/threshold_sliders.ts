@@ -103,6 +103,9 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     commit();
   };
   box.addEventListener("change", typed);
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") typed(); // JupyterLab takes the key press from which a browser makes a change
+  });
   box.addEventListener("blur", typed); // typed back to what it was: no change, but a preview
 
   session.paint([...CUTS, "axis"], () => {

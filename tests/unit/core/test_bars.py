@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import sys
 
 import nbclient
@@ -128,6 +129,14 @@ def test_what_is_given_is_text() -> None:
     assert "<script" not in made
     assert made.count("&lt;script&gt;") == 10
     assert 'alt="&lt;script' in made
+
+
+def test_a_head_stands_over_its_column() -> None:
+    made = html.html_table(["word", "share", "n"], [["a", None, 1], ["b", 0.5, 2]])
+    assert re.findall(r'(right|left)"?>(word|share|n)<', made) == [
+        ("left", "word"), ("right", "share"), ("right", "n"),
+    ]  # fmt: skip
+    assert 'left">n<' in html.html_table(["n"], [])
 
 
 def test_a_large_picture_is_sent_small() -> None:

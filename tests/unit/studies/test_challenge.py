@@ -43,6 +43,15 @@ def test_what_is_given_is_not_drawn(pocket: Any) -> None:
     assert (task.concept.word, task.budget) == ("car", 3)
 
 
+def test_again_draws_anew_what_was_drawn_and_keeps_what_was_given(pocket: Any) -> None:
+    first, given = small(pocket, seed=2), small(pocket, concept="car", budget=3, seed=2)
+    assert everything(first.again(5)) == everything(small(pocket, seed=5))
+    other = given.again()
+    assert (other.seed, other.concept.word, other.budget) == (3, "car", 3)
+    assert everything(other)[2:] != everything(given)[2:]
+    assert other.n_judged == (6, 6)
+
+
 @pytest.mark.parametrize("test", ["pocket:test", "pocket:val"])
 def test_the_judge_s_scenes_were_not_looked_at(pocket: Any, test: str) -> None:
     scenes = mmkn.datasets.pocket_world("val", 200)
