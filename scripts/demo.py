@@ -39,6 +39,10 @@ def main() -> None:
     ):
         print("no screen here: open the address that JupyterLab prints")
         options.append("--no-browser")
+    # JupyterLab's question about news would lie over what one wants to see
+    quiet = str(ROOT / "mmkn_widgets" / "cli" / "quiet")
+    known = os.environ.get("JUPYTER_CONFIG_PATH", "")
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (quiet, known)))
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options, *sys.argv[2:]])
 
 

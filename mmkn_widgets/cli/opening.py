@@ -16,6 +16,9 @@ from ..core import NotSupported, bad_argument, check_file, write_whole
 
 __all__ = ["open_lab", "page", "write_notebook"]
 
+#: settings of a JupyterLab that is started here: it asks about news over the place one paints on
+QUIET = Path(__file__).parent / "quiet"
+
 #: what stands for a scene of the pocket world, instead of a picture's name
 POCKET = "pocket"
 
@@ -205,6 +208,8 @@ def open_lab(notebook: Path, *, browser: bool = True) -> None:
     if os.name == "posix" and os.geteuid() == 0:
         command.append("--allow-root")
     sys.stdout.flush()
+    known = os.environ.get("JUPYTER_CONFIG_PATH", "")
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(QUIET), known)))
     _become(command)
 
 

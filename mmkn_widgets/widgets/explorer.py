@@ -578,6 +578,8 @@ class Explorer(ExplorerTraits, Following, Choosing):
         started, old = time.monotonic(), self.study
         make = old.of_word if self._restudy is None else self._restudy
         made = make(word, progress=self._progress(), cancel=call.cancel)
+        if not len(made.scored) and word == self.concept:
+            raise bad_argument("mask", "none", f"the {word} painted on the picture, below")
         self._seconds = time.monotonic() - started
         added = old.scenes[len(old.scored) :]
         for scene in old.scenes:  # what was added to look at stays, and pictures of one's own do

@@ -54,3 +54,10 @@ def test_the_quickstart_is_what_opens(demo: str, page: Page, root: Path) -> None
     copied = json.loads((root / ".jupyter-demo" / "01_quickstart.ipynb").read_text())
     source = json.loads((root / "notebooks" / "01_quickstart.ipynb").read_text())
     assert len(copied["cells"]) == len(source["cells"])
+    # JupyterLab's question about news, which lies over the lower right of the notebook
+    settings = f"{demo}/lab/api/settings/@jupyterlab/apputils-extension:notification?token=demo"
+    with urllib.request.urlopen(settings, timeout=30) as answer:
+        schema = json.load(answer)["schema"]["properties"]
+    assert schema["fetchNews"]["default"] == "false"
+    page.wait_for_timeout(1500)
+    expect(page.get_by_text("notified about official")).to_have_count(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from .explorer import ExplorerOnPage
 from .notebook import NotebookPage, drag
@@ -32,11 +32,8 @@ def notebook(open_notebook: OpenNotebook, write_cells: Callable[..., None]) -> N
     return made
 
 
-def test_paint_then_compute(notebook: NotebookPage) -> None:
-    explorer = ExplorerOnPage(notebook.page)
-    root = explorer.root
-    expect(root.locator(".a-top .chip")).to_contain_text("no scores yet")
-    expect(explorer.ablate).to_be_disabled()
+def paint(notebook: NotebookPage, root: Locator) -> None:
+    """Drag the brush over the car."""
     stage = root.locator(".a-without canvas")
     x, y = notebook.python("[float(a.mean() / 96) for a in scene.mask('car').nonzero()[::-1]]")
     stage.scroll_into_view_if_needed()
@@ -44,11 +41,35 @@ def test_paint_then_compute(notebook: NotebookPage) -> None:
     assert box is not None
     at = (box["x"] + x * box["width"], box["y"] + y * box["height"])
     drag(notebook.page, (at[0] - 12, at[1]), (at[0] + 12, at[1]))
+
+
+def test_paint_then_compute(notebook: NotebookPage) -> None:
+    explorer = ExplorerOnPage(notebook.page)
+    root = explorer.root
+    expect(root.locator(".a-top .chip")).to_contain_text("no scores yet")
+    expect(explorer.ablate).to_be_disabled()
+    paint(notebook, root)
     explorer.button("inpaint").click()
     expect(root.locator(".a-top .chip")).to_contain_text("now compute")
     explorer.button("compute").click()
     notebook.wait_for_python("explorer.facts['scenes'] == 1")
     expect(root.locator(".a-top .chip")).to_be_hidden()
+    expect(explorer.ablate).to_be_enabled()
+    assert notebook.python("len(explorer.neurons)") > 0
+    assert notebook.errors == []
+
+
+def test_paint_and_compute_at_once_and_compute_without_paint(notebook: NotebookPage) -> None:
+    """Who is told to paint and press compute does just that; with nothing painted it is said."""
+    explorer = ExplorerOnPage(notebook.page)
+    root = explorer.root
+    explorer.button("compute").click()
+    expect(root.locator(".a-top .fault")).to_contain_text("the car painted on the picture")
+    paint(notebook, root)
+    explorer.button("compute").click()
+    notebook.wait_for_python("explorer.facts['scenes'] == 1")
+    expect(root.locator(".a-top .chip")).to_be_hidden()
+    expect(root.locator(".a-top .fault")).to_have_count(0)
     expect(explorer.ablate).to_be_enabled()
     assert notebook.python("len(explorer.neurons)") > 0
     assert notebook.errors == []

@@ -49,6 +49,8 @@ export class Session {
   readonly requests: Requests;
   readonly history = new History(this);
   readonly live: HTMLElement;
+  /** Inpaints what is painted and not yet inpainted, and says whether that went well; null if there is nothing. */
+  finishMask: () => Promise<boolean> | null = () => null;
   readonly off = new AbortController();
   /** words of neurons beyond the prefetched ones, as the kernel sends them */
   private readonly extraWords = new Map<number, string[]>();

@@ -78,17 +78,19 @@ export function mountMaskPainter(
     "aria-label": "masks of the data set",
   });
   const rove = roving(objects, () => [...objects.querySelectorAll<HTMLElement>("button")]);
-  const inpaint = button("inpaint", () => {
-    void session
-      .ask("inpaint", { shape: [rows, cols], scene: store.get("scene") ?? 0 }, [
-        mask.slice().buffer as ArrayBuffer,
-      ])
-      .then((reply) => {
-        if (!reply) return;
-        editing = false;
-        show();
-      });
-  });
+  const send = async (): Promise<boolean> => {
+    const reply = await session.ask(
+      "inpaint",
+      { shape: [rows, cols], scene: store.get("scene") ?? 0 },
+      [mask.slice().buffer as ArrayBuffer],
+    );
+    if (!reply) return false;
+    editing = false;
+    show();
+    return true;
+  };
+  const inpaint = button("inpaint", () => void send());
+  session.finishMask = () => (editing && area() ? send() : null);
   tools.set(tool);
   host.append(
     h("div", { class: "head" }, title, note),
@@ -199,7 +201,7 @@ export function mountMaskPainter(
       base ? "" : byteLength(store.get("inpainted")) ? "the picture cannot be read" : "no picture",
     );
     hint.hidden = bitmap !== null || editing || !original;
-    setText(hint, "No mask here yet: paint over the object, then inpaint.");
+    setText(hint, "No mask here yet: paint over the object.");
     setText(title, options.title?.() ?? (bitmap ? "without the object" : "mask of the object"));
     const share = area() ? `mask ${(area() * 100).toFixed(1)}%` : "";
     setLine(

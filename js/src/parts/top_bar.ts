@@ -57,9 +57,13 @@ export function mountTopBar(session: Session, host: HTMLElement, ...tools: HTMLE
   const compute = (concept: string): void => {
     const word = concept.trim();
     if (!word || session.blocked()) return;
-    void session.ask("compute", { concept: word }).then((reply) => {
+    const ask = async (): Promise<void> => {
+      const reply = await session.ask("compute", { concept: word });
       if (reply) setText(note, String(reply.result["note"] ?? ""));
-    });
+    };
+    const painting = session.finishMask(); // who paints and presses compute means what is painted
+    if (painting) void painting.then((done) => (done ? ask() : undefined));
+    else void ask();
   };
   store.watch(["concepts"], () =>
     fill(options, ...(store.get("concepts") ?? []).map((name) => h("option", { value: name }))),
@@ -106,7 +110,7 @@ export function mountTopBar(session: Session, host: HTMLElement, ...tools: HTMLE
           : ""
         : scenes.length
           ? "painted: now compute"
-          : `no scores yet: paint the ${word} below, press inpaint, then compute`,
+          : `no scores yet: paint the ${word} below, then compute`,
     );
     run.classList.toggle("primary", scenes.length > 0);
     setText(run, scenes.length && !blank ? "compute again" : "compute");
