@@ -1,6 +1,7 @@
-"""Draw the pictures of docs/concepts.md from the pocket model: ``python scripts/docs_pictures.py``.
+"""Draw the pictures of the documentation: ``python scripts/docs_pictures.py``.
 
-Every figure in them is measured while it is drawn. Written as palette PNGs into docs/images.
+Those of docs/concepts.md and docs/howto/plots.md, from the pocket model. Every figure in them is
+measured while it is drawn. Written as palette PNGs into docs/images.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ mpl.rcParams |= {
 
 
 def keep(figure: Any, name: str) -> None:
-    """Write a figure as a PNG of at most 128 colours."""
+    """Write a figure as a PNG of at most 256 colours."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150, bbox_inches="tight", pad_inches=0.12)
     plt.close(figure)
-    picture = Image.open(file).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    picture = Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     TARGET.mkdir(parents=True, exist_ok=True)
     picture.save(TARGET / f"{name}.png", optimize=True)
 
@@ -163,6 +164,15 @@ def store(model: Any, scenes: Any) -> None:
     keep(figure, "store")
 
 
+def plots(study: Any) -> None:
+    """What `study.plot` draws by itself."""
+    keep(study.plot.thresholds().figure, "plot_thresholds")
+    keep(study.plot.layers().figure, "plot_layers")
+    keep(study.plot.heatmap(0).figure, "plot_heatmap")
+    study.plot.pair(0)
+    keep(plt.gcf(), "plot_pair")
+
+
 def main() -> None:
     model = mmkn.load_model("pocket")
     scenes = mmkn.datasets.pocket_world("val").with_concept("car", 12)
@@ -176,6 +186,7 @@ def main() -> None:
     layers(neurons, model)
     effect(study, neurons)
     store(model, scenes)
+    plots(study)
     for path in sorted(TARGET.glob("*.png")):
         print(path.name, f"{path.stat().st_size / 1e3:.0f} kB")
 
