@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..activations import Prediction, predictions
-from ..core import CancelToken, Concept, Progress, as_concept, bad_argument, provenance
-from ..inpainting import get_inpainter
+from ..core import (
+    CancelToken,
+    Concept,
+    Progress,
+    as_concept,
+    bad_argument,
+    made_ahead,
+    provenance,
+)
+from ..inpainting import get_inpainter, paints_beside
 from .direct import unaccounted
 from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
 
@@ -158,9 +167,17 @@ def collect(
         raise bad_argument("scenes", [], f"at least one scene that shows {wanted.word!r}")
     if model.tokenizer is not None:
         wanted.token_ids(model.tokenizer)
-    masks = [scene_mask(scene, wanted) for scene in chosen]
+    for scene in chosen:  # what is wrong with a mask is said before the work; none is kept
+        scene_mask(scene, wanted)
     painter = get_inpainter(inpainter)
     sums = Sums(model, keep_pairs)
+
+    def pairs(batch: Sequence[Prediction]) -> tuple[Sequence[Prediction], list[Any], list[Any]]:
+        here = [chosen[p.scene] for p in batch]
+        shown = [scene.image for scene in here]
+        masks = [scene_mask(scene, wanted) for scene in here]
+        return batch, shown, painter.batch(shown, masks, here)
+
     with model.interventions.suspended():
         if batch_size is None:
             first = model.prepare([chosen[0].image], prompt)
@@ -169,14 +186,14 @@ def collect(
             model, wanted, chosen,
             caption=caption, prompt=prompt, batch_size=batch_size, cancel=cancel,
         )  # fmt: skip
-        for batch in batches(found, batch_size):
-            if cancel is not None:
-                cancel.raise_if_cancelled()
-            here = [chosen[p.scene] for p in batch]
-            gone = painter.batch([s.image for s in here], [masks[p.scene] for p in batch], here)
-            run_batch(model, batch, [scene.image for scene in here], gone, options, sums)
-            if progress is not None:
-                progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
+        cut = batches(found, batch_size)
+        with closing(made_ahead(pairs, cut, beside=paints_beside(painter))) as ready:
+            for batch, shown, gone in ready:
+                if cancel is not None:
+                    cancel.raise_if_cancelled()
+                run_batch(model, batch, shown, gone, options, sums)
+                if progress is not None:
+                    progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
     made = _labelled(model, chosen, found, sums)
     made["contribution"].attrs["leaves_out"] = json.dumps(unaccounted(model))
     made.attrs.update(

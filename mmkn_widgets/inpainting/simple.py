@@ -43,6 +43,8 @@ class OpenCVInpainter(OneByOne):
     True
     """
 
+    beside = True
+
     def __init__(
         self,
         method: Literal["telea", "ns"] = "telea",
@@ -112,6 +114,7 @@ class ExactInpainter(OneByOne):
     """
 
     name = "exact"
+    beside = True
 
     def __init__(self) -> None:
         self.parameters = {"method": "exact redraw"}
