@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +15,9 @@ from ..core import (
     Progress,
     as_concept,
     bad_argument,
-    made_ahead,
     provenance,
 )
-from ..inpainting import get_inpainter, paints_beside
+from ..inpainting import get_inpainter
 from .direct import unaccounted
 from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
 
@@ -171,13 +169,6 @@ def collect(
         scene_mask(scene, wanted)
     painter = get_inpainter(inpainter)
     sums = Sums(model, keep_pairs)
-
-    def pairs(batch: Sequence[Prediction]) -> tuple[Sequence[Prediction], list[Any], list[Any]]:
-        here = [chosen[p.scene] for p in batch]
-        shown = [scene.image for scene in here]
-        masks = [scene_mask(scene, wanted) for scene in here]
-        return batch, shown, painter.batch(shown, masks, here)
-
     with model.interventions.suspended():
         if batch_size is None:
             first = model.prepare([chosen[0].image], prompt)
@@ -186,14 +177,15 @@ def collect(
             model, wanted, chosen,
             caption=caption, prompt=prompt, batch_size=batch_size, cancel=cancel,
         )  # fmt: skip
-        cut = batches(found, batch_size)
-        with closing(made_ahead(pairs, cut, beside=paints_beside(painter))) as ready:
-            for batch, shown, gone in ready:
-                if cancel is not None:
-                    cancel.raise_if_cancelled()
-                run_batch(model, batch, shown, gone, options, sums)
-                if progress is not None:
-                    progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
+        for batch in batches(found, batch_size):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            here = [chosen[p.scene] for p in batch]
+            shown = [scene.image for scene in here]
+            gone = painter.batch(shown, [scene_mask(scene, wanted) for scene in here], here)
+            run_batch(model, batch, shown, gone, options, sums)
+            if progress is not None:
+                progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
     made = _labelled(model, chosen, found, sums)
     made["contribution"].attrs["leaves_out"] = json.dumps(unaccounted(model))
     made.attrs.update(

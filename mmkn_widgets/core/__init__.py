@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .ahead import made_ahead as made_ahead
 from .axes import COLORS as COLORS
 from .axes import axes_for as axes_for
 from .axes import open_frame as open_frame

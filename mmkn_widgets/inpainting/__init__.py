@@ -1,7 +1,6 @@
 """Paint an object away: OpenCV, any diffusers pipeline, the pocket world's exact redraw."""
 
 from .base import Inpainter
-from .base import paints_beside as paints_beside
 from .cache import default_folder as default_folder
 from .choose import get_inpainter, inpaint
 from .diffusion import DiffusersInpainter

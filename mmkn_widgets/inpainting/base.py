@@ -63,29 +63,6 @@ class Inpainter(Protocol):
         ...
 
 
-@runtime_checkable
-class _Beside(Protocol):
-    """An inpainter that says whether it can paint in another thread while a model runs."""
-
-    @property
-    def beside(self) -> bool: ...
-
-
-def paints_beside(inpainter: Inpainter) -> bool:
-    """Return whether an inpainter may paint in another thread while the model runs.
-
-    OpenCV and the exact redraw may. A pipeline shares the accelerator with the model, and of a
-    function of the user's nothing is known.
-
-    Examples
-    --------
-    >>> from mmkn_widgets.inpainting import get_inpainter
-    >>> [paints_beside(get_inpainter(one)) for one in ("telea", lambda image, mask: image)]
-    [True, False]
-    """
-    return isinstance(inpainter, _Beside) and inpainter.beside
-
-
 class OneByOne:
     """`Inpainter.batch` for inpainters that gain nothing from batches."""
 

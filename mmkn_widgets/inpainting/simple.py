@@ -43,8 +43,6 @@ class OpenCVInpainter(OneByOne):
     True
     """
 
-    beside = True
-
     def __init__(
         self,
         method: Literal["telea", "ns"] = "telea",
@@ -114,7 +112,6 @@ class ExactInpainter(OneByOne):
     """
 
     name = "exact"
-    beside = True
 
     def __init__(self) -> None:
         self.parameters = {"method": "exact redraw"}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import tempfile
 import threading
+import weakref
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -45,7 +47,7 @@ from ..core import (
     whole_numbers,
 )
 from ..datasets import CHOOSING, OWN, ObjectInstance, Scene, as_scenes, open_dataset, read_image
-from ..inpainting import get_inpainter, paints_beside
+from ..inpainting import get_inpainter
 from .dose import measure_doses
 from .on_scene import (
     Change,
@@ -115,7 +117,7 @@ class PairCache:
         self.inpainter = inpainter
         self._painted: OrderedDict[str, Image] = OrderedDict()
         self._in_files: set[str] = set()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._turn = threading.RLock()
 
     @property
@@ -128,11 +130,6 @@ class PairCache:
         """The inpainter's, for provenance."""
         return self.inpainter.parameters
 
-    @property
-    def beside(self) -> bool:
-        """Whether it can paint in another thread while the model runs: as its inpainter says."""
-        return paints_beside(self.inpainter)
-
     def _get(self, key: str) -> Image | None:
         """Return what was painted under a key, or None."""
         with self._turn:
@@ -141,7 +138,7 @@ class PairCache:
                 return self._painted[key]
             if key not in self._in_files or self._folder is None:
                 return None
-            image = read_image(Path(self._folder.name) / f"{key}.png")
+            image = read_image(self._folder / f"{key}.png")
             self._put(key, image)
             return image
 
@@ -150,14 +147,14 @@ class PairCache:
             self._painted[key] = image
             self._painted.move_to_end(key)
             while len(self._painted) > _PAINTED_KEPT:
-                oldest = next(iter(self._painted))
-                if oldest not in self._in_files:
-                    if self._folder is None:
-                        self._folder = tempfile.TemporaryDirectory(prefix="mmkn-painted-")
-                    file = Path(self._folder.name) / f"{oldest}.png"
-                    self._painted[oldest].convert("RGB").save(file, compress_level=1)
-                    self._in_files.add(oldest)
-                del self._painted[oldest]
+                oldest, picture = self._painted.popitem(last=False)
+                if oldest in self._in_files:
+                    continue
+                if self._folder is None:
+                    self._folder = Path(tempfile.mkdtemp(prefix="mmkn-painted-"))
+                    weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+                picture.convert("RGB").save(self._folder / f"{oldest}.png", compress_level=1)
+                self._in_files.add(oldest)
 
     def __call__(self, image: Image, mask: np.ndarray, scene: Scene | None = None) -> Image:
         """Inpaint, or return what was painted for the same scene and mask."""
@@ -204,9 +201,8 @@ class PairCache:
     def keep(self, scene: Scene, mask: np.ndarray, image: Image) -> None:
         """Take a picture painted elsewhere (by hand, or read from a file) as the inpainted one."""
         key = _key(scene, mask)
-        with self._turn:
-            self._in_files.discard(key)  # another may lie there
-            self._put(key, image)
+        self._in_files.discard(key)  # another may lie there
+        self._put(key, image)
 
 
 def study(

@@ -25,6 +25,8 @@ WORD = "car"
 #: what is run on so many pictures, and the most bytes that one more may cost
 WAYS = {"study": 10_000, "evidence": 10_000}
 _SIZES = tuple(int(n) for n in os.environ.get("SCALE", "10,100,1000").split(","))
+#: with fewer, the batch itself grows with the number of pictures
+_FULL = 100
 #: scenes of the folder for each one that shows the word
 _SHARE = 8
 
@@ -73,7 +75,9 @@ def measure() -> list[Row]:
                 rows.append(Row(f"{way}, {n} pictures", n / took, "a second", None, load))
                 note = f"{more / 1e6:.0f} MB above the loaded model"
                 rows.append(Row(f"{way}, {n} pictures: peak", peak / 1e6, "MB", None, note))
-            if len(_SIZES) > 1:
-                slope = float(np.polyfit(_SIZES, peaks, 1)[0])
-                rows.append(Row(f"{way}: one picture more", slope, "bytes", most))
+            filled = [at for at, n in enumerate(_SIZES) if n >= _FULL]
+            if len(filled) > 1:
+                line = np.polyfit([_SIZES[at] for at in filled], [peaks[at] for at in filled], 1)
+                note = f"from {_FULL} pictures on, which fill a batch"
+                rows.append(Row(f"{way}: one picture more", float(line[0]), "bytes", most, note))
     return rows
