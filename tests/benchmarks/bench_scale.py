@@ -32,7 +32,10 @@ _SHARE = 8
 
 
 def _run(way: str, folder: str, n: int) -> None:
-    """Print the peak and what it is above the loaded model, in bytes, and the seconds taken."""
+    """Print the peak and what it is above the loaded model, in bytes, and the seconds taken.
+
+    Seconds of this process's one thread: what others do on the machine does not count.
+    """
     torch.set_num_threads(1)
     model = mmkn.load_model("pocket")
     data = mmkn.datasets.coco(folder, "test")
@@ -49,9 +52,9 @@ def _run(way: str, folder: str, n: int) -> None:
 
         measure(10, "warm")
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
-        before, start = _memory("VmRSS"), time.perf_counter()
+        before, start = _memory("VmRSS"), time.process_time()
         measure(n, "measured")
-        print(_memory("VmHWM"), _memory("VmHWM") - before, time.perf_counter() - start)
+        print(_memory("VmHWM"), _memory("VmHWM") - before, time.process_time() - start)
 
 
 def measure() -> list[Row]:
@@ -72,7 +75,7 @@ def measure() -> list[Row]:
                 peak, more, took = map(float, done.stdout.split()[-3:])
                 peaks.append(peak)
                 load = f"load {os.getloadavg()[0]:.1f}"
-                rows.append(Row(f"{way}, {n} pictures", n / took, "a second", None, load))
+                rows.append(Row(f"{way}, {n} pictures", n / took, "a CPU second", None, load))
                 note = f"{more / 1e6:.0f} MB above the loaded model"
                 rows.append(Row(f"{way}, {n} pictures: peak", peak / 1e6, "MB", None, note))
             filled = [at for at, n in enumerate(_SIZES) if n >= _FULL]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from mmkn_widgets.inpainting import FunctionInpainter, get_inpainter
 from mmkn_widgets.studies import run_study
 from mmkn_widgets.studies.ledger import Ledger
 from mmkn_widgets.studies.study import PairCache
+
+study_module = import_module("mmkn_widgets.studies.study")  # its face has a function of that name
 
 SMALL: dict[str, Any] = {
     "concepts": ["cup"],
@@ -106,7 +109,7 @@ def test_a_killed_writer_leaves_all_lines_but_the_last(tmp_path: Path) -> None:
 
 
 def test_what_was_painted_waits_in_files_and_is_the_same(monkeypatch: Any) -> None:
-    monkeypatch.setattr("mmkn_widgets.studies.study._PAINTED_KEPT", 3)
+    monkeypatch.setattr(study_module, "_PAINTED_KEPT", 3)
     painted: list[int] = []
 
     def paint(image: Any, _mask: Any) -> Any:
@@ -144,7 +147,7 @@ def test_evidence_over_more_pictures_than_are_kept_is_the_same(
 ) -> None:
     scenes = mmkn.datasets.pocket_world("val").with_concept("cup", 24)
     plain = collect(model, "cup", scenes)
-    monkeypatch.setattr("mmkn_widgets.studies.study._PAINTED_KEPT", 2)
+    monkeypatch.setattr(study_module, "_PAINTED_KEPT", 2)
     pairs = PairCache(get_inpainter("telea"))
     for _ in range(2):
         again = collect(model, "cup", scenes, inpainter=pairs)
