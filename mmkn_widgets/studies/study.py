@@ -189,9 +189,9 @@ class PairCache:
             progress=progress,
             cancel=cancel,
         )
-        for n, picture in zip(new, painted, strict=True):
-            found[keys[n]] = picture
-            self._put(keys[n], picture)
+        for n, made in zip(new, painted, strict=True):
+            found[keys[n]] = made
+            self._put(keys[n], made)
         return [picture for key in keys if (picture := found[key]) is not None]
 
     def inpainted(self, scene: Scene, concept: Concept) -> Image:
