@@ -6,6 +6,7 @@
 #   FAULTS_ARGS=...       passed on by `make faults`
 #   DEMO_ARGS=...         passed on to JupyterLab by `make demo`;  TRAIN_ARGS=...  by `make train-pocket`
 #   LOWEST_ARGS=...       passed on by `make test-lowest`
+#   DASK="--workers 4"    `make study` and `make atlas` on Dask; or DASK="--scheduler tcp://HOST:8786"
 #   MUTANTS_ARGS=...      words of the mutants that `make mutants` makes
 
 SHELL := /bin/bash
@@ -21,6 +22,7 @@ DEMO_ARGS ?=
 FAULTS_ARGS ?=
 LOWEST_ARGS ?=
 TRAIN_ARGS ?=
+DASK ?=
 MUTANTS_ARGS ?=
 NOTEBOOK ?= notebooks/01_quickstart.ipynb
 
@@ -140,11 +142,11 @@ evaluate-pocket: build ## measure the shipped pocket model, write its report
 	PYTHONPATH=scripts python -m pocket_lab.report
 
 atlas: build ## every pocket neuron's effect by brute force (half an hour on two cores)
-	@$(foreach n,$(shell seq $(JOBS)),PYTHONPATH=scripts OMP_NUM_THREADS=1 python -m pocket_lab.atlas --out build/atlas &) wait
-	PYTHONPATH=scripts python -m pocket_lab.atlas --out build/atlas
+	@$(if $(DASK),,$(foreach n,$(shell seq $(JOBS)),PYTHONPATH=scripts OMP_NUM_THREADS=1 python -m pocket_lab.atlas --out build/atlas &) wait)
+	PYTHONPATH=scripts python -m pocket_lab.atlas --out build/atlas $(DASK)
 
 study: build ## the papers' experiments on the pocket model, into mmkn_widgets/pocket/study/
-	OMP_NUM_THREADS=1 mmkn study --dataset pocket:test --bertscore packaged --jobs $(JOBS) --out build/study
+	OMP_NUM_THREADS=1 mmkn study --dataset pocket:test --bertscore packaged $(or $(DASK),--jobs $(JOBS)) --out build/study
 	PYTHONPATH=scripts OMP_NUM_THREADS=1 python -m pocket_lab.study --work build/study
 
 wheel: build ## dist/*.whl and dist/*.tar.gz

@@ -14,6 +14,7 @@ import torch
 from ..core import NotSupported, provenance
 from ..models import plain_torch
 from .differentiate import aim, value_of
+from .early import forward_as_far
 from .memory import check_room, need, readable
 from .picture import FORMAT, STORE_VERSION, Picture, token_coords
 from .places import geometry_to_text
@@ -147,7 +148,7 @@ class Job:
                 made = model.generate(prepared, max_new_tokens=self.max_new_tokens).token_ids
             else:
                 made = None
-                model.forward(prepared, logits_to_keep=1)
+                forward_as_far(model, prepared, self.rows)
         return {"activation": seen.stack()[0]}, model.token_maps(prepared, made)[0]
 
     def _differentiated(self, picture: Any) -> tuple[dict[str, torch.Tensor], TokenMap]:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..activations import Prediction, predictions
-from ..core import CancelToken, Concept, Progress, as_concept, bad_argument, provenance
+from ..core import (
+    CancelToken,
+    Concept,
+    Progress,
+    as_concept,
+    bad_argument,
+    provenance,
+)
 from ..inpainting import get_inpainter
 from .direct import unaccounted
 from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
@@ -158,7 +165,8 @@ def collect(
         raise bad_argument("scenes", [], f"at least one scene that shows {wanted.word!r}")
     if model.tokenizer is not None:
         wanted.token_ids(model.tokenizer)
-    masks = [scene_mask(scene, wanted) for scene in chosen]
+    for scene in chosen:  # what is wrong with a mask is said before the work; none is kept
+        scene_mask(scene, wanted)
     painter = get_inpainter(inpainter)
     sums = Sums(model, keep_pairs)
     with model.interventions.suspended():
@@ -173,8 +181,9 @@ def collect(
             if cancel is not None:
                 cancel.raise_if_cancelled()
             here = [chosen[p.scene] for p in batch]
-            gone = painter.batch([s.image for s in here], [masks[p.scene] for p in batch], here)
-            run_batch(model, batch, [scene.image for scene in here], gone, options, sums)
+            shown = [scene.image for scene in here]
+            gone = painter.batch(shown, [scene_mask(scene, wanted) for scene in here], here)
+            run_batch(model, batch, shown, gone, options, sums)
             if progress is not None:
                 progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
     made = _labelled(model, chosen, found, sums)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core import CancelToken, Neuron, Progress, names
-from .first_naming import FirstNaming
+from .first_naming import AT_ONCE, FirstNaming
 
 if TYPE_CHECKING:
     from ..datasets import Scene
@@ -95,10 +96,35 @@ class Captioner:
         return made
 
     def after(
-        self, scenes: Sequence[Scene], neurons: Any, progress: Progress | None = None
+        self,
+        scenes: Sequence[Scene],
+        neurons: Any,
+        progress: Progress | None = None,
+        known: MutableMapping[Any, str] | None = None,
     ) -> list[str]:
-        """Return the captions with a neuron set switched off, and nothing else active."""
-        return self.under(scenes, [neurons], progress, "captions after")[0]
+        """Return the captions with a neuron set switched off, and nothing else active.
+
+        Parameters
+        ----------
+        scenes : sequence of Scene
+        neurons : NeuronSet
+        progress : callable, optional
+        known : mutable mapping, optional
+            Captions made earlier, as for `before`, and by the neurons; new ones are added.
+        """
+        if known is None:
+            return self.under(scenes, [neurons], progress, "captions after")[0]
+        off = _hash(self._made_by(), _key(neurons))
+        keys = [f"{off}/{_hash(scene.source, scene.id)}" for scene in scenes]
+        missing = {key: scene for key, scene in zip(keys, scenes, strict=True) if key not in known}
+        todo = list(missing.items())
+        for start in range(0, len(todo), self.batch_size):
+            part = todo[start : start + self.batch_size]
+            texts = self.under([scene for _, scene in part], [neurons])[0]
+            known.update(zip([key for key, _ in part], texts, strict=True))
+            if progress is not None:
+                progress("captions after", start + len(part), len(todo))
+        return [known[key] for key in keys]
 
     def under(
         self,
@@ -141,13 +167,14 @@ class Captioner:
         concept: Any,
         progress: Progress | None = None,
         stage: str = "random control",
-        known: MutableMapping[Any, bool] | None = None,
+        known: MutableMapping[Any, str] | None = None,
     ) -> list[list[bool]]:
         """Return for each of several neuron sets which captions still name a concept.
 
         The same answer as captioning under each set gives, mostly from one forward: see
         `FirstNaming`. Only captions that leave the way before they name the concept are written
-        again.
+        again. Some scenes are read once for all sets, then the next: memory is that of one batch,
+        however many scenes there are.
 
         Parameters
         ----------
@@ -159,44 +186,48 @@ class Captioner:
         progress, stage
             As in `under`.
         known : mutable mapping, optional
-            Answers kept between calls, by the model's weights, scene, prompt, length, concept and
-            neurons; new ones are added.
+            Answers kept between calls, by the model's weights, scenes, prompt, length, concept and
+            neurons; new ones are added, those of a batch of scenes and a set at once.
         """
         store = {} if known is None else known
         made_by = None if known is None else self._made_by()
-        keys = [
-            [(made_by, scene.source, scene.id, str(concept), *_key(neurons)) for scene in scenes]
-            for neurons in sets
-        ]
+        off = [_hash(made_by, str(concept), _key(neurons)) for neurons in sets]
         starts = [min((n.layer for n in one if isinstance(n, Neuron)), default=0) for one in sets]
-        open_sets = [n for n, row in enumerate(keys) if any(key not in store for key in row)]
-        open_sets.sort(key=starts.__getitem__)
-        drafts: dict[int, FirstNaming] = {}
-        again: list[tuple[int, int]] = []
-        for done, number in enumerate(open_sets):
-            if self._cancel is not None:
-                self._cancel.raise_if_cancelled()
-            start = starts[number]
-            if start not in drafts:
-                drafts = {}  # one at a time: each holds what entered its first layer
-                drafts[start] = FirstNaming(
-                    self.model, scenes, captions, concept,
-                    start=start, prompt=self.prompt, batch_size=self.batch_size,
-                )  # fmt: skip
-            for at, yes in enumerate(drafts[start].hold(sets[number])):
-                if yes:
-                    store[keys[number][at]] = True
-                elif keys[number][at] not in store:
-                    again.append((at, number))
-            if progress is not None:
-                progress(stage, done + 1, len(open_sets))
-        for first in range(0, len(again), self.batch_size):
-            part = again[first : first + self.batch_size]
-            prepared = self._prepare([scenes[at] for at, _ in part])
-            texts = self._rows(prepared, [sets[number] for _, number in part])
-            for (at, number), text in zip(part, texts, strict=True):
-                store[keys[number][at]] = names(text, concept)
-        return [[store[key] for key in row] for row in keys]
+        size = min(self.batch_size, AT_ONCE)
+        parts = [slice(first, first + size) for first in range(0, len(scenes), size)]
+        shown = [_hash([(scene.source, scene.id) for scene in scenes[part]]) for part in parts]
+        keys = [[f"{one}/{some}" for one in off] for some in shown]
+        done, total = 0, sum(key not in store for row in keys for key in row)
+        for part, row in zip(parts, keys, strict=True):
+            missing = [n for n, key in enumerate(row) if key not in store]
+            if not missing:
+                continue
+            here = scenes[part]
+            drafts = FirstNaming(
+                self.model, here, captions[part], concept,
+                starts=[starts[n] for n in missing], prompt=self.prompt, batch_size=size,
+            )  # fmt: skip
+            held: dict[int, list[bool]] = {}
+            for n in missing:
+                if self._cancel is not None:
+                    self._cancel.raise_if_cancelled()
+                held[n] = drafts.hold(sets[n], starts[n])
+                done += 1
+                if progress is not None:
+                    progress(stage, done, total)
+            del drafts
+            again = [(at, n) for n in missing for at, yes in enumerate(held[n]) if not yes]
+            for first in range(0, len(again), self.batch_size):
+                some = again[first : first + self.batch_size]
+                prepared = self._prepare([here[at] for at, _ in some])
+                texts = self._rows(prepared, [sets[n] for _, n in some])
+                for (at, n), text in zip(some, texts, strict=True):
+                    held[n][at] = names(text, concept)
+            for n in missing:
+                store[row[n]] = "".join("01"[yes] for yes in held[n])
+        return [
+            [answer == "1" for row in keys for answer in store[row[n]]] for n in range(len(sets))
+        ]
 
     def _rows(self, prepared: Any, rows: Sequence[Any]) -> list[str]:
         """Caption rows that each have their own ablation."""
@@ -222,3 +253,8 @@ def _key(neurons: Any) -> tuple[Any, ...]:
     return tuple(
         sorted((n.layer, n.expert, n.index) if hasattr(n, "layer") else n for n in neurons)
     )
+
+
+def _hash(*what: Any) -> str:
+    """Return a short name of numbers, texts and tuples of them: keys of thousands of pictures."""
+    return hashlib.blake2b(repr(what).encode(), digest_size=12).hexdigest()

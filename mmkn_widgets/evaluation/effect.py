@@ -382,7 +382,8 @@ def measure_effect(
     metrics: Sequence[str] = ("bleu", "rougeL"),
     bertscore: str | Path | None = None,
     before: MutableMapping[Any, str] | None = None,
-    drawn: MutableMapping[Any, bool] | None = None,
+    drawn: MutableMapping[Any, str] | None = None,
+    after: MutableMapping[Any, str] | None = None,
     kinds: bool | Sequence[str] = True,
     prompt: str | None = None,
     max_new_tokens: int | None = None,
@@ -425,6 +426,9 @@ def measure_effect(
         Whether a kind of the concept names it too: "a green Labrador" still names a dog. By the
         list of `with_kinds`, and the words that are given here. A list of forms as `concept` counts
         exactly as it stands.
+    after : mutable mapping, optional
+        The same for captions after: what was written before a call that was stopped is not written
+        again.
     prompt, max_new_tokens
         As in ``model.caption``.
     batch_size : int, optional
@@ -488,7 +492,7 @@ def measure_effect(
     _LOG.info("%d neurons off, %d + %d scenes", len(neurons), split, len(absent))
     with reporting(progress) as step:
         first = writer.before(scenes, before, step)
-        then = writer.after(scenes, neurons, step) if len(neurons) else list(first)
+        then = writer.after(scenes, neurons, step, after) if len(neurons) else list(first)
         named = [pair for pair in zip(present, first, strict=False) if names(pair[1], concept)]
         control = _control(writer, neurons, named, concept, n_random, seed, step, drawn)
     kept = retention(first[:split], then[:split], first[split:], then[split:], concept, known)
@@ -556,21 +560,18 @@ def _control(
     n_random: int,
     seed: int,
     progress: Progress | None,
-    known: MutableMapping[Any, bool] | None,
+    known: MutableMapping[Any, str] | None,
 ) -> dict[str, Any]:
     """Suppress with random neurons, on the scenes whose caption named the concept."""
-    drawn: list[list[float]] = []
     uniform = -(-n_random // 4)
-    for kind, count in (("like", n_random), ("uniform", uniform)):
-        if not len(neurons) or not named:
-            drawn.append([0.0] * count if named else [])
-            continue
-        sets = _draws(kind, neurons, writer.model, count, seed)
+    drawn = [0.0] * (n_random + uniform) if named else []
+    if len(neurons) and named:
+        sets = _draws("like", neurons, writer.model, n_random, seed)
+        sets += _draws("uniform", neurons, writer.model, uniform, seed)
         scenes, captions = zip(*named, strict=True)
-        stage = f"random control ({kind})"
-        still = writer.named_under(scenes, captions, sets, concept, progress, stage, known)
-        drawn.append([1 - sum(part) / len(part) for part in still])
-    like, even = random_control(drawn[0]), random_control(drawn[1])
+        still = writer.named_under(scenes, captions, sets, concept, progress, known=known)
+        drawn = [1 - sum(part) / len(part) for part in still]
+    like, even = random_control(drawn[:n_random]), random_control(drawn[n_random:])
     return {
         "mean": like["mean"],
         "max": like["max"],

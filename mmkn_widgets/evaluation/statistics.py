@@ -12,7 +12,8 @@ from ..core import Neuron, bad_argument, real_number, whole_number
 
 __all__ = ["bootstrap_ci", "overlap_at_k", "random_control", "rank_correlation"]
 
-_AT_ONCE = 4_000_000
+#: numbers drawn at once: 2 MB however many rows there are
+_AT_ONCE = 250_000
 
 
 def bootstrap_ci(

@@ -19,6 +19,7 @@ from .memory import readable as readable
 from .minigpt4 import load_minigpt4
 from .model import MultimodalModel
 from .prepared import Prepared as Prepared
+from .prompts import all_continuation_ids as all_continuation_ids
 from .sites import Refusal as Refusal
 from .sites import Site as Site
 from .sites import find_sites as find_sites

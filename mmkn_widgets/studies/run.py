@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from ..core import BadArgument, bad_argument, check_folder, provenance, reportin
 from ..datasets import open_dataset
 from .cluster import on_workers, worker_model
 from .jobs import claim, part_path, read_part, turns, write_part
+from .ledger import Ledger
 from .study import Study, study
 from .summary import summarize
 from .tables import figure_files, table_files
@@ -267,7 +268,10 @@ def measure_word(
     methods: Sequence[str],
     *,
     wanted: Callable[[str], bool] = lambda _: True,
-    before: dict[Any, str] | None = None,
+    before: MutableMapping[Any, str] | None = None,
+    drawn: MutableMapping[Any, str] | None = None,
+    after: Callable[[str], MutableMapping[Any, str] | None] = lambda _: None,
+    opened: tuple[SceneDataset, SceneDataset] | None = None,
     cancel: CancelToken | None = None,
 ) -> Iterator[tuple[str, Part]]:
     """Measure methods on one concept, one after the other.
@@ -281,8 +285,12 @@ def measure_word(
         From `METHODS`.
     wanted : callable
         Asked with each method's name when its turn comes: another process may have done it.
-    before : dict, optional
-        Captions of the unchanged model, by scene; new ones are added.
+    before, drawn : mutable mapping, optional
+        Captions of the unchanged model and answers under random neurons; new ones are added.
+    after : callable, optional
+        The same for captions without the neurons of a method, by its name.
+    opened : (SceneDataset, SceneDataset), optional
+        The data sets that measure and choose, where they are open already.
     cancel : CancelToken, optional
 
     Yields
@@ -296,12 +304,11 @@ def measure_word(
     BadArgument
         If the concept cannot be studied, such as a word that no caption names.
     """
-    data = open_dataset(asked.test)
-    choosing = data if asked.choosing == asked.test else open_dataset(asked.choosing)
+    data, choosing = _opened(asked) if opened is None else opened
     parted = split(data, choosing, word, asked.n_scenes)
     metrics = ["bleu", "rougeL"] + (["bertscore"] if asked.bertscore == PACKAGED else [])
     made: Study | None = None
-    drawn: dict[Any, bool] = {}
+    drawn = {} if drawn is None else drawn
     for name in methods:
         if not wanted(name):
             continue
@@ -328,25 +335,40 @@ def measure_word(
             vocabulary=vocabulary_of(data),
             before=before,
             drawn=drawn,
+            after=after(name),
             cancel=cancel,
         )
         figures = {"neurons": len(neurons), **effect.to_dict()}
         yield name, (figures, {f"{name}.mmkn.json": seal(json.loads(neurons.to_json()))})
 
 
+def _opened(asked: Asked, data: SceneDataset | None = None) -> tuple[SceneDataset, SceneDataset]:
+    """Return the data sets that measure and choose; one object where they are the same."""
+    data = open_dataset(asked.test) if data is None else data
+    return data, data if asked.choosing == asked.test else open_dataset(asked.choosing)
+
+
 def _here(
     model: MultimodalModel,
     asked: Asked,
+    data: SceneDataset,
+    folder: Path,
     wanted: Mapping[str, Sequence[str]],
     parts: Mapping[tuple[str, str], Path],
     keep: Callable[[str, str, Part], None],
     told: Callable[[], None],
     cancel: CancelToken | None,
 ) -> dict[str, str]:
-    """Measure in this process, beside others that may share the folder; return what was skipped."""
-    before: dict[Any, str] = {}
+    """Measure in this process, beside others that may share the folder; return what was skipped.
+
+    Every picture's captions are kept when they are written, so that a run which is killed in the
+    middle of a part of thousands of pictures goes on there.
+    """
     skipped: dict[str, str] = {}
-    words = list(wanted)
+    if not wanted:
+        return skipped
+    words, opened = list(wanted), _opened(asked, data)
+    before = Ledger(folder / "captions.jsonl")
     folders = [parts[word, wanted[word][0]].parent for word in words]
     for word, elsewhere in turns(words, folders):
         # What another process has begun is done from its end: the two meet.
@@ -358,13 +380,34 @@ def _here(
                 told()
             return open_yet
 
+        beside = parts[word, methods[0]].parent
+        drawn = Ledger(beside / "draws.jsonl")
+        after: dict[str, Ledger] = {}
+
+        def ledger(name: str, beside: Path = beside, after: dict[str, Ledger] = after) -> Ledger:
+            return after.setdefault(name, Ledger(beside / f"after-{name}.jsonl"))
+
         try:
             for name, part in measure_word(
-                model, asked, word, methods, wanted=still, before=before, cancel=cancel
+                model,
+                asked,
+                word,
+                methods,
+                wanted=still,
+                before=before,
+                drawn=drawn,
+                after=ledger,
+                opened=opened,
+                cancel=cancel,
             ):
                 keep(word, name, part)
+                after.pop(name).remove()
         except BadArgument as error:  # such as a word that no caption names
             skipped[word] = str(error)
+        finally:
+            for one in (before, drawn, *after.values()):
+                one.close()
+        drawn.remove()
     return skipped
 
 
@@ -453,7 +496,8 @@ def run_study(
     seed : int
     out : str or pathlib.Path
         The folder; finished (concept, method) parts in it are not computed again, with or without
-        a `client`.
+        a `client`. Without one, captions too are kept as they are written: a run that was killed
+        goes on behind the last batch of pictures.
     client : dask.distributed.Client, optional
         Measure on its workers, a concept each; this process writes what they find. A worker that
         dies is survived: its concept is measured elsewhere.
@@ -538,7 +582,7 @@ def run_study(
     wanted = {word: tuple(n for w, n in missing if w == word) for word, _ in missing}
     with reporting(progress) as step:
         if client is None:
-            skipped = _here(model, asked, wanted, parts, keep, told, cancel)
+            skipped = _here(model, asked, data, folder, wanted, parts, keep, told, cancel)
         else:
             skipped = _on_cluster(client, model, load, asked, wanted, keep, told, cancel)
         if step is not None and missing:

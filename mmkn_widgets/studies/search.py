@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..core import bad_argument, provenance, reporting, with_kinds
-from ..datasets import CHOOSING, as_scenes
+from ..datasets import CHOOSING, Scene, as_scenes
+from .cluster import on_workers, worker_model
 
 if TYPE_CHECKING:
     import xarray as xr
+    from dask.distributed import Client
 
     from ..attribution import NeuronSet
     from ..core import CancelToken, Concept, Progress
-    from ..datasets import Scene
     from ..models import MultimodalModel
 
-__all__ = ["ThresholdSearch", "plane", "random_suppression", "search_thresholds"]
+__all__ = ["ThresholdSearch", "Written", "plane", "search_thresholds", "written"]
 
 
 class Searched(Protocol):
@@ -43,52 +44,113 @@ class Searched(Protocol):
         """Return the best neurons by stage 2 alone."""
 
 
-def random_suppression(
-    study: Searched,
-    sets: Sequence[NeuronSet],
+@dataclass(frozen=True)
+class Written:
+    """What was said of some scenes.
+
+    Attributes
+    ----------
+    before : list of str
+        By scene, in the unchanged model.
+    after : list of list of str
+        By set of neurons and scene, without them.
+    named : list of list of bool
+        By draw and scene, of the scenes with the concept whose caption names it: whether it still
+        does without random neurons.
+    """
+
+    before: list[str]
+    after: list[list[str]]
+    named: list[list[bool]]
+
+
+def written(
+    model: MultimodalModel,
+    concept: Concept,
+    prompt: str | None,
     scenes: Sequence[Scene],
-    captions: Sequence[str],
-    n_random: int,
-    seed: int,
-    progress: Progress | None,
-    cancel: CancelToken | None,
-) -> np.ndarray:
-    """Return the mean suppression by random neurons for each of many sets.
+    n_present: int,
+    sets: Sequence[NeuronSet],
+    draws: Sequence[NeuronSet],
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> Written:
+    """Caption scenes without each of many sets, and ask what random neurons leave of the word.
 
     Parameters
     ----------
-    study : Study
-    sets : sequence of NeuronSet
+    model : MultimodalModel
+    concept : Concept
+    prompt : str or None
     scenes : sequence of Scene
-    captions : sequence of str
-        Theirs in the unchanged model.
-    n_random : int
-        Draws for each set, of as many neurons of the same layers.
-    seed : int
+        Of which the first `n_present` show the concept.
+    n_present : int
+    sets, draws : sequence of NeuronSet
+        To measure, and random ones.
     progress, cancel : optional
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (set,)
-        NaN without draws, or where no caption names the concept.
     """
-    from ..attribution import random_like
     from ..evaluation import Captioner
 
-    named = [pair for pair in zip(scenes, captions, strict=True) if study.concept.named_in(pair[1])]
-    if not named or not n_random:
-        return np.full(len(sets), np.nan)
-    drawn = [random_like(study.model, one, seed + k) for one in sets for k in range(n_random)]
-    writer = Captioner(study.model, study.options["prompt"], cancel=cancel)
-    shown, said = zip(*named, strict=True)
-    still = writer.named_under(shown, said, drawn, study.concept, progress, "random control")
-    gone: np.ndarray = 1 - np.asarray(still, float).mean(axis=1)
-    return np.asarray(gone.reshape(-1, n_random).mean(axis=1))
+    writer = Captioner(model, prompt, cancel=cancel)
+    before = writer.before(scenes)
+    after = writer.under(scenes, sets, progress, "searching thresholds")
+    at = [n for n in range(n_present) if concept.named_in(before[n])]
+    shown, said = [scenes[n] for n in at], [before[n] for n in at]
+    named = writer.named_under(shown, said, draws, concept, progress)
+    return Written(before, after, named)
+
+
+#: scenes that travel to a worker together
+_TRAVEL = 8
+
+
+def _on_worker(load: Any, weights: str, *asked: Any) -> Written:
+    return written(worker_model(load, weights), *asked)
+
+
+def _on_cluster(
+    client: Client,
+    load: Any,
+    model: MultimodalModel,
+    concept: Concept,
+    prompt: str | None,
+    scenes: Sequence[Scene],
+    n_present: int,
+    sets: Sequence[NeuronSet],
+    draws: Sequence[NeuronSet],
+    progress: Progress | None,
+    cancel: CancelToken | None,
+) -> Written:
+    """Return what `written` returns, some scenes a worker."""
+    source = model.name if load is None else load
+    starts = range(0, len(scenes), _TRAVEL)
+    tasks = {}
+    for start in starts:
+        plain = [
+            Scene(one.id, one.image, one.captions, source=one.source, categories=one.categories)
+            for one in scenes[start : start + _TRAVEL]
+        ]
+        here = min(max(n_present - start, 0), len(plain))
+        asked = (concept, prompt, plain, here, list(sets), list(draws))
+        tasks[str(start)] = (source, model.weights_hash, *asked)
+    found: dict[str, Written] = {}
+
+    def take(name: str, part: Written) -> None:
+        found[name] = part
+        if progress is not None:
+            progress("searching thresholds", len(found), len(tasks))
+
+    on_workers(client, _on_worker, tasks, take, cancel)
+    parts = [found[str(start)] for start in starts]
+    return Written(
+        [text for part in parts for text in part.before],
+        [[text for part in parts for text in part.after[n]] for n in range(len(sets))],
+        [[yes for part in parts for yes in part.named[n]] for n in range(len(draws))],
+    )
 
 
 _QUANTILES_D = (0.8, 0.9, 0.95, 0.98)
 _KEPT = (10, 20, 40, 60, 90, 130)
-_BATCH = 96
 
 
 @dataclass(frozen=True, repr=False)
@@ -214,6 +276,8 @@ def search_thresholds(
     kept: Sequence[int] = _KEPT,
     n_random: int = 4,
     seed: int = 0,
+    client: Client | None = None,
+    load: Any = None,
     progress: Progress | bool | None = None,
     cancel: CancelToken | None = None,
 ) -> ThresholdSearch:
@@ -236,6 +300,10 @@ def search_thresholds(
         Draws of the random control for each pair; 0 for none.
     seed : int
         Of these draws.
+    client : dask.distributed.Client, optional
+        Caption on its workers, some scenes each.
+    load : str or callable, optional
+        With a `client`, as in `run_study`.
     progress, cancel
         As in `study`.
 
@@ -246,7 +314,9 @@ def search_thresholds(
     Raises
     ------
     BadArgument
-        If no pair keeps a neuron.
+        If no pair keeps a neuron, or `load` is given without a `client`.
+    MmknError
+        If a worker failed, or has other weights.
 
     Examples
     --------
@@ -261,8 +331,11 @@ def search_thresholds(
     """
     import xarray as xr
 
+    from ..attribution import random_like
     from ..evaluation import known_words, retention, substitution, suppression
 
+    if load is not None and client is None:
+        raise bad_argument("load", load, "None without a client: the study's model is used")
     settings = plane(study, quantiles_d, kept)
     if not settings:
         raise bad_argument("study", study, "positive GradCAM scores among the candidates")
@@ -273,35 +346,30 @@ def search_thresholds(
         without_concept, study.concept, name="without_concept", masks=False, shows=False, n=CHOOSING
     )
     scenes = present + list(absent)
-    before = _captions(study, scenes, [None] * len(scenes))
-    jobs = [(scene, setting) for setting in range(len(settings)) for scene in range(len(scenes))]
-    after: list[str] = []
     rows = []
-    split, total = len(present), len(scenes)
+    split = len(present)
     sets = [setting[2] for setting in settings]
+    draws = [random_like(study.model, one, seed + k) for one in sets for k in range(n_random)]
+    asked = (study.concept, study.options["prompt"], scenes, split, sets, draws)
     with reporting(progress) as step:
-        for start in range(0, len(jobs), _BATCH):
-            if cancel is not None:
-                cancel.raise_if_cancelled()
-            part = jobs[start : start + _BATCH]
-            after += _captions(
-                study, [scenes[s] for s, _ in part], [settings[k][2] for _, k in part]
-            )
-            if step is not None:
-                step("searching thresholds", min(start + _BATCH, len(jobs)), len(jobs))
-        control = random_suppression(
-            study, sets, present, before[:split], n_random, seed, step, cancel
-        )
+        if client is None:
+            found = written(study.model, *asked, step, cancel)
+        else:
+            found = _on_cluster(client, load, study.model, *asked, step, cancel)
     counted = with_kinds(study.concept)
     others = known_words(present, list(absent)).without(counted)
     categories = [scene.categories for scene in present]
-    for setting in range(len(settings)):
-        now = after[setting * total : (setting + 1) * total]
+    before = found.before
+    for now in found.after:
         keep = retention(
             before[:split], now[:split], before[split:], now[split:], counted, _words(scenes)
         )
         instead = substitution(now[:split], categories, others, before[:split])
         rows.append((suppression(before[:split], now[:split], counted), keep, instead))
+    control = np.full(len(sets), np.nan)
+    if draws and found.named[0]:
+        still = np.asarray(found.named, float)
+        control = (1 - still.mean(axis=1)).reshape(-1, n_random).mean(axis=1)
     gone = np.asarray([row[0] for row in rows], float)
     scene_kept = np.asarray([row[1]["scene"] for row in rows], float)
     other_kept = np.asarray([row[1]["other"] for row in rows], float)
@@ -351,19 +419,6 @@ def _choose(
         return int(np.nanargmax(kept)), False
     order = np.lexsort((size, -np.nan_to_num(kept), -np.where(good, gone, -np.inf)))
     return int(order[0]), True
-
-
-def _captions(
-    study: Searched, scenes: Sequence[Scene], rows: Sequence[NeuronSet | None]
-) -> list[str]:
-    from ..interventions import ablate_rows
-
-    model, prompt = study.model, study.options["prompt"]
-    with model.interventions.suspended():
-        if all(row is None for row in rows):
-            return list(model.caption([scene.image for scene in scenes], prompt))
-        with ablate_rows(model, list(rows)):
-            return list(model.caption([scene.image for scene in scenes], prompt))
 
 
 def _words(scenes: Sequence[Scene]) -> tuple[str, ...]:

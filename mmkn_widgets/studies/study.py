@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
+import tempfile
+import threading
+import weakref
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -42,7 +46,7 @@ from ..core import (
     whole_folder,
     whole_numbers,
 )
-from ..datasets import CHOOSING, OWN, ObjectInstance, Scene, as_scenes, open_dataset
+from ..datasets import CHOOSING, OWN, ObjectInstance, Scene, as_scenes, open_dataset, read_image
 from ..inpainting import get_inpainter
 from .dose import measure_doses
 from .on_scene import (
@@ -88,12 +92,21 @@ DEFAULTS: dict[str, Any] = {
 _CAPTURES_KEPT = 2
 
 
-def _key(scene: Scene, mask: np.ndarray) -> tuple[str, int | str, str]:
-    return scene.source, scene.id, np.packbits(mask).tobytes().hex()
+#: painted pictures that stay in memory; more wait in files
+_PAINTED_KEPT = 64
+
+
+def _key(scene: Scene, mask: np.ndarray) -> str:
+    found = hashlib.blake2b(repr((scene.source, scene.id, mask.shape)).encode(), digest_size=16)
+    found.update(np.packbits(mask).tobytes())
+    return found.hexdigest()
 
 
 class PairCache:
     """An inpainter that remembers what it painted.
+
+    The last 64 pictures are in memory, those before in a temporary folder that goes with the cache:
+    a study of thousands of pictures takes no more memory than one of a hundred.
 
     Parameters
     ----------
@@ -102,7 +115,10 @@ class PairCache:
 
     def __init__(self, inpainter: Inpainter) -> None:
         self.inpainter = inpainter
-        self._painted: dict[tuple[str, int | str, str], Image] = {}
+        self._painted: OrderedDict[str, Image] = OrderedDict()
+        self._in_files: set[str] = set()
+        self._folder: Path | None = None
+        self._turn = threading.RLock()
 
     @property
     def name(self) -> str:
@@ -114,14 +130,42 @@ class PairCache:
         """The inpainter's, for provenance."""
         return self.inpainter.parameters
 
+    def _get(self, key: str) -> Image | None:
+        """Return what was painted under a key, or None."""
+        with self._turn:
+            if key in self._painted:
+                self._painted.move_to_end(key)
+                return self._painted[key]
+            if key not in self._in_files or self._folder is None:
+                return None
+            image = read_image(self._folder / f"{key}.png")
+            self._put(key, image)
+            return image
+
+    def _put(self, key: str, image: Image) -> None:
+        with self._turn:
+            self._painted[key] = image
+            self._painted.move_to_end(key)
+            while len(self._painted) > _PAINTED_KEPT:
+                oldest, picture = self._painted.popitem(last=False)
+                if oldest in self._in_files:
+                    continue
+                if self._folder is None:
+                    self._folder = Path(tempfile.mkdtemp(prefix="mmkn-painted-"))
+                    weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+                picture.convert("RGB").save(self._folder / f"{oldest}.png", compress_level=1)
+                self._in_files.add(oldest)
+
     def __call__(self, image: Image, mask: np.ndarray, scene: Scene | None = None) -> Image:
         """Inpaint, or return what was painted for the same scene and mask."""
         if scene is None:
             return self.inpainter(image, mask, scene)
         key = _key(scene, mask)
-        if key not in self._painted:
-            self._painted[key] = self.inpainter(image, mask, scene)
-        return self._painted[key]
+        painted = self._get(key)
+        if painted is None:
+            painted = self.inpainter(image, mask, scene)
+            self._put(key, painted)
+        return painted
 
     def batch(
         self,
@@ -136,7 +180,8 @@ class PairCache:
         if scenes is None:
             return self.inpainter.batch(images, masks, progress=progress, cancel=cancel)
         keys = [_key(scene, mask) for scene, mask in zip(scenes, masks, strict=True)]
-        new = [n for n, key in enumerate(keys) if key not in self._painted]
+        found = {key: self._get(key) for key in keys}
+        new = [n for n, key in enumerate(keys) if found[key] is None]
         painted = self.inpainter.batch(
             [images[n] for n in new],
             [masks[n] for n in new],
@@ -144,8 +189,10 @@ class PairCache:
             progress=progress,
             cancel=cancel,
         )
-        self._painted.update(zip([keys[n] for n in new], painted, strict=True))
-        return [self._painted[key] for key in keys]
+        for n, made in zip(new, painted, strict=True):
+            found[keys[n]] = made
+            self._put(keys[n], made)
+        return [picture for key in keys if (picture := found[key]) is not None]
 
     def inpainted(self, scene: Scene, concept: Concept) -> Image:
         """Return the scene's picture without the concept."""
@@ -153,7 +200,9 @@ class PairCache:
 
     def keep(self, scene: Scene, mask: np.ndarray, image: Image) -> None:
         """Take a picture painted elsewhere (by hand, or read from a file) as the inpainted one."""
-        self._painted[_key(scene, mask)] = image
+        key = _key(scene, mask)
+        self._in_files.discard(key)  # another may lie there
+        self._put(key, image)
 
 
 def study(

@@ -12,7 +12,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,14 @@ import numpy as np
 
 from mmkn_widgets.core.errors import bad_argument
 from mmkn_widgets.studies.atlas import SCALE
+from mmkn_widgets.studies.cluster import on_workers, worker_model
 from mmkn_widgets.studies.jobs import turns
 
 from .lesioned_scene import LesionedScene
 
 if TYPE_CHECKING:
     import torch
+    from dask.distributed import Client
 
     from mmkn_widgets.datasets import Scene
     from mmkn_widgets.models import MultimodalModel
@@ -142,6 +145,8 @@ def measure_atlas(
     *,
     n_scenes: int = 16,
     n_joint: int = 60,
+    client: Client | None = None,
+    load: Any = None,
 ) -> None:
     """Measure concepts, one file a concept; what is there is not measured again.
 
@@ -155,31 +160,59 @@ def measure_atlas(
         Validation scenes a concept.
     n_joint : int
         Length of the joint reference.
+    client : dask.distributed.Client, optional
+        Measure on its workers, a concept each; this process writes what they find.
+    load : str or callable, optional
+        With a `client`: what its workers give to `load_model`, or call; by default the model's
+        name.
     """
-    from mmkn_widgets.datasets import pocket_world
-
     out = _parts(model, out)
     out.mkdir(parents=True, exist_ok=True)
-    val = pocket_world("val")
-    shape = (len(model.sites), model.n_neurons)
+    files = {concept: out / f"{concept}.npz" for concept in concepts}
+    if client is not None:
+        source = model.name if load is None else load
+        tasks = {
+            concept: (source, model.weights_hash, concept, n_scenes, n_joint)
+            for concept, part in files.items()
+            if not part.is_file()
+        }
+        on_workers(client, _on_worker, tasks, lambda name, found: _keep(files[name], found))
+        return
     for concept, _ in turns(concepts, [out / "begun" / concept for concept in concepts]):
-        part = out / f"{concept}.npz"
-        if part.is_file():
-            continue
-        begun = time.monotonic()
-        scenes = lesioned(model, concept, val.with_concept(concept, n_scenes))
-        single = single_effects(scenes, shape)
-        between = time.monotonic()
-        order, course = joint_order(scenes, single, n_joint)
-        unfinished = part.with_suffix(f".{os.getpid()}.npz.part")
-        with unfinished.open("wb") as file:
-            np.savez(file, single=single, joint=order, course=course, scenes=len(scenes))
-        os.replace(unfinished, part)
-        print(
-            f"{concept}: {len(scenes)} scenes, single effects {between - begun:.0f} s, joint "
-            f"reference {time.monotonic() - between:.0f} s",
-            flush=True,
-        )
+        if not files[concept].is_file():
+            _keep(files[concept], _measured(model, concept, n_scenes, n_joint))
+
+
+def _measured(
+    model: MultimodalModel, concept: str, n_scenes: int, n_joint: int
+) -> dict[str, np.ndarray]:
+    """Return what the atlas holds of one concept, and say how long it took."""
+    from mmkn_widgets.datasets import pocket_world
+
+    begun = time.monotonic()
+    chosen = pocket_world("val").with_concept(concept, n_scenes)
+    scenes = lesioned(model, concept, chosen)
+    single = single_effects(scenes, (len(model.sites), model.n_neurons))
+    between = time.monotonic()
+    order, course = joint_order(scenes, single, n_joint)
+    print(
+        f"{concept}: {len(scenes)} scenes, single effects {between - begun:.0f} s, joint "
+        f"reference {time.monotonic() - between:.0f} s",
+        flush=True,
+    )
+    return {"single": single, "joint": order, "course": course, "scenes": np.asarray(len(scenes))}
+
+
+def _on_worker(load: Any, weights: str, *asked: Any) -> dict[str, np.ndarray]:
+    return _measured(worker_model(load, weights), *asked)
+
+
+def _keep(part: Path, found: dict[str, np.ndarray]) -> None:
+    """Write a concept's file at once or not at all."""
+    unfinished = part.with_suffix(f".{os.getpid()}.npz.part")
+    with unfinished.open("wb") as file:
+        np.savez(file, allow_pickle=False, **found)
+    os.replace(unfinished, part)
 
 
 def _parts(model: MultimodalModel, out: Path) -> Path:
@@ -207,6 +240,22 @@ def gather_atlas(model: MultimodalModel, concepts: Sequence[str], out: Path, res
     os.replace(unfinished, result)
 
 
+@contextmanager
+def _client(scheduler: str | None, workers: int | None) -> Iterator[Client | None]:
+    if scheduler is None and workers is None:
+        yield None
+        return
+    from dask import distributed
+
+    made: Any = distributed.Client
+    with (
+        made(scheduler)
+        if scheduler is not None
+        else made(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    ) as client:
+        yield client
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     from mmkn_widgets.datasets import pocket_world
@@ -218,16 +267,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("build/atlas"))
     parser.add_argument("--concepts", nargs="+", default=every)
     parser.add_argument("--scenes", type=int, default=16)
+    parser.add_argument("--scheduler", help="of Dask, such as tcp://HOST:8786: measure there")
+    parser.add_argument("--workers", type=int, help="of a Dask cluster on this machine")
     arguments = parser.parse_args(argv)
     model = load_model("pocket")
-    measure_atlas(model, arguments.concepts, arguments.out, n_scenes=arguments.scenes)
+    with _client(arguments.scheduler, arguments.workers) as client:
+        measure_atlas(
+            model, arguments.concepts, arguments.out, n_scenes=arguments.scenes, client=client
+        )
     held = _parts(model, arguments.out)
     if all((held / f"{concept}.npz").is_file() for concept in every):
         gather_atlas(model, every, arguments.out, Path(pocket_path()).parent / "atlas.npz")
-
-
-if __name__ == "__main__":
-    main()
 
 
 class TeacherForced:
@@ -310,3 +360,7 @@ class TeacherForced:
 
 def _repeat(value: torch.Tensor, rows: int) -> torch.Tensor:
     return value.expand(rows, *value.shape[1:])
+
+
+if __name__ == "__main__":
+    main()

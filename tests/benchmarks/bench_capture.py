@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mmkn_widgets.activations import record
+from mmkn_widgets.activations.early import forward_as_far
 
 from .models import hundred_million, pocket_model, scene_images
 from .report import Row, paired_ratio
@@ -26,6 +27,13 @@ def _capture(model: Any, name: str, budget: float, images: int) -> list[Row]:
     ratio, base = paired_ratio(captured, forward, 21)
     note = f"forward {base:.1f} ms, {tokens} tokens, {len(model.sites)} layers"
     rows = [Row(f"capture / forward, {name}", ratio, "x", budget, note)]
+
+    def lowest() -> None:
+        with record(model, rows=[0]):
+            forward_as_far(model, prepared, [0])
+
+    ratio, _ = paired_ratio(lowest, forward, 11)
+    rows.append(Row(f"capture of the first layer / forward, {name}", ratio, "x", 0.9))
 
     def gradient() -> None:
         with record(model, gradients=True) as seen:

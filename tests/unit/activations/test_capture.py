@@ -257,3 +257,38 @@ def test_a_store_never_passes_for_that_of_other_pictures(
         pytest.raises(BadArgument, match="out: got 'a store with interventions"),
     ):
         mmkn.capture(pocket, pictures[:2], out=tmp_path / "s")
+
+
+def test_layers_above_the_last_one_asked_for_are_not_run(pocket: Any, pictures: Any) -> None:
+    whole = mmkn.capture(pocket, pictures[0])
+    ran: list[int] = []
+    watching = [
+        block.register_forward_hook(lambda *_, layer=layer: ran.append(layer))
+        for layer, block in enumerate(pocket.blocks)
+    ]
+    try:
+        for layers in ([2, 0], [5], None):
+            ran.clear()
+            kept = sorted(range(6) if layers is None else layers)
+            store = mmkn.capture(pocket, pictures[0], layers=layers)
+            assert ran == list(range(kept[-1] + 1))
+            expected = whole.activation.sel(layer=kept)
+            assert np.array_equal(store.activation.values, expected.values)
+        ran.clear()
+        with pocket.ablate({0: [3]}):
+            off = mmkn.capture(pocket, pictures[0], layers=[0, 1])
+        assert ran == [0, 1] and not off.activation.values[0, :, 3].any()
+        assert off.attrs["provenance"] != store.attrs["provenance"]
+    finally:
+        for one in watching:
+            one.remove()
+    assert not any(block._forward_pre_hooks for block in pocket.blocks)
+    again = mmkn.capture(pocket, pictures[0])
+    assert np.array_equal(again.activation.values, whole.activation.values)
+
+
+def test_the_first_forward_of_a_model_is_whole_and_looks_at_it(pictures: Any) -> None:
+    model = mmkn.load_model("pocket")
+    model.checks = ()
+    store = mmkn.capture(model, pictures[0], layers=[1])
+    assert model.checks and store.activation.sizes["layer"] == 1

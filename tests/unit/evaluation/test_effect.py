@@ -139,8 +139,7 @@ def test_every_figure_by_hand(scripted):
     assert {stage for stage, _, _ in seen} == {
         "captions before",
         "captions after",
-        "random control (like)",
-        "random control (uniform)",
+        "random control",
     }
     assert all(done <= total for _, done, total in seen)
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))

@@ -39,6 +39,13 @@ def test_bootstrap_is_that_of_scipy():
     assert median == pytest.approx((oracle.low, oracle.high), abs=0.06)
 
 
+def test_an_interval_is_the_same_however_few_numbers_are_drawn_at_once(monkeypatch):
+    values = np.random.default_rng(3).gamma(2.0, 1.0, (50, 2))
+    whole = bootstrap_ci(values[:, 0]), bootstrap_ci(values)
+    monkeypatch.setattr("mmkn_widgets.evaluation.statistics._AT_ONCE", 701)
+    assert (bootstrap_ci(values[:, 0]), bootstrap_ci(values)) == whole
+
+
 def test_bootstrap_of_a_ratio_of_sums():
     generator = np.random.default_rng(0)
     whole = generator.integers(1, 6, 80)

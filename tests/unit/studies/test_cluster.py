@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from dask.distributed import Client, LocalCluster
@@ -16,6 +17,7 @@ from dask.distributed import Client, LocalCluster
 import mmkn_widgets as mmkn
 from mmkn_widgets import cli
 from mmkn_widgets.studies import run_study
+from mmkn_widgets.studies import search as search_module
 from mmkn_widgets.studies.cluster import on_workers
 
 SMALL: dict[str, Any] = {
@@ -163,3 +165,53 @@ def test_what_is_no_cluster_is_refused(
 ) -> None:
     assert cli.main(["study", "--out", str(tmp_path / "out"), *given]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_threshold_search_on_workers_is_that_of_one_process(
+    client: Client, model: Any, monkeypatch: Any
+) -> None:
+    val = mmkn.datasets.pocket_world("val")
+    study = mmkn.study(model, "car", val.with_concept("car", 10), progress=False)
+    options: dict[str, Any] = {
+        "without_concept": val.without_concept("car", 9),
+        "quantiles_d": (0.9, 0.98),
+        "kept": (5, 20),
+        "n_random": 2,
+    }
+    alone = study.propose_thresholds(**options)
+    seen: list[tuple[Any, ...]] = []
+    asked: list[Any] = []
+    own = search_module.on_workers
+
+    def noted(*given: Any) -> None:
+        asked.extend(given[2].values())
+        own(*given)
+
+    monkeypatch.setattr(search_module, "on_workers", noted)
+    shared = study.propose_thresholds(
+        **options, client=client, progress=lambda *step: seen.append(step)
+    )
+    assert shared.points.identical(alone.points) and shared.best == alone.best
+    assert alone.points["random_control"].notnull().all() and alone.points.sizes["setting"] > 2
+    assert [len(one[4]) for one in asked] == [8, 8, 3] and [one[5] for one in asked] == [8, 2, 0]
+    assert seen[-1] == ("searching thresholds", 3, 3)
+    with pytest.raises(mmkn.BadArgument, match="load: got 'pocket'"):
+        study.propose_thresholds(**options, load="pocket")
+
+
+def test_an_atlas_on_workers_is_that_of_one_process(
+    client: Client, model: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    from pocket_lab import atlas
+
+    options: dict[str, Any] = {"n_scenes": 1, "n_joint": 2}
+    atlas.measure_atlas(model, ["star"], tmp_path / "alone", **options)
+    monkeypatch.setattr(atlas, "lesioned", None)  # in this process nothing is measured
+    atlas.measure_atlas(model, ["star"], tmp_path / "shared", client=client, **options)
+    files = [next((tmp_path / name).rglob("star.npz")) for name in ("alone", "shared")]
+    with np.load(files[0]) as first, np.load(files[1]) as second:
+        assert set(first) == {"single", "joint", "course", "scenes"}
+        for name in first:
+            np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-6)
+        assert np.abs(first["single"]).max() > 0.01
+    atlas.measure_atlas(model, ["star"], tmp_path / "shared", client=client, **options)

@@ -47,7 +47,7 @@ def _edit(model: Any, scenes: Any) -> Any:
 
 def _naming(model: Any, scenes: Any) -> Any:
     images = [scene.image for scene in scenes]
-    FirstNaming(model, scenes, model.caption(images), "car", start=2)
+    FirstNaming(model, scenes, model.caption(images), "car", starts=[2])
 
 
 TASKS: dict[str, Callable[[Any, Any], Any]] = {

@@ -13,7 +13,7 @@ from mmkn_widgets.core.errors import BadArgument
 from mmkn_widgets.evaluation import suppression
 from mmkn_widgets.inpainting import FunctionInpainter
 from mmkn_widgets.studies import find, search_thresholds
-from mmkn_widgets.studies.search import random_suppression
+from mmkn_widgets.studies.search import plane
 from mmkn_widgets.studies.study import PairCache
 
 
@@ -144,14 +144,15 @@ def test_the_search_proposes_a_measured_pair(study, val) -> None:
 
 
 def test_random_neurons_are_drawn_like_the_set_and_measured_by_captions(study) -> None:
-    sets = [study.neurons(top=20)]
+    options = {"quantiles_d": (0.95,), "kept": (20,), "seed": 7}
+    ((*_, measured),) = plane(study, (0.95,), (20,))
     before = [study.caption(k) for k in range(len(study.scenes))]
-    fast = random_suppression(study, sets, study.scenes, before, 2, 7, None, None)
+    fast = search_thresholds(study, n_random=2, **options).points["random_control"]
     slow = []
     for draw in (7, 8):
-        with study.model.ablate(mmkn.attribution.random_like(study.model, sets[0], draw)):
+        with study.model.ablate(mmkn.attribution.random_like(study.model, measured, draw)):
             after = study.model.caption([scene.image for scene in study.scenes])
         slow.append(suppression(before, after, study.concept))
-    assert fast.tolist() == [np.mean(slow)]
-    none = random_suppression(study, sets, study.scenes, before, 0, 7, None, None)
-    assert np.isnan(none).all()
+    assert fast.values.tolist() == [np.mean(slow)]
+    none = search_thresholds(study, n_random=0, **options).points["random_control"]
+    assert none.isnull().all()
