@@ -8,12 +8,13 @@ operation that runs is the CPU's own. accelerate spreads a model over them as ov
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
 import torch
 from torch.utils._pytree import tree_map, tree_map_only
 
-__all__ = ["Pretended"]
+__all__ = ["Pretended", "Stream"]
 
 #: A kind that the CPU build knows, that nothing here uses, and whose backward needs no stream.
 _KIND = "lazy"
@@ -62,6 +63,10 @@ class Pretended(torch.Tensor):
         """Return the values, as a card's tensor does; torch refuses it to subclasses."""
         return self.held.tolist()
 
+    def record_stream(self, stream: Any) -> None:
+        """Have the memory kept until the stream is through with it."""
+        stream.kept.append(self)
+
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"{self.held!r} on {self.device}"
 
@@ -78,6 +83,41 @@ class Pretended(torch.Tensor):
     ) -> Any:
         """Run an operation on the CPU, if its tensors are on one device."""
         return _run(func, args, dict(kwargs or {}))
+
+
+class Stream:
+    """What CUDA calls a stream, for one pretended device: copies off it are made when waited for.
+
+    Parameters
+    ----------
+    device : torch.device
+    """
+
+    entered: ClassVar[list[Stream]] = []
+    made: ClassVar[list[Stream]] = []
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.behind = device, 0
+        self.pending: list[Callable[[], Any]] = []
+        self.kept: list[Pretended] = []
+        Stream.made.append(self)
+
+    def wait_stream(self, other: Any) -> None:
+        """Begin behind what another stream was asked for."""
+        assert other == ("current", self.device)
+        self.behind += 1
+
+    def __enter__(self) -> Stream:
+        Stream.entered.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Stream.entered.pop()
+
+    def synchronize(self) -> None:
+        """Make every copy that was asked for."""
+        while self.pending:
+            self.pending.pop(0)()
 
 
 def _bare(value: Any) -> Any:
@@ -97,7 +137,11 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             f"{' and '.join(sorted(map(str, devices)))}! (in {func})"
         )
     if func is _ATEN.copy_.default:
-        _bare(args[0]).copy_(_bare(args[1]))
+        target, source, later = _bare(args[0]), _bare(args[1]), [*args[2:], False][0]
+        if later and Stream.entered and not isinstance(args[0], Pretended):
+            Stream.entered[-1].pending.append(lambda: target.copy_(source))
+        else:
+            target.copy_(source)
         return args[0]
     asked = kwargs.get("device")
     own = next((t.device for t in tensors if isinstance(t, Pretended)), torch.device("cpu"))
