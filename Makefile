@@ -8,6 +8,7 @@
 #   LOWEST_ARGS=...       passed on by `make test-lowest`
 #   DASK="--workers 4"    `make study` and `make atlas` on Dask; or DASK="--scheduler tcp://HOST:8786"
 #   MUTANTS_ARGS=...      words of the mutants that `make mutants` makes
+#   GPU_ARGS=...          passed on by `make bench-gpu`, such as --tiny or "--layers 16"
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -24,6 +25,7 @@ LOWEST_ARGS ?=
 TRAIN_ARGS ?=
 DASK ?=
 MUTANTS_ARGS ?=
+GPU_ARGS ?=
 NOTEBOOK ?= notebooks/01_quickstart.ipynb
 
 VENV := .venv
@@ -36,8 +38,8 @@ JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures test-lowest docs \
-        bench bench-peers faults mutants screenshots tutorials train-pocket train-plain train-smollm2 \
-        study-ordinary evaluate-pocket \
+        bench bench-gpu bench-peers faults mutants screenshots tutorials train-pocket train-plain \
+        train-smollm2 study-ordinary evaluate-pocket \
         atlas study browser ordinary wheel clean
 
 help: ## this list
@@ -118,6 +120,9 @@ test-architectures: build ## every image-text-to-text architecture of transforme
 bench: build browser ## measure; prints a table and writes bench.json
 	python -m tests.benchmarks
 
+bench-gpu: $(ENV_READY) ## on a graphics card, ten minutes; prints a table, writes gpu.md and gpu.json
+	@python -m tests.benchmarks.gpu $(GPU_ARGS)
+
 bench-peers: build ## beside nnsight, captum, pyvene and TransformerLens; prints a table, writes peers.json
 	@pip install -q --no-deps --target build/peers -r constraints/peers.txt
 	PYTHONPATH=build/peers python -m tests.benchmarks.peers
@@ -155,3 +160,4 @@ wheel: build ## dist/*.whl and dist/*.tar.gz
 clean: ## what was built, not the environment
 	rm -rf mmkn_widgets/static mmkn_widgets/labextension js/lib js/coverage dist build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache test-results screenshots bench.json peers.json faults.json
+	rm -rf gpu.md gpu.json

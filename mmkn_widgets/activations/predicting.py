@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..core import BadArgument, Concept, bad_argument, plain, spans, unit_texts, units
+from ..models import BatchSize
 
 if TYPE_CHECKING:
     from ..core import CancelToken
@@ -184,11 +185,15 @@ def _captions(
             prepared = model.prepare([scene.image], prompt, continuation=[text])
             written.append(list(prepared.continuation[0]))
         return written
-    for start in range(0, len(scenes), batch_size):
+
+    def write(part: Sequence[Scene]) -> list[list[int]]:
         if cancel is not None:
             cancel.raise_if_cancelled()
-        pictures = [scene.image for scene in scenes[start : start + batch_size]]
-        written += [list(i) for i in model.generate(model.prepare(pictures, prompt)).token_ids]
+        pictures = [scene.image for scene in part]
+        return [list(i) for i in model.generate(model.prepare(pictures, prompt)).token_ids]
+
+    for _, ids in BatchSize(batch_size).over(scenes, write):
+        written += ids
     return written
 
 

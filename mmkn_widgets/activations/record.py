@@ -10,6 +10,7 @@ import torch
 
 from ..core import Handles, MmknError, bad_argument, sure, whole_numbers
 from ..models import plain_torch, uncompiled
+from .carry import Carrier, room
 
 if TYPE_CHECKING:
     from ..models import MultimodalModel
@@ -41,6 +42,7 @@ class Recording:
         self.batch = batch
         self._more = pack
         self._buffer: torch.Tensor | None = None
+        self._carrier = Carrier()
         self._filled: dict[int, int] = {}
         self._parts: dict[int, list[torch.Tensor]] = {}
         self._waiting: dict[int, list[torch.Tensor]] = {row: [] for row in rows}
@@ -97,10 +99,11 @@ class Recording:
         rows = sorted(self.values)
         first = self.values[rows[0]]
         width = max(value.shape[-1] for value in self.values.values())
-        whole = torch.zeros(first.shape[0], len(rows), first.shape[1], width, dtype=first.dtype)
+        whole = room((first.shape[0], len(rows), first.shape[1], width), first, zero=True)
         for place, row in enumerate(rows):
             value = self.values.pop(row).detach()
-            whole[:, place, :, : value.shape[-1]].copy_(value)
+            self._carrier.copy(whole[:, place, :, : value.shape[-1]], value)
+        self._carrier.wait()
         return whole
 
     def gradients(self, of: torch.Tensor) -> dict[int, torch.Tensor]:
@@ -183,12 +186,15 @@ class Recording:
             widest = max(model.sites[r].width for r in self.rows)
             shape = (value.shape[0], len(self.rows), n_tokens + self._more, widest)
             narrow = any(model.sites[r].width < widest for r in self.rows)
-            self._buffer = (torch.zeros if narrow else torch.empty)(shape, dtype=value.dtype)
+            self._buffer = room(shape, value, zero=narrow)
         if at + n_tokens > self._buffer.shape[2]:
-            grown = torch.zeros_like(self._buffer[:, :, : max(n_tokens, at)])
-            self._buffer = torch.cat([self._buffer, grown], 2)
+            self._carrier.wait()
+            held = self._buffer
+            longer = held.shape[2] + max(n_tokens, at)
+            self._buffer = room((*held.shape[:2], longer, held.shape[3]), value, zero=True)
+            self._buffer[:, :, : held.shape[2]] = held
         place = self._buffer[:, self.rows.index(row), at : at + n_tokens, : value.shape[-1]]
-        place.copy_(value)
+        self._carrier.copy(place, value)
         self._filled[row] = at + n_tokens
 
     def close(self, model: MultimodalModel) -> None:
@@ -208,6 +214,7 @@ class Recording:
                 "site: these down projections did not run through their module in every forward, "
                 f"so their neurons cannot be read: {', '.join(wrong[:3]) or counts}"
             )
+        self._carrier.wait()
         for row, parts in self._parts.items():
             self.values[row] = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
             if len(parts) > 1:  # the graph hangs on each of them, not on what they are joined to

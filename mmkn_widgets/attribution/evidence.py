@@ -18,6 +18,7 @@ from ..core import (
     provenance,
 )
 from ..inpainting import get_inpainter
+from ..models import BatchSize
 from .direct import unaccounted
 from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
 
@@ -177,15 +178,24 @@ def collect(
             model, wanted, chosen,
             caption=caption, prompt=prompt, batch_size=batch_size, cancel=cancel,
         )  # fmt: skip
+
+        def run(pairs: Sequence[tuple[Prediction, Any]]) -> None:
+            batch = [one for one, _ in pairs]
+            originals = [chosen[one.scene].image for one in batch]
+            run_batch(model, batch, originals, [gone for _, gone in pairs], options, sums)
+
+        fitting = BatchSize(batch_size, "pairs")
         for batch in batches(found, batch_size):
             if cancel is not None:
                 cancel.raise_if_cancelled()
             here = [chosen[p.scene] for p in batch]
             shown = [scene.image for scene in here]
             gone = painter.batch(shown, [scene_mask(scene, wanted) for scene in here], here)
-            run_batch(model, batch, shown, gone, options, sums)
-            if progress is not None:
-                progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
+            for _ in fitting.over(list(zip(batch, gone, strict=True)), run):
+                if cancel is not None:
+                    cancel.raise_if_cancelled()
+                if progress is not None:
+                    progress(f"scoring neurons for {wanted.word}", len(sums.order), len(found))
     made = _labelled(model, chosen, found, sums)
     made["contribution"].attrs["leaves_out"] = json.dumps(unaccounted(model))
     made.attrs.update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import torch
 
 from ..activations import Prediction, record
 from ..core import BadArgument, NotSupported, bad_argument
-from ..models import image_mask, inserted, plain_torch
+from ..models import image_mask, inserted, plain_torch, site_device
 from .direct import through
 
 if TYPE_CHECKING:
@@ -86,14 +87,25 @@ class Sums:
         return {f"pair_{name}": np.concatenate(v)[order] for name, v in self.pairs.items()}
 
 
+def room_on(device: torch.device) -> int:
+    """Return the bytes that the graph of one pass may take on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * 0.6)
+    return 2 * 2**30
+
+
 def fitting_batch(model: MultimodalModel, n_tokens: int) -> int:
-    """Return how many pairs a pass can take: 16, or fewer where a pair's graph is large."""
+    """Return how many pairs a pass can take: 16, or fewer where a pair's graph is large.
+
+    Of a spread model the fullest device decides, by the layers that it holds.
+    """
     size = torch.empty((), dtype=model.dtype).element_size()
-    pair = 8 * len(model.sites) * n_tokens * model.n_neurons * size
-    room = 2 * 2**30
-    if model.device.type == "cuda":
-        room = int(torch.cuda.mem_get_info(model.device)[0] * 0.6)
-    return int(min(16, max(1, room // pair)))
+    layer = 8 * n_tokens * model.n_neurons * size
+    held = Counter(site_device(model.hf, site) for site in model.sites)
+    fitting = 16
+    for device, layers in held.items():
+        fitting = min(fitting, room_on(device) // (layers * layer))
+    return max(1, fitting)
 
 
 def batches(found: Sequence[Prediction], size: int) -> list[list[Prediction]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core import CancelToken, Neuron, Progress, names
+from ..models import BatchSize
 from .first_naming import AT_ONCE, FirstNaming
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Captioner:
         The question; by default the model's own captioning prompt.
     max_new_tokens : int, optional
     batch_size : int, optional
-        Rows of one generation; by default 96 for models below 200 million parameters, else 8.
+        Rows of one generation; by default 96 for models below 200 million parameters, else 8;
+        fewer, with a warning, once the memory was full.
     cancel : CancelToken, optional
         Looked at between batches and after every token.
     """
@@ -45,8 +47,14 @@ class Captioner:
         if batch_size is None:
             size = sum(parameter.numel() for parameter in model.hf.parameters())
             batch_size = _ROWS_SMALL if size < _SMALL else _ROWS_LARGE
-        self.model, self.prompt, self.batch_size = model, prompt, batch_size
+        self.model, self.prompt = model, prompt
+        self._size = BatchSize(batch_size, "captions")
         self._length, self._cancel = max_new_tokens, cancel
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of the next generation."""
+        return self._size.value
 
     def _generate(self, prepared: Any) -> list[str]:
         if self._cancel is not None:
@@ -80,20 +88,25 @@ class Captioner:
         missing = {key: scene for key, scene in zip(keys, scenes, strict=True) if key not in store}
         todo = list(missing.items())
         with self.model.interventions.suspended():
-            for start in range(0, len(todo), self.batch_size):
-                part = todo[start : start + self.batch_size]
-                texts = self._generate(self._prepare([scene for _, scene in part]))
+            done = 0
+            for part, texts in self._size.over(
+                todo, lambda some: self._plain([s for _, s in some])
+            ):
                 store.update(zip([key for key, _ in part], texts, strict=True))
+                done += len(part)
                 if progress is not None:
-                    progress("captions before", start + len(part), len(todo))
+                    progress("captions before", done, len(todo))
         return [store[key] for key in keys]
 
     def now(self, scenes: Sequence[Scene]) -> list[str]:
         """Return the captions under whatever is active."""
         made: list[str] = []
-        for start in range(0, len(scenes), self.batch_size):
-            made += self._generate(self._prepare(scenes[start : start + self.batch_size]))
+        for _, texts in self._size.over(scenes, self._plain):
+            made += texts
         return made
+
+    def _plain(self, scenes: Iterable[Scene]) -> list[str]:
+        return self._generate(self._prepare(scenes))
 
     def after(
         self,
@@ -142,21 +155,33 @@ class Captioner:
         if not scenes or not sets:
             return found
         done, total = 0, len(scenes) * len(sets)
-        for start in range(0, len(scenes), self.batch_size):
-            part = scenes[start : start + self.batch_size]
-            together = min(len(sets), max(1, self.batch_size // len(part)))
-            prepared = self._prepare(list(part) * together)
-            for first in range(0, len(sets), together):
-                group = list(range(first, min(first + together, len(sets))))
+
+        def write(part: Sequence[Scene]) -> list[list[str]]:
+            nonlocal done
+            size = BatchSize(min(len(sets), max(1, self.batch_size // len(part))), "neuron sets")
+            prepared: dict[int, Any] = {}
+
+            def together(group: Sequence[int]) -> list[str]:
+                n = size.value
+                if n not in prepared:
+                    prepared.clear()
+                    prepared[n] = self._prepare(list(part) * n)
                 chosen = [sets[at] for at in group]
                 # The last group may be shorter: fill its rows, and drop what they say.
-                chosen += [chosen[-1]] * (together - len(group))
-                texts = self._with(prepared, chosen, len(part))
-                for place, at in enumerate(group):
-                    found[at] += texts[place * len(part) : (place + 1) * len(part)]
-                done += len(part) * len(group)
+                chosen += [chosen[-1]] * (n - len(group))
+                return self._with(prepared[n], chosen, len(part))
+
+            made: list[list[str]] = []
+            for group, texts in size.over(range(len(sets)), together):
+                made += [texts[n * len(part) : (n + 1) * len(part)] for n in range(len(group))]
                 if progress is not None:
-                    progress(stage, done, total)
+                    progress(stage, done + len(part) * len(made), total)
+            done += len(part) * len(sets)
+            return made
+
+        for _, made in self._size.over(scenes, write):
+            for at, texts in enumerate(made):
+                found[at] += texts
         return found
 
     def named_under(
@@ -217,10 +242,12 @@ class Captioner:
                     progress(stage, done, total)
             del drafts
             again = [(at, n) for n in missing for at, yes in enumerate(held[n]) if not yes]
-            for first in range(0, len(again), self.batch_size):
-                some = again[first : first + self.batch_size]
+
+            def write(some: Sequence[tuple[int, int]], here: Sequence[Scene] = here) -> list[str]:
                 prepared = self._prepare([here[at] for at, _ in some])
-                texts = self._rows(prepared, [sets[n] for _, n in some])
+                return self._rows(prepared, [sets[n] for _, n in some])
+
+            for some, texts in self._size.over(again, write):
                 for (at, n), text in zip(some, texts, strict=True):
                     held[n][at] = names(text, concept)
             for n in missing:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..activations import find_span
 from ..core import Handles, settled
-from ..models import all_continuation_ids
+from ..models import BatchSize, all_continuation_ids
 
 if TYPE_CHECKING:
     from ..datasets import Scene
@@ -78,6 +78,7 @@ class Replay:
                 again = self._again(self._start)
         except Exception:  # noqa: BLE001  whatever an architecture needs beside: then it is run whole
             return False
+        own = own.to(again.device)  # a spread model's own are where its inputs are
         return again.shape == own.shape and torch.allclose(
             again.float(), own.float(), rtol=1e-3, atol=1e-3
         )
@@ -164,16 +165,18 @@ class FirstNaming:
             return
         ids = dict(enumerate(self._until_named(scenes, captions, concept, prompt)))
         able = [at for at, one in ids.items() if one]
-        size = min(batch_size, AT_ONCE)
-        for first in range(0, len(able), size):
-            part = able[first : first + size]
+
+        def draft(part: Sequence[int]) -> None:
             forced = [list(ids[at]) for at in part]
             prepared = model.prepare([scenes[at].image for at in part], prompt, continuation=forced)
             shortest = min(prepared.prompt_lengths)
             begin = [length - shortest for length in prepared.prompt_lengths]
             keep = max(prepared.lengths) - shortest + 1
             replay = Replay(model, prepared, self._first, keep, starts)
-            self._parts.append((part, [ids[at] for at in part], begin, replay))
+            self._parts.append((list(part), [ids[at] for at in part], begin, replay))
+
+        for _ in BatchSize(min(batch_size, AT_ONCE), "captions").over(able, draft):
+            pass
 
     def _until_named(
         self, scenes: Sequence[Scene], captions: Sequence[str], concept: Any, prompt: str | None

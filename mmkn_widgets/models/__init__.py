@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .batch_size import BatchSize as BatchSize
 from .decode import decode as decode
 from .decode import decode_rows as decode_rows
 from .decode import logit_lens as logit_lens
@@ -28,6 +29,7 @@ from .state import plain_torch as plain_torch
 from .state import uncompiled as uncompiled
 from .tokens import TokenMap
 from .weights import site_bias as site_bias
+from .weights import site_device as site_device
 from .worker import Worker as Worker
 
 __all__ = [

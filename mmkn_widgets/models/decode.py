@@ -117,7 +117,7 @@ def decode_rows(
                 ).unsqueeze(1)
             columns = columns.to(unembedding.device, unembedding.dtype)
             if norm and model.final_norm is not None:
-                columns = model.final_norm(columns)
+                columns = model.final_norm(columns).to(unembedding.device)
             best = (columns @ unembedding[:real].T).topk(min(k, real), -1).indices.tolist()
             for place, ids in zip(part, best, strict=True):
                 words[place] = [_word(model, token) for token in ids]
@@ -160,7 +160,7 @@ def logit_lens(model: ModelParts, hidden: torch.Tensor, k: int = 1) -> list[list
     unembedding = model.unembedding
     hidden = hidden.to(unembedding.device, unembedding.dtype)
     if model.final_norm is not None:
-        hidden = model.final_norm(hidden)
+        hidden = model.final_norm(hidden).to(unembedding.device)  # its own may be another
     real = _words_known(model)
     best = (hidden @ unembedding[:real].T).topk(min(k, real), -1).indices.tolist()
     return [[_word(model, token) for token in ids] for ids in best]

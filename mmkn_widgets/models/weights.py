@@ -14,7 +14,15 @@ from .experts import expert_bias, expert_down
 from .sites import Site
 from .wrappers import active_part, has_adapter, wrapped_bias, wrapped_size, wrapped_weight
 
-__all__ = ["final_norm", "hash_weights", "is_quantised", "site_bias", "site_weight", "unembedding"]
+__all__ = [
+    "final_norm",
+    "hash_weights",
+    "is_quantised",
+    "site_bias",
+    "site_device",
+    "site_weight",
+    "unembedding",
+]
 
 _NOT_FINAL = re.compile(r"norm_emb|embed_norm|emb_norm")
 _NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "layernorm", "layer_norm")
@@ -97,6 +105,19 @@ def site_bias(site: Site) -> torch.Tensor | None:
     else:
         bias = getattr(site.module, "bias", None)
     return None if bias is None else bias.detach()
+
+
+def site_device(hf: nn.Module, site: Site) -> torch.device:
+    """Return where a site's neurons are computed: its parameters' device.
+
+    Parameters that accelerate fetches from elsewhere are computed on its execution device.
+    """
+    for module in (site.module, *site.module.modules()):
+        where = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+        if where is not None:
+            return torch.device(where)
+    held = [p.device for p in (*site.module.parameters(), *hf.parameters())]
+    return next((device for device in held if device.type != "meta"), torch.device("cpu"))
 
 
 def unembedding(hf: Any) -> tuple[str, nn.Module] | None:

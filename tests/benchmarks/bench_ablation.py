@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from mmkn_widgets.core import neuron_rows
 from mmkn_widgets.interventions import caption_rows
 
 from .models import pocket_model, scene_images
+from .profile import of_torch
 from .report import Row, paired_ratio
 
 SETTINGS = 32
@@ -35,7 +37,8 @@ def measure() -> list[Row]:
         raise AssertionError("batched and single ablations wrote different captions")
     ratio, base = paired_ratio(batched, one_by_one, 5, 1)
     note = f"one by one {base:.0f} ms, the same captions"
-    rows = [Row(f"{SETTINGS} ablations batched / one by one", ratio, "x", 1 / 3, note)]
+    why = partial(of_torch, batched, one_by_one)
+    rows = [Row(f"{SETTINGS} ablations batched / one by one", ratio, "x", 1 / 3, note, why)]
 
     def plain() -> str:
         return model.caption(image, max_new_tokens=24)
@@ -70,7 +73,8 @@ def measure() -> list[Row]:
         raise AssertionError("a bare hook and an ablation wrote different captions")
     ratio, base = paired_ratio(ablated, plain, 15)
     note = f"50 neurons; caption {base:.0f} ms"
-    rows.append(Row("ablated / plain caption", ratio, "x", 1.08, note))
+    why = partial(of_torch, ablated, plain)
+    rows.append(Row("ablated / plain caption", ratio, "x", 1.08, note, why))
     ratio, base = paired_ratio(hooked, plain, 15)
     note = f"the same neurons by a bare hook; caption {base:.0f} ms"
     return [*rows, Row("bare hook / plain caption", ratio, "x", None, note)]

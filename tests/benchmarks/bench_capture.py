@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from mmkn_widgets.activations import record
 from mmkn_widgets.activations.early import forward_as_far
 
 from .models import hundred_million, pocket_model, scene_images
+from .profile import of_torch
 from .report import Row, paired_ratio
 
 
@@ -26,7 +28,8 @@ def _capture(model: Any, name: str, budget: float, images: int) -> list[Row]:
 
     ratio, base = paired_ratio(captured, forward, 21)
     note = f"forward {base:.1f} ms, {tokens} tokens, {len(model.sites)} layers"
-    rows = [Row(f"capture / forward, {name}", ratio, "x", budget, note)]
+    why = partial(of_torch, captured, forward)
+    rows = [Row(f"capture / forward, {name}", ratio, "x", budget, note, why)]
 
     def lowest() -> None:
         with record(model, rows=[0]):
@@ -41,7 +44,8 @@ def _capture(model: Any, name: str, budget: float, images: int) -> list[Row]:
         seen.gradients(torch.log_softmax(logits[:, -1], -1)[:, 5])
 
     ratio, _ = paired_ratio(gradient, forward, 11)
-    rows.append(Row(f"activation x gradient / forward, {name}", ratio, "x", 2.3))
+    why = partial(of_torch, gradient, forward)
+    rows.append(Row(f"activation x gradient / forward, {name}", ratio, "x", 2.3, "", why))
 
     def generate() -> None:
         model.generate(prepared, max_new_tokens=16)
@@ -52,7 +56,8 @@ def _capture(model: Any, name: str, budget: float, images: int) -> list[Row]:
 
     ratio, base = paired_ratio(generate_captured, generate, 9)
     note = f"generate {base:.0f} ms, 16 tokens"
-    rows.append(Row(f"capture / generate, {name}", ratio, "x", 1.05, note))
+    why = partial(of_torch, generate_captured, generate)
+    rows.append(Row(f"capture / generate, {name}", ratio, "x", 1.05, note, why))
     return rows
 
 

@@ -14,6 +14,7 @@ from tests.e2e.explorer import ExplorerOnPage
 from tests.e2e.notebook import NotebookPage
 from tests.e2e.server import JupyterServer
 
+from .profile import BrowserTime, of_parts
 from .report import Row
 
 STUDY = """
@@ -71,13 +72,17 @@ def measure() -> list[Row]:
             notebook = NotebookPage(page, server, "explorer.ipynb")
             notebook.command("notebook:move-cursor-down")
             notebook.execute(STUDY + ALONE)
+            spent = BrowserTime(page)
             painted = float(page.evaluate(PAINTED))
             paint = (painted - float(notebook.python("returned"))) * 1000
+            why_paint = spent.split()
             explorer = ExplorerOnPage(page)
             explorer.ablate.scroll_into_view_if_needed()
-            firsts, wholes, beside = [], [], []
+            firsts, wholes, beside, in_page = [], [], [], []
             for _ in range(CLICKS):
+                spent = BrowserTime(page)
                 first, whole = explorer.ablate.evaluate(CLICKED)
+                in_page.append(spent.split())
                 notebook.wait_for_python("explorer.ablation['measured'] is not None")
                 alone = float(notebook.python("alone()")) * 1000
                 firsts.append(first)
@@ -88,9 +93,22 @@ def measure() -> list[Row]:
                 page.wait_for_timeout(300)
             notebook.close()
             browser.close()
+    to_first, after = statistics.median(firsts), statistics.median(wholes)
+    parts = [
+        ("to the first new word", to_first),
+        ("from there to the whole caption, less its generation", after - to_first),
+    ]
+    last = in_page[-1].replace("\n", "; ")
+    why_click = of_parts("ms", parts) + f"\nin the page, at the last click: {last}"
     note = f"{CLICKS} clicks; the caption alone {statistics.median(beside):.0f} ms"
     return [
-        Row("first paint of the Explorer in JupyterLab after its cell", paint, "ms", 1500.0),
+        Row(
+            "first paint of the Explorer in JupyterLab after its cell", paint, "ms", 1500.0, "",
+            why_paint.strip,
+        ),
         Row("click on ablate to the first new word", statistics.median(firsts), "ms", None, note),
-        Row("click to the caption, beyond generation", statistics.median(wholes), "ms", 100.0),
-    ]
+        Row(
+            "click to the caption, beyond generation", statistics.median(wholes), "ms", 100.0, "",
+            why_click.strip,
+        ),
+    ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from .profile import of_imports
 from .report import Row, milliseconds
 
 CODE = "import mmkn_widgets, sys; assert not {'torch', 'xarray'} & set(sys.modules)"
@@ -15,4 +16,5 @@ def measure() -> list[Row]:
         return milliseconds(lambda: subprocess.run([sys.executable, "-c", code], check=True), 7)
 
     bare = run("pass")
-    return [Row("import mmkn_widgets over a bare interpreter", run(CODE) - bare, "ms", 300.0)]
+    name, took = "import mmkn_widgets over a bare interpreter", run(CODE) - bare
+    return [Row(name, took, "ms", 300.0, "", lambda: of_imports(CODE))]

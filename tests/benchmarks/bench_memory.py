@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import mmkn_widgets as mmkn
 from mmkn_widgets import pocket
 
 from .models import scene_images
+from .profile import of_memory
 from .report import Row
 
 #: kinds of capture and the most memory they may take beyond the model, in pictures
@@ -43,14 +45,26 @@ def _memory(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "activations": {},
+    "generation": {"generate": True, "max_new_tokens": 8},
+    "gradients": {"gradients": 5},
+}
+
+
+def _profile(kind: str) -> str:
+    """Return which operations of one picture's capture take the memory."""
+    model, image = _wide(), scene_images(1)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        return of_memory(
+            lambda: mmkn.capture(model, image, out=Path(folder) / "store", **_OPTIONS[kind])
+        )
+
+
 def _measure(kind: str) -> None:
     """Print pictures' worth of memory taken, and the time over plain forwards."""
     torch.set_num_threads(1)
-    options: dict[str, Any] = {
-        "activations": {},
-        "generation": {"generate": True, "max_new_tokens": 8},
-        "gradients": {"gradients": 5},
-    }[kind]
+    options = _OPTIONS[kind]
     model, images = _wide(), scene_images(PICTURES)
     with tempfile.TemporaryDirectory() as folder:
         mmkn.capture(model, images[0], layers=[0], out=Path(folder) / "warm", **options)
@@ -81,5 +95,6 @@ def measure() -> list[Row]:
         )
         pictures, times, size = map(float, done.stdout.split()[-3:])
         note = f"a picture is {size:.0f} MB; {times:.1f} x the plain forward with writing"
-        rows.append(Row(f"peak memory, {kind} to disk", pictures, "pictures", budget, note))
+        name = f"peak memory, {kind} to disk"
+        rows.append(Row(name, pictures, "pictures", budget, note, partial(_profile, kind)))
     return rows

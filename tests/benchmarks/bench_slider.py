@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import statistics
-import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 from scripts.browser import find_browser
 from tests.e2e.conftest import ARGUMENTS
 
+from .profile import BrowserTime
 from .report import Row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,11 +48,16 @@ def measure() -> list[Row]:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
             page = browser.new_page(viewport={"width": 1400, "height": 1100})
-            page.on("console", lambda message: print(message.text, file=sys.stderr))
+            told: list[str] = []
+            page.on("console", lambda message: told.append(message.text))
+            spent = BrowserTime(page)
             page.goto(f"http://127.0.0.1:{server.server_port}{PAGE}")
             page.wait_for_function("window.firstPaint !== undefined", timeout=60_000)
             first = float(page.evaluate("window.firstPaint"))
-            rows.append(Row("first paint of the Explorer, 32 x 11,008", first, "ms", 1500.0))
+            why = spent.split()
+            rows.append(
+                Row("first paint of the Explorer, 32 x 11,008", first, "ms", 1500.0, "", why.strip)
+            )
             for name, selector, flat in (
                 ("slider", 'input[aria-label="difference threshold"]', True),
                 ("corner of the plane", ".plane canvas", False),
@@ -62,6 +67,8 @@ def measure() -> list[Row]:
                 if name == "opacity":  # it is among the settings
                     page.locator("summary", has_text="settings").click()
                 page.evaluate("window.reset()")
+                told.clear()
+                spent = BrowserTime(page)
                 _drag_all(page, selector, flat)
                 page.wait_for_timeout(600)
                 got = page.evaluate("({frames: window.frames, during: window.sentDuring})")
@@ -69,8 +76,11 @@ def measure() -> list[Row]:
                     raise AssertionError(f"{name}: only {len(got['frames'])} frames were seen")
                 note = f"{len(got['frames'])} frames, worst {max(got['frames']):.0f} ms"
                 median = statistics.median(got["frames"])
-                rows.append(Row(f"{name} to painted frame, 32 x 11,008", median, "ms", 16.0, note))
-                rows.append(Row(f"kernel messages during a {name} drag", got["during"], "", 0.0))
+                why = spent.split(len(got["frames"]))
+                what = f"{name} to painted frame, 32 x 11,008"
+                rows.append(Row(what, median, "ms", 16.0, note, why.strip))
+                what, sent = f"kernel messages during a {name} drag", "\n".join(told)
+                rows.append(Row(what, got["during"], "", 0.0, "", sent.strip))
             browser.close()
     finally:
         server.shutdown()

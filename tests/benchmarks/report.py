@@ -7,27 +7,40 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Row", "milliseconds", "paired_ratio", "table", "write_json"]
+__all__ = ["Row", "milliseconds", "paired_ratio", "profiles", "table", "write_json"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: its value, and the budget that it must not exceed (None: reported only)."""
+    """One figure: its value, and the budget that it must not exceed (None: reported only).
+
+    A figure over its budget says why: `profile` is then called, and its text stands in `why`.
+    """
 
     name: str
     value: float
     unit: str
     budget: float | None = None
     note: str = ""
+    profile: Callable[[], str] | None = None
+    why: str = ""
 
     @property
     def within(self) -> bool | None:
         """Whether the budget is kept; None without one."""
         return None if self.budget is None else self.value <= self.budget
+
+    def explained(self) -> Row:
+        """Return the figure with its profile where it misses its budget."""
+        if self.within is not False:
+            return self
+        if self.profile is None:
+            raise ValueError(f"{self.name}: over its budget, and no profile that says why")
+        return replace(self, why=self.profile())
 
 
 def paired_ratio(
@@ -84,8 +97,24 @@ def table(rows: list[Row]) -> str:
     )
 
 
+def profiles(rows: list[Row]) -> str:
+    """Return why each figure over its budget is over it; empty where none is."""
+    parts = [
+        f"why {row.name} is over its budget:\n" + "\n".join(f"    {x}" for x in row.why.split("\n"))
+        for row in rows
+        if row.why
+    ]
+    return "\n".join(parts)
+
+
 def write_json(rows: list[Row], path: Path) -> None:
     """Write the rows and the machine they were measured on."""
     machine = {"python": platform.python_version(), "machine": platform.machine()}
-    content = {"machine": machine, "rows": [asdict(row) | {"within": row.within} for row in rows]}
+    content = {
+        "machine": machine,
+        "rows": [
+            {k: v for k, v in asdict(row).items() if k != "profile"} | {"within": row.within}
+            for row in rows
+        ],
+    }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

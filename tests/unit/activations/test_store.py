@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.activations import lazy, open_store, save
+from mmkn_widgets.core import Handles
 from mmkn_widgets.core.errors import BadArgument
 
 
@@ -165,6 +166,35 @@ def test_bfloat16_comes_back_bit_for_bit(pictures: Any, tmp_path: Path) -> None:
     stored = zarr.open_array(str(tmp_path / "b16" / "activation"))
     assert stored.dtype == np.uint16
     assert stored.attrs["mmkn_dtype"] == "bfloat16"
+
+
+def test_every_value_that_bfloat16_has_survives_a_capture(pictures: Any, tmp_path: Path) -> None:
+    """The smallest, the largest, both zeros and infinities, and what is no number."""
+    model = mmkn.load_model("pocket", dtype="bfloat16")
+    every = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.bfloat16)
+    n_tokens, n_neurons = model.prepare(pictures[0]).n_tokens, model.n_neurons
+    fill = -len(every) % (n_tokens * n_neurons)
+    given = torch.cat([every, every[:fill]]).reshape(-1, 1, n_tokens, n_neurons)
+
+    def instead(row: int) -> Any:
+        return lambda _module, args: (given[row % len(given)], *args[1:])
+
+    handles = [
+        site.module.register_forward_pre_hook(instead(row)) for row, site in enumerate(model.sites)
+    ]
+    with Handles(iter(handles)):
+        held = mmkn.capture(model, pictures[0], out=tmp_path / "every")
+        in_memory = mmkn.capture(model, pictures[0])
+    for store in (held, in_memory):
+        values = np.ascontiguousarray(store["activation"].values[: len(given)], np.float32)
+        bits = torch.from_numpy(lazy.to_bits(values).view(np.int16))
+        assert torch.equal(bits, given[:, 0].view(torch.int16))
+        back = store.mmkn.tensor()[: len(given)]
+        assert torch.equal(back.isnan(), given[:, 0].isnan())
+        numbers = ~back.isnan()
+        assert torch.equal(back[numbers].view(torch.int16), given[:, 0][numbers].view(torch.int16))
+    on_disk = zarr.open_array(str(tmp_path / "every" / "activation"))
+    assert on_disk.dtype == np.uint16
 
 
 @given(arrays(np.uint16, st.integers(0, 30)))

@@ -69,7 +69,7 @@ FOREIGN = {
     "mmkn_widgets/models/sites.py": "config name",
     "mmkn_widgets/models/tokens.py": "added_tokens_decoder all_special_ids name special",
     "mmkn_widgets/models/weights.py": (
-        "CB SCB _hf_hook bias quant_state vocab_size weight weights_map"
+        "CB SCB _hf_hook bias execution_device quant_state vocab_size weight weights_map"
     ),
     "mmkn_widgets/models/wrappers.py": "config is_prompt_learning value weight",
     "mmkn_widgets/widgets/changes.py": "__self__",
