@@ -127,7 +127,7 @@ it("figures of other neurons than the kept ones are said to be old", () => {
   const host = document.createElement("div");
   const session = new Session(model, host, frames.schedule);
   mountEffectRows(session, host, true);
-  expect(host.textContent).toContain("against random neurons");
+  expect(host.textContent).toContain("beside random neurons");
   model.set("effect", {
     measures: { suppression: { value: 1, random: 0.02 } },
     neurons: 3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["through", "unaccounted"]
 
+#: How a step begins that multiplies the whole residual stream.
+_STREAM = "stream scale "
 #: How far a norm may be from "a scale per token times a gain per dimension", by its largest value.
 _LINEAR = {torch.float64: 1e-6, torch.float32: 1e-4}
 
@@ -59,7 +62,8 @@ def through(
     ``post_feedforward_layernorm``) divides each token's output by its size and multiplies each
     dimension with a gain: with that size held as it is at this token, the norm is linear, and what
     the neurons write along the returned directions sums (with the projection's bias) to what the
-    FFN adds to the residual stream along the given ones. A constant scale is a factor.
+    FFN adds to the residual stream along the given ones. A constant scale is a factor; so is what
+    this layer and those above it multiply the whole stream with (Gemma 4).
 
     Parameters
     ----------
@@ -113,6 +117,8 @@ def _maps(model: MultimodalModel, site: Site) -> tuple[list[nn.Module | float], 
     left = []
     for step in steps:
         kind, _, name = step.partition(" ")
+        if step.startswith(_STREAM):
+            continue
         if kind == "scale" and float(name):
             maps.append(float(name))
         elif kind == "norm" and not name.endswith("over the sum"):
@@ -123,7 +129,20 @@ def _maps(model: MultimodalModel, site: Site) -> tuple[list[nn.Module | float], 
                 left.append(f"{step} ({type(norm).__name__})")
         else:
             left.append(step)
-    return ([], left) if left else (maps, [])
+    if left:
+        return [], left
+    later = _stream_scale(model, site.layer)
+    return ([*maps, later] if later != 1 else maps), []
+
+
+def _stream_scale(model: MultimodalModel, layer: int) -> float:
+    """Return what a layer and those above it multiply the whole residual stream with."""
+    scales = {}
+    for site in model.sites if model.checks else ():
+        for step in model.checks[site.row].behind:
+            if site.layer >= layer and step.startswith(_STREAM):
+                scales[site.layer] = float(step.removeprefix(_STREAM))
+    return math.prod(scales.values())
 
 
 def _known(norm: nn.Module, width: int) -> bool:

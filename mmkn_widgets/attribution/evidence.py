@@ -135,7 +135,8 @@ def collect(
     predicted: in logits before the final norm, whose gains and scale are left out, as in the paper.
     Behind a norm that follows the FFN (Gemma's ``post_feedforward_layernorm``) or a constant scale
     it is counted as that leaves it, with the norm's scale at this token held: the scores of a layer
-    sum to what its FFN adds to the residual stream along the word, less the biases. What else lies
+    sum to what its FFN adds to the residual stream along the word, less the biases, as the stream
+    arrives at the final norm (Gemma 4 scales it layer by layer). What else lies
     there (a router, a gate, a norm over the whole stream) is not counted; the variable's attribute
     ``leaves_out`` names it by layer, as JSON.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import torch
 
 from ..core import BadArgument, NotSupported, bad_argument, ending, sure
-from . import smollm2
+from . import mplug_owl2, mplug_owl2_config, smollm2
 from .families import reads_text_apart
 from .fit import fill_in
 from .model import MultimodalModel
@@ -95,8 +95,9 @@ def load_model(
         ``"pocket"`` (the model in the box), ``"pocket-plain"`` (the same network, trained by
         captions alone), ``"pocket-smollm2"`` (a pretrained language model with eyes; with
         ``":SOURCE"`` behind it, that folder's or hub name's weights of SmolLM2-135M), a name on the
-        Hugging Face hub, a model folder, or a model object of your own; what is round it
-        (``torch.compile``, ``DataParallel``, PEFT) is taken off.
+        Hugging Face hub, a model folder (also mPLUG-Owl2's, which transformers does not know), or a
+        model object of your own; what is round it (``torch.compile``, ``DataParallel``, PEFT) is
+        taken off.
     processor : transformers.ProcessorMixin, optional
         With a model object: what reads pictures and texts for it. Without one the model takes
         ready-made inputs (a dict of tensors) only.
@@ -182,7 +183,9 @@ def load_model(
             },
         )  # fmt: skip
         found_revision = str(getattr(hf.config, "_commit_hash", None) or revision or "")
-        if processor is None:
+        if processor is None and config.model_type == mplug_owl2_config.MODEL_TYPE:
+            processor = mplug_owl2.load_processor(source, hf, revision or "main")
+        elif processor is None:
             processor = load_processor(source, config, revision, trust_remote_code)
     hf.eval()
     hf.requires_grad_(False)
@@ -279,6 +282,8 @@ def _auto_class(config: Any, name: str, trust: bool) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     kind = config.model_type
+    if kind == mplug_owl2_config.MODEL_TYPE:
+        return mplug_owl2_config.model_class()
     if kind in _INSIDE:
         return getattr(transformers, _INSIDE[kind])
     remote = getattr(config, "auto_map", None) or {}

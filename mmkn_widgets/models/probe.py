@@ -159,9 +159,18 @@ def what_follows(
         factor = float((rest * added).sum() / (added * added).sum().clamp_min(1e-30))
         if abs(factor) > 1e-3 and _same(rest, factor * added, 10 * tolerance):
             return (*steps, f"scale {factor:.4g}")
+    # beside the FFN's sum: a term of its own behind a norm, or a scale of the whole stream
+    beside = [stream + made for stream in streams for _, _, made in flat]
+    if any(_same(after - stream, added, 10 * tolerance) for stream in beside):
+        return tuple(steps)
+    for whole in (stream + added for stream in (*streams, *beside)):
+        factor = float((after * whole).sum() / (whole * whole).sum().clamp_min(1e-30))
+        if abs(factor) > 1e-3 and _same(after, factor * whole, tolerance):
+            return (*steps, f"stream scale {factor:.6g}")
     if routed:
         return (*steps, "router", *(f"gate {name}" for name in seen.gates))
-    return (*steps, *(f"gate {name}" for name in seen.gates)) or ("not followed",)
+    left = [f"gate {name}" for name in seen.gates] or ["not followed"]
+    return (*steps, *left)
 
 
 #: Largest accepted ``max|written - output| / max|output|`` of a down projection, per type. 8-bit
@@ -192,7 +201,7 @@ class SiteCheck:
     behind : tuple of str
         What the architecture puts between the projection's output and the residual stream, such as
         ``"norm post_feedforward_layernorm"``, ``"scale 0.22"``, ``"router"``; empty when the output
-        is added as it is.
+        is added as it is. ``"stream scale 0.6"``: the block scales its whole output (Gemma 4).
     """
 
     row: int

@@ -54,6 +54,10 @@ FAMILY_PROMPTS: dict[str, tuple[str | None, str]] = {
     "pp_formulanet": ("", "{question}"),
     "udop": ("Question answering. What is shown?", "Question answering. {question}"),
     "idefics": (None, "User: {question}\nAssistant:"),
+    "mplug_owl2": (
+        "USER: {image}Provide a one-sentence caption for the provided image. ASSISTANT: ",
+        "USER: {image}{question} ASSISTANT:",
+    ),
     "minigpt4": (None, "{image}{question}"),
     "molmo2": (None, "User: {image}{question} Assistant:"),
     "emu3": (None, "USER: {image}{question} ASSISTANT:"),

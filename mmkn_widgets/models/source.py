@@ -9,21 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..core import BadArgument, NotSupported
+from ..core import BadArgument, MmknError, NotSupported
 from ..pocket import FOLDERS, path
+from . import mplug_owl2_config
 
 __all__ = ["FOLDER", "find_source", "missing_package", "one_line", "read_config", "refuse_mismatch"]
 
 FOLDER = "config.json, weights (model.safetensors), and a tokenizer and processor beside them"
-
-
-#: model_type -> why not even its own code helps
-_PINNED = {
-    "mplug_owl2": (
-        "its code is pinned to transformers 4.31 and replaces parts of that release's Llama; the "
-        "nearest supported model is LLaVA-1.5 ('llava-hf/llava-1.5-7b-hf')"
-    ),
-}
 
 
 def find_source(name: str) -> str:
@@ -108,15 +100,28 @@ def read_config(source: str, name: str, revision: str | None, trust: bool) -> An
                 f"model: the config.json of {name} names no model_type, so it is not a "
                 f"transformers model; expected {FOLDER}"
             )
-        _refuse_remote_code(written, name, trust)
+        if not mplug_owl2_config.is_one(written):
+            _refuse_remote_code(written, name, trust)
     try:
-        config = AutoConfig.from_pretrained(
-            source, revision=revision or "main", trust_remote_code=trust
-        )
+        config = _own_config(source, revision or "main")
+        if config is None:
+            config = AutoConfig.from_pretrained(
+                source, revision=revision or "main", trust_remote_code=trust
+            )
+    except MmknError:
+        raise
     except Exception as error:
         raise _config_error(error, name, trust) from error
     _refuse_sizes(config.to_dict(), name)
     return config
+
+
+def _own_config(source: str, revision: str) -> Any:
+    """Return the configuration of a model that this package builds itself, None of another."""
+    from transformers import PreTrainedConfig
+
+    written, _ = PreTrainedConfig.get_config_dict(source, revision=revision)
+    return mplug_owl2_config.config(written) if mplug_owl2_config.is_one(written) else None
 
 
 #: names under which configurations say how many layers there are, and more than any model has
@@ -140,8 +145,6 @@ def _refuse_sizes(described: Any, name: str) -> None:
 def _refuse_remote_code(written: dict[str, Any], name: str, trust: bool) -> None:
     from transformers import CONFIG_MAPPING
 
-    if written["model_type"] in _PINNED:
-        raise NotSupported(f"model: {name}: {_PINNED[written['model_type']]}")
     if "auto_map" in written and written["model_type"] not in CONFIG_MAPPING and not trust:
         raise _remote_code_error(name)
 
@@ -157,9 +160,6 @@ def _config_error(error: Exception, name: str, trust: bool) -> Exception:
     if isinstance(error, ImportError):
         return missing_package(name, error)
     text = one_line(error)
-    for kind, reason in _PINNED.items():
-        if kind in text:
-            return NotSupported(f"model: {name}: {reason}")
     if "trust_remote_code" in text and not trust:
         return _remote_code_error(name)
     if "model type" in text.lower() and "does not recognize" in text.lower():

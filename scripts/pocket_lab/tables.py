@@ -190,8 +190,9 @@ def write_summary(
         "# The pocket study",
         "",
         "Written by `make study`; `provenance.json` says from what. Neurons, thresholds, sizes and"
-        " deltas come from `val`, all figures from `test`; means over concepts (edits: pairs) with"
-        " 95 % bootstrap intervals. One model, one seed. That silencing a concept's neurons removes"
+        " deltas come from `val`, all figures from `test` but those against the atlas, which was"
+        " measured on `val`; means over concepts (edits: pairs) with 95 % bootstrap intervals. One"
+        " model, one seed. That silencing a concept's neurons removes"
         " its word is what this model was trained for (its card says how): the figures show that"
         " the package finds and measures what is there, not what another model hides.",
         "",

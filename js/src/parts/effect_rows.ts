@@ -92,7 +92,7 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
       return setText(
         legend,
         asks
-          ? "Over all scenes: how often the concept goes (suppression), the rest stays (retention), and what is not there is named instead (substitution), against random neurons."
+          ? "Over all scenes: how often the concept goes (suppression, beside random neurons), the rest stays (retention), and what is not there is named instead (substitution)."
           : "",
       );
     const moved = asks && (effect.neurons !== session.kept().checked || seen !== cuts());

@@ -26,7 +26,7 @@ const LESSONS: Record<string, string> = {
   picture:
     "Bright: where the kept neurons are active. “neuron” shows one alone, “difference” what changes when the object goes.",
   without:
-    "The same picture with the object painted away. Whatever differs inside the model between the two is about the object.",
+    "The same picture with the object painted away. What differs inside the model between the two comes from the object, and from the smear that painting leaves.",
   caption: "What the model writes. Ablate the kept neurons and read what it writes without them.",
   plane:
     "Each square: one neuron or more. To the right: the activation changes more when the object goes (stage 1). Up: the neuron pushes more towards the word (stage 2). The tinted corner is kept.",

@@ -18,9 +18,14 @@ from mmkn_widgets.studies.elsewhere import word_shares
 KINDS = {
     "Gemma2": {},
     "Gemma3Text": {"layer_types": ["full_attention"] * 3},
+    "Gemma4Text": {"layer_types": ["full_attention"] * 3, "global_head_dim": 16,
+                   "num_global_key_value_heads": 2, "num_kv_shared_layers": 0,
+                   "hidden_size_per_layer_input": 0},
     "Granite": {"residual_multiplier": 0.22},
     "Llama": {"mlp_bias": True},
-}
+}  # fmt: skip
+#: What Gemma 4 multiplies its whole residual stream with, behind each layer.
+SCALES = (0.6, 1.7, 0.45)
 
 
 def with_language_model(pocket: Any, kind: str) -> mmkn.MultimodalModel:
@@ -39,6 +44,9 @@ def with_language_model(pocket: Any, kind: str) -> mmkn.MultimodalModel:
                 parameter.normal_(0.3, 1)  # gains of either sign
             elif name.endswith("bias"):
                 parameter.normal_(0, 0.3)
+        if kind == "Gemma4Text":
+            for layer, scale in zip(hf.model.language_model.layers, SCALES, strict=True):
+                layer.layer_scalar.fill_(scale)
     return mmkn.load_model(hf, pocket.processor)
 
 
@@ -47,7 +55,9 @@ def test_a_layers_scores_sum_to_what_its_ffn_adds(pocket: Any, cars: list[Any], 
     model = with_language_model(pocket, kind)
     behind = {step for check in model.checks for step in check.behind}
     wanted_behind = {"Gemma2": {"norm post_feedforward_layernorm"}, "Granite": {"scale 0.22"},
-                     "Gemma3Text": {"norm post_feedforward_layernorm"}, "Llama": set()}  # fmt: skip
+                     "Gemma3Text": {"norm post_feedforward_layernorm"}, "Llama": set(),
+                     "Gemma4Text": {"norm post_feedforward_layernorm",
+                                    *(f"stream scale {scale}" for scale in SCALES)}}  # fmt: skip
     assert behind == wanted_behind[kind]
     found = collect(model, "car", cars[:1], caption="reference", batch_size=1)
     token = int(found["token"][0])
@@ -63,6 +73,8 @@ def test_a_layers_scores_sum_to_what_its_ffn_adds(pocket: Any, cars: list[Any], 
         model.forward(model.prepare([cars[0].image], continuation=[prefix]))
     for row, layer in enumerate(layers):
         factor = KINDS[kind].get("residual_multiplier", 1.0)
+        if kind == "Gemma4Text":
+            factor = float(np.prod(SCALES[row:]))
         of_bias = torch.zeros(32)
         if layer.mlp.down_proj.bias is not None:
             of_bias = layer.mlp.down_proj.bias.detach()
@@ -71,6 +83,36 @@ def test_a_layers_scores_sum_to_what_its_ffn_adds(pocket: Any, cars: list[Any], 
         assert float(scores.sum()) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
         assert np.abs(scores).max() > 0
     assert json.loads(found["contribution"].attrs["leaves_out"]) == {}
+
+
+def test_a_term_beside_the_ffn_and_a_scaled_stream_are_followed(
+    pocket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gemma 4's per-layer inputs add a term of their own; what is no sum at all is said to be."""
+    more = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 64}
+    monkeypatch.setitem(KINDS, "Gemma4Text", {**KINDS["Gemma4Text"], **more})
+    model = with_language_model(pocket, "Gemma4Text")
+    norm = "norm post_feedforward_layernorm"
+    assert [check.behind for check in model.checks] == [
+        (norm, f"stream scale {scale}") for scale in SCALES
+    ]
+    one, word = model.unembedding[:1], torch.ones(1, 48)
+    held = [through(model, site, word, one) for site in model.sites]
+    for layer in model.hf.model.language_model.layers:
+        layer.layer_scalar.fill_(1)
+    plain = mmkn.load_model(model.hf, pocket.processor)
+    assert [check.behind for check in plain.checks] == [(norm,)] * 3
+    for site, scaled, whole in zip(plain.sites, held, (0.459, 0.765, 0.45), strict=True):
+        assert torch.allclose(through(plain, site, word, one) * whole, scaled, rtol=1e-4)
+
+    class Odd(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(100 * x)
+
+    plain.blocks[0].post_per_layer_input_norm = Odd()
+    odd = mmkn.load_model(plain.hf, pocket.processor)
+    assert odd.checks[0].behind == (norm, "not followed")
+    assert unaccounted(odd) == {"0": ["not followed"]}
 
 
 def test_a_norm_is_linear_with_its_scale_held() -> None:

@@ -177,10 +177,10 @@ def planted(seed: int, n: int, pairs: int, effect: float) -> tuple[xr.Dataset, n
 
 
 @pytest.mark.parametrize(
-    ("n", "pairs", "effect", "seeds"), [(3072, 24, 1.6, 16), (352256, 48, 1.2, 1)]
+    ("n", "pairs", "effect", "seeds"), [(3072, 24, 1.6, 16), (352256, 48, 1.2, 4)]
 )
 def test_the_share_of_false_discoveries(n: int, pairs: int, effect: float, seeds: int) -> None:
-    """One stage: 5 % asked and kept on average; at 7B size one draw, whose share has a spread."""
+    """One stage: 5 % asked and kept on average, also at 7B size."""
     false, right = [], []
     for seed in range(seeds):
         data, where = planted(seed, n, pairs, effect)
@@ -193,9 +193,7 @@ def test_the_share_of_false_discoveries(n: int, pairs: int, effect: float, seeds
             assert np.isin(where, kept.index).mean() >= 0.9
             assert np.isin(kept.index, where).mean() >= 0.93
     assert np.mean(right) >= 0.9
-    assert np.mean(false) <= 0.07 + (seeds == 1) * 0.05
-    if seeds > 1:
-        assert np.mean(false) >= 0.02  # and no more careful than asked
+    assert 0.02 <= np.mean(false) <= 0.07  # and no more careful than asked
 
 
 def test_what_is_kept_follows_labels_and_says_how() -> None:

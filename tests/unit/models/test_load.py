@@ -70,7 +70,12 @@ def test_a_file_instead_of_a_folder(folder: Path) -> None:
         ('{"a": 1}', "names no model_type"),
         ("[]", "names no model_type"),
         ('{"model_type": "llava9000"}', "does not know the model type"),
-        ('{"model_type": "mplug_owl2", "auto_map": {}}', "nearest supported model is LLaVA-1.5"),
+        ('{"model_type": "mplug_owl2", "auto_map": {}}', "describes 8,"),
+        (
+            '{"model_type": "mplug_owl2", "visual_config": {"visual_model": '
+            '{"use_cls_token": false}}}',
+            "visual_model.use_cls_token is False, a setting of mPLUG-Owl2.1",
+        ),
     ],
 )
 def test_a_config_that_is_none(folder: Path, config: str, said: str) -> None:

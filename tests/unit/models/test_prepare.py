@@ -163,7 +163,7 @@ def test_a_chat_template_that_knows_no_pictures_gets_the_placeholder(strict: boo
 def test_every_family_prompt_asks_the_question() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-    known = {*MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, "minigpt4"}
+    known = {*MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, "minigpt4", "mplug_owl2"}
     assert set(FAMILY_PROMPTS) <= known
     assert all("{question}" in asking for _, asking in FAMILY_PROMPTS.values())
 
