@@ -43,13 +43,13 @@ MODELS = {
 SIZES = (5, 20, 60, 200)
 #: what each row ranks neurons by
 METHODS = {
-    "two_stage": "two-stage (difference and GradCAM where the word is predicted)",
-    "two_stage_image": "two-stage as the first paper's formulas read (both at image tokens)",
-    "gradcam": "GradCAM alone",
-    "activation_difference": "activation difference alone",
-    "contribution": "contribution (second paper)",
-    "learned_mask": "learned mask",
-    "random": "random neurons",
+    "two_stage": "difference, then GradCAM, both where the word is predicted (the default)",
+    "two_stage_image": "both at image tokens and signed, as the first paper's formulas read",
+    "gradcam": "GradCAM alone, where the word is predicted",
+    "activation_difference": "the difference alone, where the word is predicted",
+    "contribution": "the second paper's contribution score",
+    "learned_mask": "learned as a whole: the word goes, everything else stays said",
+    "random": "as many neurons, drawn uniformly",
 }
 #: scenes that choose, scenes with the word that measure, and as many without
 CHOOSING, MEASURING = 12, 24
@@ -203,6 +203,7 @@ def table(models: dict[str, dict[str, Any]]) -> str:
         Model's name to `summary`.
     """
     lines = [*_HEAD.strip().splitlines(), ""]
+    lines += [f"- *{name.replace('_', ' ')}*: {what}" for name, what in METHODS.items()] + [""]
     for name, found in models.items():
         lines += [
             f"## {name} ({MODELS[name][0]}), {len(found['words'])} words",
@@ -217,7 +218,9 @@ def table(models: dict[str, dict[str, Any]]) -> str:
         for method, sizes in found["methods"].items():
             for size, row in sizes.items():
                 cells = " | ".join(figure(row[key]) for key in _FIGURES)
-                lines.append(f"| {METHODS[method]} | {size} | {row['neurons']:.0f} | {cells} |")
+                lines.append(
+                    f"| {method.replace('_', ' ')} | {size} | {row['neurons']:.0f} | {cells} |"
+                )
         lines.append("")
     return "\n".join(lines)
 
