@@ -41,6 +41,8 @@ MODELS = {
     "pocket-smollm2": ("ordinary pretrained", "bfloat16"),
 }
 SIZES = (5, 20, 60, 200)
+#: a mask is learned for each of these sizes, which takes minutes on a pretrained model
+LEARNED = (5, 20, 60)
 #: what each row ranks neurons by
 METHODS = {
     "two_stage": "difference, then GradCAM, both where the word is predicted (the default)",
@@ -73,7 +75,11 @@ def _rankings(model: MultimodalModel, made: Study, absent: Any) -> Iterator[tupl
 
 
 def measure(
-    model: MultimodalModel, word: str, before: dict[Any, str], sizes: Sequence[int] = SIZES
+    model: MultimodalModel,
+    word: str,
+    before: dict[Any, str],
+    sizes: Sequence[int] = SIZES,
+    learned: Sequence[int] = LEARNED,
 ) -> dict[str, Any]:
     """Measure every method at every size on one word.
 
@@ -83,7 +89,8 @@ def measure(
     word : str
     before : dict
         Captions of the unchanged model, kept between words.
-    sizes : sequence of int
+    sizes, learned : sequence of int
+        Of a mask that is learned, the sizes that are in both.
 
     Returns
     -------
@@ -107,8 +114,8 @@ def measure(
     for name, choose in _rankings(model, made, absent):
         found[name] = {}
         for size in sizes:
-            if name == "learned_mask" and size == max(sizes):
-                continue  # far more than it needs
+            if name == "learned_mask" and size not in learned:
+                continue
             neurons = choose(size)
             effect = made.evaluate(
                 neurons, there, other, before=before, drawn=drawn, metrics=(),
@@ -177,14 +184,16 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
     -------
     dict
         ``words``, ``recall``, ``overlap``, and ``methods``: method to size to figure to
-        ``mean``, ``low``, ``high``, with ``neurons`` (mean number kept).
+        ``mean``, ``low``, ``high``, with ``neurons`` (mean number kept) and ``words``.
     """
     rows: dict[str, Any] = {}
     for name in METHODS:
         rows[name] = {}
-        for size in words[0]["methods"][name]:
-            cells = [word["methods"][name][size] for word in words]
+        held = [word["methods"][name] for word in words]
+        for size in sorted({size for word in held for size in word}, key=int):
+            cells = [word[size] for word in held if size in word]
             rows[name][size] = {key: mean_interval([c[key] for c in cells]) for key in _FIGURES}
+            rows[name][size]["words"] = len(cells)
             rows[name][size]["neurons"] = float(np.mean([c["neurons"] for c in cells]))
     return {
         "words": [word["word"] for word in words],
@@ -295,6 +304,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", choices=tuple(MODELS))
     parser.add_argument("--words", nargs="*", help="default: all sixteen")
     parser.add_argument("--work", type=Path, default=Path("build/ordinary"))
+    parser.add_argument("--learned", type=int, nargs="*", default=LEARNED, help="sizes of masks")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="tables and picture of what is done")
     asked = parser.parse_args(argv)
@@ -309,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             part = folder / f"{word}.json"
             if part.is_file():
                 continue
-            found = measure(model, word, before)
+            found = measure(model, word, before, learned=asked.learned)
             write_whole(part, json.dumps(found, indent=1) + "\n")
             print(f"{asked.model} {word}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
     if asked.write:

@@ -31,7 +31,7 @@ CELLS = [
 #: how to start slow work: the button, where it is shown, and the study's method that is slow
 WORK = {
     "measure": (".figures .work", "evaluate"),
-    "propose thresholds": (".a-plane .work", "propose_thresholds"),
+    "propose thresholds": (".a-plane .work:not(.front *)", "propose_thresholds"),
     "compute": (".a-top .ask .work", "of_word"),
     "where else?": (".a-neuron .work", "strongest_scenes"),
 }
@@ -131,7 +131,7 @@ def test_whatever_is_drawn_has_its_legend_on_the_page(
     for part, words in {
         ".a-picture .legend": "activation",
         ".a-picture .reads": "mean of",
-        ".a-plane .keys": "other neurons",
+        ".a-plane .keys:not(.front *)": "other neurons",
         ".a-plane .legend-marks": "the smaller of suppression and retention",
         ".dots": "still named",
         ".key-line": "measured:",

@@ -165,7 +165,7 @@ def test_patches_show_both_stages_and_a_neuron_its_other_words(notebook: Noteboo
     assert notebook.python("len(explorer.difference_map)") == 4 * 64
     root.locator(".trow").first.click()
     root.get_by_role("button", name="where else?").click()
-    expect(root.locator(".shares .own")).to_have_text("car")
+    expect(root.locator(".shares .own")).to_have_text("car", timeout=60_000)
 
 
 def test_a_restarted_kernel_is_said_and_nothing_can_be_asked(notebook: NotebookPage) -> None:

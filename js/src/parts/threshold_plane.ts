@@ -124,7 +124,8 @@ export function mountThresholdPlane(
     const kept = session.kept().checked;
     const picked = session.picked();
     const all = `${integer(kept)} of ${integer(session.evidence().neurons)} kept`;
-    const more = session.size(plane).width > 500 ? " · drag the corner" : "";
+    const hint = " · drag the corner";
+    const more = session.size(note).width > 6.5 * (all.length + hint.length) ? hint : "";
     if (store.get("facts")?.scenes === 0) setLine(note, session.nothing());
     else setLine(note, picked ? `${integer(kept)} kept: ${picked.label}` : all + more);
   };
