@@ -46,8 +46,6 @@ ASSUMED: dict[str, tuple[float, str, str]] = {
     "card, share of the memory rate reached": (0.6, "", "usual for writing token by token"),
     "card to main memory": (50.0, "GB/s", "PCIe 5, 16 lanes"),
     "disk of one machine": (8.0, "TB", "two ordinary NVMe drives"),
-    "main memory of one machine": (256.0, "GB", "an ordinary server's"),
-    "bytes of a mask": (307_200.0, "", "one for each pixel of 640 x 480; all of one call are held"),
     "tokens of a picture and its prompt": (640.0, "", "576 of LLaVA-1.5's grid, 64 of text"),
     "tokens of a caption": (16.0, "", "a sentence"),
     "captions at once": (8.0, "", "the default for models of this size"),
@@ -183,13 +181,6 @@ def breaks(model: Model, plan: Plan) -> list[tuple[str, float]]:
         (
             "one card, by weights and one pair's graph",
             (model.weights + 8 * store_bytes(model)) / (1e9 * _given("card, memory")),
-        ),
-        (
-            "main memory, by the masks of one concept's pairs",
-            plan.pairs
-            / plan.concepts
-            * _given("bytes of a mask")
-            / (1e9 * _given("main memory of one machine")),
         ),
         (
             "the way off the card, over the forward it hides behind",
