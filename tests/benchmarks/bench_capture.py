@@ -36,7 +36,8 @@ def _capture(model: Any, name: str, budget: float, images: int) -> list[Row]:
             forward_as_far(model, prepared, [0])
 
     ratio, _ = paired_ratio(lowest, forward, 11)
-    rows.append(Row(f"capture of the first layer / forward, {name}", ratio, "x", 0.9))
+    why = partial(of_torch, lowest, forward)
+    rows.append(Row(f"capture of the first layer / forward, {name}", ratio, "x", 0.9, "", why))
 
     def gradient() -> None:
         with record(model, gradients=True) as seen:

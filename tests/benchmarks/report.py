@@ -36,7 +36,7 @@ class Row:
 
     def explained(self) -> Row:
         """Return the figure with its profile where it misses its budget."""
-        if self.within is not False:
+        if self.within is not False or self.why:
             return self
         if self.profile is None:
             raise ValueError(f"{self.name}: over its budget, and no profile that says why")
