@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmkn_widgets.core.files import write_whole
+from mmkn_widgets.pocket.words import CATEGORIES
 from mmkn_widgets.studies.summary import mean_interval
 
 from .study import study_path
@@ -215,10 +216,12 @@ def table(models: dict[str, dict[str, Any]]) -> str:
     lines += [f"- *{name.replace('_', ' ')}*: {what}" for name, what in METHODS.items()] + [""]
     for name, found in models.items():
         lines += [
-            f"## {name} ({MODELS[name][0]}), {len(found['words'])} words",
+            f"## {name} ({MODELS[name][0]}), {len(found['words'])} of {len(CATEGORIES)} words",
             "",
             f"Captions name {figure(found['recall'])} of the words that are there. Of the neurons "
             f"that one picture finds, {figure(found['overlap'])} are among those of {CHOOSING}.",
+            "",
+            *_few(found["words"]),
             "",
             "| method | asked | kept | suppression | retention, scene | retention, other "
             "| identical | substitution | random |",
@@ -226,12 +229,24 @@ def table(models: dict[str, dict[str, Any]]) -> str:
         ]
         for method, sizes in found["methods"].items():
             for size, row in sizes.items():
-                cells = " | ".join(figure(row[key]) for key in _FIGURES)
+                shown = [figure(row[key]) for key in _FIGURES]
+                if row["words"] == 1:  # no interval
+                    shown = [cell.partition(" ")[0] for cell in shown]
+                cells = " | ".join(shown)
                 lines.append(
                     f"| {method.replace('_', ' ')} | {size} | {row['neurons']:.0f} | {cells} |"
                 )
         lines.append("")
     return "\n".join(lines)
+
+
+def _few(words: Sequence[str]) -> list[str]:
+    if len(words) == len(CATEGORIES):
+        return []
+    named = ", ".join(words)
+    return [
+        f"**Only {named}** of the {len(CATEGORIES)} words: an example with no spread over words."
+    ]
 
 
 def _csv(models: dict[str, dict[str, Any]]) -> str:

@@ -74,6 +74,7 @@ def test_a_key_on_a_slider_changes_no_other_field(explorer: ExplorerOnPage) -> N
 
 def test_a_field_that_is_typed_in_keeps_its_own(explorer: ExplorerOnPage) -> None:
     explorer.slider("difference").press("ArrowRight")
+    explorer.page.wait_for_timeout(250)  # the box follows in a frame, which may be late
     moved = box(explorer, "difference").input_value()
     search = explorer.root.get_by_role("searchbox")
     search.click()

@@ -33,6 +33,8 @@ SOLVED = {
     "threshold_g = float(np.sort(game.study.evidence.gradcam.values.ravel())[-9])",
     "07_editing": "mine = interventions.edit(model, neurons, 'car', 'boat', top=5, alpha=None,"
     " activation=study.evidence, scenes=scenes)",
+    "08_three_models": "best = max((r for r in rows if r['model'] == 'pocket-smollm2'"
+    " and float(r['scene_mean']) >= 0.9), key=lambda r: float(r['suppression_mean']))['method']",
     "09_your_own_model": "Image.fromarray(example.mask('bird')).save(folder / 'bird.png')\n"
     "seen = mmkn.datasets.single_scene(folder / 'mine.png', folder / 'bird.png', 'bird')\n"
     "mine = mmkn.study(model, 'bird', seen).neurons()",
