@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -119,6 +120,17 @@ class PairCache:
         self._in_files: set[str] = set()
         self._folder: Path | None = None
         self._turn = threading.RLock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PairCache:
+        twin = PairCache(copy.deepcopy(self.inpainter, memo))
+        memo[id(self)] = twin
+        with self._turn:
+            if self._folder is not None:
+                for key in self._in_files:
+                    twin._put(key, read_image(self._folder / f"{key}.png"))
+            for key, image in self._painted.items():
+                twin._put(key, image)
+        return twin
 
     @property
     def name(self) -> str:

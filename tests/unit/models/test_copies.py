@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.core import NotSupported
@@ -81,7 +82,14 @@ def test_a_shallow_copy_and_a_pickle_say_how_to_get_a_second_one(
 def test_a_study_is_copied_with_its_model(pocket: Any) -> None:
     scenes = mmkn.datasets.pocket_world("val").with_concept("car", 1)
     study = mmkn.study(pocket, "car", scenes)
-    twin = copy.deepcopy(study)
+    painted: Any = study.pairs
+    first = {key: image.copy() for key, image in painted._painted.items()}
+    for n in range(70):  # more than stay in memory: the first lie in files
+        painted._put(f"{n:032x}", Image.new("RGB", (8, 8), (n, 0, 0)))
+    twin: Any = copy.deepcopy(study)
+    for key, image in first.items():
+        assert twin.pairs._get(key).tobytes() == image.tobytes()
+    assert twin.pairs._get(f"{3:032x}").getpixel((0, 0)) == (3, 0, 0)
     assert twin.model is not pocket
     assert twin.caption(0) == study.caption(0)
     with pytest.raises(NotSupported, match=r"study\.save"):
