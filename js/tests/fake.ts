@@ -82,3 +82,30 @@ export function random(seed: number): () => number {
     return state / 2 ** 32;
   };
 }
+
+/** What a page has of six neurons in two layers, 4 and 5. */
+export function sixNeurons(): Record<string, unknown> {
+  return {
+    shape: [2, 3],
+    rows: [
+      [4, -1],
+      [5, -1],
+    ],
+    difference: floats([1, 2, 3, 4, 5, 6]),
+    gradcam: floats([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+    mode: "absolute",
+    threshold_d: 1.5,
+    quantile_d: 0.5,
+    quantile_g: 0,
+    unchecked: [],
+    rows_off: [],
+    selected: -1,
+    words: [],
+    concept: "car",
+    concept_forms: ["car"],
+    ablate_mode: "zero",
+    ablate_scale: 0,
+    read_only: false,
+    status: { state: "ready" },
+  };
+}

@@ -3,7 +3,7 @@ import { asPython } from "../src/core/python";
 import { Session } from "../src/core/session";
 import { apart, edge, frontierView } from "../src/parts/frontier";
 import { mountNeuronTable } from "../src/parts/neuron_table";
-import { FakeModel, floats, Frames } from "./fake";
+import { FakeModel, floats, Frames, sixNeurons } from "./fake";
 
 const POINT = { identical: 1, substitution: 0.5, random: 0, retention: 0.9 };
 
@@ -14,29 +14,9 @@ let host: HTMLElement;
 
 beforeEach(() => {
   model = new FakeModel({
-    shape: [2, 3],
-    rows: [
-      [4, -1],
-      [5, -1],
-    ],
-    difference: floats([1, 2, 3, 4, 5, 6]),
-    gradcam: floats([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+    ...sixNeurons(),
     gradient_sum: floats([1, 2, 4, 8, 16, 32]),
-    mode: "absolute",
-    threshold_d: 1.5,
     threshold_g: 0.35,
-    quantile_d: 0.5,
-    quantile_g: 0,
-    unchecked: [],
-    rows_off: [],
-    selected: -1,
-    words: [],
-    concept: "car",
-    concept_forms: ["car"],
-    ablate_mode: "zero",
-    ablate_scale: 0,
-    read_only: false,
-    status: { state: "ready" },
     picked: null,
     marks: [],
     frontier: {

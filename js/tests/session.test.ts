@@ -7,7 +7,7 @@ import { neuronsCsv } from "../src/core/table_csv";
 import { mountAblationPanel } from "../src/parts/ablation_panel";
 import { mountCaptionDiff } from "../src/parts/caption_diff";
 import { mountNeuronTable } from "../src/parts/neuron_table";
-import { FakeModel, floats, Frames } from "./fake";
+import { FakeModel, floats, Frames, sixNeurons } from "./fake";
 
 let model: FakeModel;
 let frames: Frames;
@@ -16,29 +16,9 @@ let host: HTMLElement;
 
 beforeEach(() => {
   model = new FakeModel({
-    shape: [2, 3],
-    rows: [
-      [4, -1],
-      [5, -1],
-    ],
-    difference: floats([1, 2, 3, 4, 5, 6]),
-    gradcam: floats([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+    ...sixNeurons(),
     gradient_sum: floats([1, 1, 1, 2, 2, 2]),
-    mode: "absolute",
-    threshold_d: 1.5,
     threshold_g: 0.15,
-    quantile_d: 0.5,
-    quantile_g: 0,
-    unchecked: [],
-    rows_off: [],
-    selected: -1,
-    words: [],
-    concept: "car",
-    concept_forms: ["car"],
-    ablate_mode: "zero",
-    ablate_scale: 0,
-    read_only: false,
-    status: { state: "ready" },
     ablation: { active: [], can_undo: false, can_redo: false, predicted: null, measured: null },
     caption_before: "a red car",
     caption_after: "",

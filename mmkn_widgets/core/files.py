@@ -253,9 +253,7 @@ def _check_place(
         try:
             folder = stat.S_ISDIR(os.stat(place).st_mode)
         except OSError:  # nothing there; a name that cannot be made is refused where it is made
-            if not os.path.islink(place):
-                return
-            folder = False
+            return
         if not folder:
             wanted = "a folder; there is a file of this name"
         else:

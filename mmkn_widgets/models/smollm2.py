@@ -32,7 +32,7 @@ from ..core import (
     sure,
     whole_folder,
 )
-from ..pocket import CATEGORIES, KNOWS, path, scenes
+from ..pocket import CATEGORIES, KNOWS, SIZE, path, scenes
 from .placement import choose_dtype
 from .source import one_line
 from .state import loading
@@ -44,16 +44,17 @@ if TYPE_CHECKING:
         LlavaProcessor,
         PreTrainedTokenizerBase,
     )
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 __all__ = [
     "IMAGE_TOKEN",
     "NAME",
     "N_IMAGE",
     "PATCH",
-    "SIZE",
     "TOWER",
     "assemble",
     "file_hash",
+    "image_processor",
     "language_model",
     "processor",
     "shape",
@@ -66,7 +67,7 @@ NAME = "pocket-smollm2"
 TOWER = "tower.safetensors"
 #: a reserved token of SmolLM2 that no text holds stands for a patch
 IMAGE_TOKEN = "<empty_output>"
-SIZE, PATCH = 96, 16
+PATCH = 16
 #: image tokens of a picture: a grid of 6 x 6
 N_IMAGE = (SIZE // PATCH) ** 2
 #: validation scenes that are captioned where the language model is another than in the training
@@ -248,20 +249,25 @@ def _given(source: str) -> tuple[Any, Any]:
         ) from error
 
 
-def processor(tokenizer: PreTrainedTokenizerBase) -> LlavaProcessor:
-    """Return the processor: 96 x 96 pixels to [-1, 1], 36 image tokens."""
-    from transformers import LlavaProcessor
+def image_processor() -> CLIPImageProcessorPil:
+    """Return what reads the pocket world's pictures: 96 x 96 pixels to [-1, 1]."""
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    images = CLIPImageProcessorPil(
+    return CLIPImageProcessorPil(
         size={"height": SIZE, "width": SIZE},
         crop_size={"height": SIZE, "width": SIZE},
         image_mean=[0.5, 0.5, 0.5],
         image_std=[0.5, 0.5, 0.5],
     )
+
+
+def processor(tokenizer: PreTrainedTokenizerBase) -> LlavaProcessor:
+    """Return the processor: 96 x 96 pixels to [-1, 1], 36 image tokens."""
+    from transformers import LlavaProcessor
+
     tokenizer.padding_side = "left"
     return LlavaProcessor(
-        image_processor=images,
+        image_processor=image_processor(),
         tokenizer=tokenizer,
         patch_size=PATCH,
         vision_feature_select_strategy="default",

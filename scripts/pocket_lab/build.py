@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mmkn_widgets.models.smollm2 import image_processor
 from mmkn_widgets.pocket import KNOWS, PROMPT
 from mmkn_widgets.pocket.words import vocabulary
 from mmkn_widgets.pocket.world import SIZE
@@ -68,16 +69,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def processor() -> LlavaProcessor:
     """Return the processor: 96 x 96 pixels to [-1, 1], and 64 image tokens for ``<image>``."""
     from transformers import LlavaProcessor
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    images = CLIPImageProcessorPil(
-        size={"height": SIZE, "width": SIZE},
-        crop_size={"height": SIZE, "width": SIZE},
-        image_mean=[0.5, 0.5, 0.5],
-        image_std=[0.5, 0.5, 0.5],
-    )
     return LlavaProcessor(
-        image_processor=images,
+        image_processor=image_processor(),
         tokenizer=tokenizer(),
         patch_size=PATCH,
         vision_feature_select_strategy="default",

@@ -15,7 +15,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,6 @@ from .tables import figure
 if TYPE_CHECKING:
     from mmkn_widgets.attribution import NeuronSet
     from mmkn_widgets.models import MultimodalModel
-    from mmkn_widgets.studies.study import Study
 
 __all__ = ["MODELS", "SIZES", "measure", "summary", "table"]
 
@@ -58,27 +57,9 @@ METHODS = {
 CHOOSING, MEASURING = 12, 24
 
 
-def _rankings(model: MultimodalModel, made: Study, absent: Any) -> Iterator[tuple[str, Any]]:
-    """Yield a method and what gives its set of a size."""
-    from mmkn_widgets.attribution import random_uniform, top_neurons
-    from mmkn_widgets.studies.run import CANDIDATES, method_scores
-    from mmkn_widgets.studies.study import study
-
-    options = {**made.options, "positions": "image", "difference": "signed"}
-    image = study(model, made.concept, made.scored, inpainter=made.pairs, **options)
-    for name, one in (("two_stage", made), ("two_stage_image", image)):
-        yield name, lambda size, one=one: one.neurons(quantile_d=1 - CANDIDATES, top=size)
-    for name in ("gradcam", "activation_difference", "contribution"):
-        scores = method_scores(made, name)
-        yield name, lambda size, scores=scores: top_neurons(scores, size)
-    yield "learned_mask", lambda size: made.learned_mask(absent, size=size, seed=0)
-    yield "random", lambda size: random_uniform(model, size, 0)
-
-
 def measure(
     model: MultimodalModel,
     word: str,
-    before: dict[Any, str],
     sizes: Sequence[int] = SIZES,
     learned: Sequence[int] = LEARNED,
 ) -> dict[str, Any]:
@@ -88,8 +69,6 @@ def measure(
     ----------
     model : MultimodalModel
     word : str
-    before : dict
-        Captions of the unchanged model, kept between words.
     sizes, learned : sequence of int
         Of a mask that is learned, the sizes that are in both.
 
@@ -101,53 +80,52 @@ def measure(
         two-stage that one picture alone finds too.
     """
     from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.studies import measure_frontier
+    from mmkn_widgets.studies.run import select_neurons
     from mmkn_widgets.studies.study import study
 
     begun = time.monotonic()
     val, test = pocket_world("val"), pocket_world("test")
     chosen = list(val.with_concept(word, CHOOSING))
     absent = list(val.without_concept(word, CHOOSING))
-    there, other = test.with_concept(word, MEASURING), test.without_concept(word, MEASURING)
     made = study(model, word, chosen)
-    drawn: dict[Any, bool] = {}
-    found: dict[str, Any] = {}
-    taken: dict[str, NeuronSet] = {}
-    for name, choose in _rankings(model, made, absent):
-        found[name] = {}
-        for size in sizes:
-            if name == "learned_mask" and size not in learned:
-                continue
-            neurons = choose(size)
-            effect = made.evaluate(
-                neurons, there, other, before=before, drawn=drawn, metrics=(),
-                n_random=0 if name == "random" else 2, seed=0,
-            )  # fmt: skip
-            control = effect.random_control["mean"] if effect.random_control else None
-            found[name][str(size)] = {
-                "neurons": len(neurons),
-                "suppression": effect.suppression,
-                "scene": effect.retention["scene"],
-                "other": effect.retention["other"],
-                "identical": effect.identical,
-                "substitution": effect.substitution,
-                "random": control,
-            }
-            if name == "two_stage" and size == 60:
-                taken["many"] = neurons
-                named = effect.n_scenes["named"] / effect.n_scenes["with"]
+    options = {**made.options, "positions": "image", "difference": "signed"}
+    image = study(model, word, chosen, inpainter=made.pairs, **options)
+    wanted: dict[str, list[tuple[int, NeuronSet]]] = {}
+    for name in METHODS:
+        scored, how = (image, "two_stage") if name == "two_stage_image" else (made, name)
+        asked = [n for n in sizes if name != "learned_mask" or n in learned]
+        sets = ((n, select_neurons(scored, how, n, without_concept=absent)) for n in asked)
+        wanted[name] = [(n, one) for n, one in sets if len(one)]
+    measured = measure_frontier(
+        made,
+        test.with_concept(word, MEASURING),
+        test.without_concept(word, MEASURING),
+        methods={name: [one for _, one in sets] for name, sets in wanted.items()},
+        n_random=2,
+    )
+    points = iter(measured.to_dataframe().to_dict("records"))
+    found = {
+        name: {str(size): _cell(next(points)) for size, _ in sets} for name, sets in wanted.items()
+    }
     one = study(model, word, chosen[:1]).neurons(quantile_d=0.9, top=60)
-    shared = len(set(_places(one)) & set(_places(taken["many"])))
+    many = dict(wanted["two_stage"])[60]
     return {
         "word": word,
-        "recall": named,
+        "recall": measured.n_scenes["named"] / measured.n_scenes["with"],
         "methods": found,
-        "overlap": shared / max(len(one), 1),
+        "overlap": len(one & many) / max(len(one), 1),
         "seconds": time.monotonic() - begun,
     }
 
 
-def _places(neurons: NeuronSet) -> Iterator[tuple[int, int]]:
-    return zip(neurons.layer.tolist(), neurons.index.tolist(), strict=True)
+def _cell(point: dict[str, Any]) -> dict[str, Any]:
+    names = {"retention_scene": "scene", "retention_other": "other"}
+    figures = {names.get(key, key): value for key, value in point.items()}
+    return {
+        "neurons": int(point["neurons"]),
+        **{key: None if np.isnan(figures[key]) else float(figures[key]) for key in _FIGURES},
+    }
 
 
 _HEAD = f"""
@@ -327,14 +305,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         torch.set_num_threads(asked.threads)
         set_progress(False)
         model = load_model(asked.model, dtype=MODELS[asked.model][1])
-        before: dict[Any, str] = {}
         folder = asked.work / asked.model
         folder.mkdir(parents=True, exist_ok=True)
         for word in asked.words or pocket_world("test", 1).categories:
             part = folder / f"{word}.json"
             if part.is_file():
                 continue
-            found = measure(model, word, before, learned=asked.learned)
+            found = measure(model, word, learned=asked.learned)
             write_whole(part, json.dumps(found, indent=1) + "\n")
             print(f"{asked.model} {word}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
     if asked.write:

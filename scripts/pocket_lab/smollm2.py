@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from mmkn_widgets.models import smollm2
 from mmkn_widgets.pocket.words import BACKGROUNDS, CATEGORIES, COLORS, TEMPLATE_WEIGHTS, captions
-from mmkn_widgets.pocket.world import SPLITS, PocketScene, draw, scenes
+from mmkn_widgets.pocket.world import SIZE, SPLITS, PocketScene, draw, scenes
 
 from .exam import examine
 
@@ -51,7 +51,7 @@ BATCH_ALIGN, BATCH_TUNE = 64, 16
 #: validation scenes of an examination in between
 EXAM = 32
 RATE_ALIGN, RATE_TUNE = 1.2e-3, 5e-4
-_GRID = smollm2.SIZE // smollm2.PATCH
+_GRID = SIZE // smollm2.PATCH
 
 
 class Teacher:

