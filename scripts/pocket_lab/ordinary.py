@@ -148,6 +148,8 @@ same and in other scenes. *Identical*: captions of other scenes that stay letter
 of each kind, so nothing here says how another seed would come out. `make study-ordinary` makes it
 again.
 """
+#: Okabe and Ito's, which colour-blind readers tell apart
+_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#767676")
 _FIGURES = ("suppression", "scene", "other", "identical", "substitution", "random")
 
 
@@ -250,19 +252,20 @@ def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
 
     fig, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 4.4), sharey=True,
                              constrained_layout=True, squeeze=False)  # fmt: skip
-    colours = plt.get_cmap("tab10")
     for axis, (name, found) in zip(axes[0], models.items(), strict=True):
-        for number, (method, sizes) in enumerate(found["methods"].items()):
+        for colour, (method, sizes) in zip(_COLOURS, found["methods"].items(), strict=True):
             at = [
                 (row["scene"]["mean"], row["suppression"]["mean"], int(size))
                 for size, row in sizes.items()
                 if row["scene"] and row["suppression"]
             ]
             x, y = [one[0] for one in at], [one[1] for one in at]
-            axis.plot(x, y, color=colours(number), lw=1, alpha=0.6)
-            axis.scatter(x, y, [12 + 0.6 * one[2] for one in at], color=colours(number),
+            axis.plot(x, y, color=colour, lw=1, alpha=0.6)
+            axis.scatter(x, y, [12 + 0.6 * one[2] for one in at], color=colour,
                          label=method.replace("_", " "), alpha=0.85)  # fmt: skip
-        axis.set_title(f"{name}\n{MODELS[name][0]}", fontsize=10)
+        words = found["words"]
+        asked = f"{words[0]} alone" if len(words) == 1 else f"{len(words)} words"
+        axis.set_title(f"{name}\n{MODELS[name][0]}, {asked}", fontsize=10)
         axis.set_xlabel("other objects kept in the scene")
         axis.set_xlim(-0.03, 1.03)
         axis.set_ylim(-0.03, 1.03)

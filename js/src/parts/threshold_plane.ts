@@ -125,7 +125,8 @@ export function mountThresholdPlane(
     const picked = session.picked();
     const all = `${integer(kept)} of ${integer(session.evidence().neurons)} kept`;
     const hint = " · drag the corner";
-    const more = session.size(note).width > 6.5 * (all.length + hint.length) ? hint : "";
+    const fits = session.size(note).width > 6.5 * (all.length + hint.length);
+    const more = fits && session.size(plane).width ? hint : ""; // no corner beside the frontier
     if (store.get("facts")?.scenes === 0) setLine(note, session.nothing());
     else setLine(note, picked ? `${integer(kept)} kept: ${picked.label}` : all + more);
   };
