@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import mmkn_widgets as mmkn
+from mmkn_widgets.core import neuron_rows
 from mmkn_widgets.evaluation import identical
 from mmkn_widgets.interventions import MaskGoal, ablate, learn_mask
 from mmkn_widgets.interventions.masking import _Captions, _Learner, _log_not
@@ -85,7 +86,7 @@ def test_running_on_from_the_cache_is_running_whole(
     ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
     concept = study.concept
     cached = _Captions(pocket, shown, ids, concept, None, ())
-    monkeypatch.setattr(_Captions, "_cache", lambda *_: False)
+    monkeypatch.setattr(_Captions, "_cache", lambda _, own: own)
     whole = _Captions(pocket, shown, ids, concept, None, ())
     assert cached.cached and not whole.cached
     neurons = study.neurons(top=20)
@@ -93,6 +94,41 @@ def test_running_on_from_the_cache_is_running_whole(
         a, b = cached.logits(), whole.logits()
     assert not torch.allclose(a, torch.as_tensor(cached.before), atol=1e-2)
     np.testing.assert_allclose(a.float().numpy(), b.float().numpy(), atol=2e-3)
+
+
+def test_bfloat16_runs_on_from_the_cache_and_a_wrong_one_is_left(
+    scenes: Any, monkeypatch: Any
+) -> None:
+    model = mmkn.load_model("pocket", dtype="bfloat16")
+    shown = scenes["with_concept"][:3]
+    ids = [model.generate(model.prepare([s.image])).token_ids[0] for s in shown]
+    asked = model, shown, ids, mmkn.Concept("dog"), None, ()
+    captions = _Captions(*asked)
+    assert captions.cached  # rounding to 8 bits is no other model
+    with torch.no_grad():  # nor is it a change that the loss sees
+        assert captions.loss(captions.logits(), SHORT)[1]["kl"] == pytest.approx(0, abs=1e-5)
+    right = _Captions.logits
+    monkeypatch.setattr(_Captions, "logits", lambda *a, **k: right(*a, **k).roll(1, 1))
+    assert not _Captions(*asked).cached
+
+
+def test_a_step_is_as_long_however_strong_the_gradient(
+    pocket: Any, study: Any, scenes: Any
+) -> None:
+    shown = scenes["with_concept"][:2]
+    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    batch = _Captions(pocket, shown, ids, study.concept, None, ())
+    among = neuron_rows(pocket, study.best_by_gradcam(40))
+    moved = []
+    for scale in (1.0, 1000.0):
+        goal = replace(SHORT, word=0.01 * scale, kl=0.2 * scale)
+        learner = _Learner(pocket, dict(sorted(among.items())), [batch], [], 40, goal, 0)
+        with learner.mask:
+            learner.advance()
+            learner.advance()
+        moved.append(learner.shares.clone())
+    assert moved[0].max() > 0
+    torch.testing.assert_close(*moved)
 
 
 def test_the_gradient_is_that_of_finite_differences(pocket: Any, study: Any, scenes: Any) -> None:
