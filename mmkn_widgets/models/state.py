@@ -262,6 +262,9 @@ class Measured(Protocol):
     modules: Modules
     sites: Any
 
+    @property
+    def head_or_none(self) -> nn.Module | None: ...
+
 
 class Uncompiled:
     """Have torch run compiled code as it is written; torch knows one such state for the process.
@@ -338,7 +341,7 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
         If modules with neurons were replaced after loading, or the prompt's image tokens do not
         fit the picture's features.
     """
-    with model.lock, plain_torch(grad), _in_our_words(model):
+    with model.lock, plain_torch(grad), _in_our_words(model), _rows_together(model.head_or_none):
         training, compiled = model.modules.unusual()
         if grad and _made_in_inference_mode(model.sites[0].module):
             make_ordinary(model.hf)  # the model was moved or cast in inference mode
@@ -347,6 +350,27 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
             return
         with in_evaluation(training), uncompiled(compiled):
             yield
+
+
+def _together(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    if given and isinstance(given[0], torch.Tensor) and not given[0].is_contiguous():
+        return given[0].contiguous(), *given[1:]
+    return None
+
+
+@sure
+def _rows_together(head: nn.Module | None) -> Iterator[None]:
+    """Have the head over words get its rows one behind the other in memory.
+
+    transformers hands it the last places of a batch as a view. A product of such a view and a
+    matrix copies the matrix for every row: a vocabulary's weight, for each picture.
+    """
+    if head is None:
+        yield
+        return
+    handle = head.register_forward_pre_hook(_together)
+    with ending(handle.remove):
+        yield
 
 
 @sure

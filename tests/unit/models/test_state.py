@@ -202,3 +202,25 @@ def test_a_load_in_another_thread_changes_no_default_type_for_good() -> None:
         go_on.set()
         other.join()
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_the_head_gets_its_rows_together(pocket: Any) -> None:
+    """As a view of a batch its weight would be copied for every picture."""
+    scenes = mmkn.datasets.pocket_world("val", 3)
+    prepared = pocket.prepare([scene.image for scene in scenes])
+    got: list[bool] = []
+    watch = pocket.head.register_forward_hook(lambda _, given, __: got.append(_whole(given)))
+    before = len(pocket.head._forward_pre_hooks)
+    with watch:
+        kept = pocket.forward(prepared, logits_to_keep=2).logits
+        pocket.generate(prepared, max_new_tokens=2)
+        assert len(got) == 3 and all(got)
+        with torch.no_grad():
+            plain = pocket.hf(**prepared.inputs, logits_to_keep=2).logits
+        assert not got[-1]  # transformers' own way, with nothing of ours left behind
+    assert len(pocket.head._forward_pre_hooks) == before
+    torch.testing.assert_close(kept, plain)
+
+
+def _whole(given: Any) -> bool:
+    return bool(given[0].is_contiguous())
