@@ -231,8 +231,11 @@ def shade(image: Any, mask: np.ndarray) -> Any:
 
 
 def html_figure(image: str, text: str) -> str:
-    """Return a cell of `html_gallery`: an ``img`` and a line of text below."""
-    return f'<td style="text-align:left;vertical-align:top">{image}<br>{escape(text)}</td>'
+    """Return a cell of `html_gallery`: an ``img``, and a text as wide below it."""
+    wide = re.search(r'width="(\d+)"', image)
+    width = f";width:{wide[1]}px;min-width:{wide[1]}px" if wide else ""
+    style = f"text-align:left;vertical-align:top{width}"
+    return f'<td style="{style}">{image}<br>{escape(text)}</td>'
 
 
 def html_gallery(figures: Sequence[str], columns: int = 6) -> str:

@@ -194,7 +194,11 @@ class StudyPlots:
         units = _UNITS.get(str(evidence.attrs.get("units")), "units of y")
         pairs = evidence.sizes.get("scene", len(self._study.scenes))
         axes.legend(
-            framealpha=0.85, edgecolor="none", fontsize="small", loc="upper left", handletextpad=0.3
+            framealpha=0.85,
+            edgecolor="none",
+            fontsize="small",
+            handletextpad=0.3,
+            loc="upper left" if threshold_g is None else "lower left",
         )
         open_frame(axes)
         label_axes(
