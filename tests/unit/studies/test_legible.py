@@ -19,6 +19,7 @@ from mmkn_widgets import evaluation
 from mmkn_widgets.core import Concept, counted, points_of, shortened, wrapped
 from mmkn_widgets.datasets import Scene
 from mmkn_widgets.studies import MaskTrust, measure_frontier, plot_compared
+from mmkn_widgets.studies.tables import _figure as tables_figure
 
 LONG = "a dining table with four chairs and a lamp above it"
 COLUMN = 3.3  # inches, of a paper in two columns
@@ -296,3 +297,17 @@ def test_small_pieces() -> None:
     assert shortened("car", 12) == "car"
     assert wrapped("antidisestablishmentarianism", 20, 10) == "antidisestablishmentarianism"
     assert wrapped("one two three four", 50, 10).count("\n") == 2
+
+
+def test_a_studys_figure_can_be_read() -> None:
+    def cell(mean: float) -> dict[str, float]:
+        return {"mean": mean, "low": mean - 0.02, "high": mean + 0.02}
+
+    row = {"suppression": cell(0.9), "retention": cell(0.98), "random_control": cell(0.03)}
+    methods = {f"two_stage_image_signed_{k}": {**row, "substitution": None} for k in range(9)}
+    figure = tables_figure({"methods": {**methods, "random": row | {"substitution": cell(0.0)}},
+                            "concepts": ["car"]})  # fmt: skip
+    assert faults(figure.axes[0]) == []
+    assert figure.get_suptitle().startswith("1 concept, ")
+    assert [axes.get_xlabel() for axes in figure.axes] == ["share (0 to 1)"] * 4
+    assert figure.axes[0].get_xlim() == figure.axes[3].get_xlim() == (-0.05, 1.05)
