@@ -38,7 +38,7 @@ JS_READY := mmkn_widgets/static/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures test-lowest docs \
-        bench bench-gpu bench-peers faults mutants screenshots tutorials train-pocket train-plain \
+        bench bench-gpu bench-peers faults mutants screenshots pictures tutorials train-pocket train-plain \
         train-smollm2 study-ordinary evaluate-pocket \
         atlas study browser ordinary wheel clean
 
@@ -129,6 +129,9 @@ bench-peers: build ## beside nnsight, captum, pyvene and TransformerLens; prints
 
 screenshots: build browser ## the widgets in real JupyterLab, into screenshots/
 	python -m tests.e2e.screenshots
+
+pictures: build browser ## the plots and cards of the documentation, into docs/images/
+	python -m scripts.docs_pictures
 
 train-pocket: build ## train the pocket model again, into .pocket-train/ (resumes)
 	PYTHONPATH=scripts python -m pocket_lab.train --out .pocket-train $(if $(wildcard .pocket-train/checkpoint.pt),--resume) $(TRAIN_ARGS)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from .axes import COLORS as COLORS
 from .axes import axes_for as axes_for
+from .axes import counted as counted
+from .axes import label_axes as label_axes
+from .axes import legend_beside as legend_beside
 from .axes import open_frame as open_frame
+from .axes import points_of as points_of
+from .axes import shortened as shortened
+from .axes import wrapped as wrapped
 from .bars import reporting as reporting
 from .bars import set_progress
 from .cache import cache_folder as cache_folder
@@ -28,8 +34,10 @@ from .files import write_all as write_all
 from .files import write_whole as write_whole
 from .html import html_bars as html_bars
 from .html import html_card as html_card
+from .html import html_changes as html_changes
 from .html import html_figure as html_figure
 from .html import html_gallery as html_gallery
+from .html import html_line as html_line
 from .html import html_picture as html_picture
 from .html import html_table as html_table
 from .html import shade as shade

@@ -7,7 +7,9 @@ size as an attribute. No colour is set, so that a dark page stays dark.
 from __future__ import annotations
 
 import base64
+import difflib
 import io
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -17,8 +19,10 @@ import numpy as np
 __all__ = [
     "html_bars",
     "html_card",
+    "html_changes",
     "html_figure",
     "html_gallery",
+    "html_line",
     "html_picture",
     "html_table",
     "shade",
@@ -44,7 +48,7 @@ def html_card(
     Examples
     --------
     >>> html_card("Study", [("concept", "<car>")])
-    '<div class="mmkn-repr"><strong>Study</strong><table>...&lt;car&gt;...</table></div>'
+    '<div class="mmkn-repr"><div ...><strong>Study</strong></div>...&lt;car&gt;...</div>'
     """
     rows = "".join(
         f'<tr><th style="text-align:left;font-weight:normal;opacity:.75">{escape(str(name))}</th>'
@@ -54,7 +58,23 @@ def html_card(
     )
     head = f"<strong>{escape(title)}</strong>" + (f" {escape(about)}" if about else "")
     held = f"<table>{rows}</table>" if rows else ""
-    return f'<div class="mmkn-repr">{head}{held}{"".join(more)}</div>'
+    return f'<div class="mmkn-repr">{_padded(head)}{held}{"".join(more)}</div>'
+
+
+def _padded(html: str) -> str:
+    """Return a line whose left edge is that of the tables' text, in Jupyter."""
+    return f'<div style="padding:.15em .5em">{html}</div>'
+
+
+def html_line(text: str) -> str:
+    """Return a line of text for a card.
+
+    Examples
+    --------
+    >>> html_line("the first 12 of <800>")
+    '<div style="padding:.15em .5em">the first 12 of &lt;800&gt;</div>'
+    """
+    return _padded(escape(text))
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]], below: str = "") -> str:
@@ -80,20 +100,62 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]], below: str = 
         for side, name in zip(sides, head, strict=True)
     )
     lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    more = f"<div>{escape(below)}</div>" if below else ""
+    more = html_line(below) if below else ""
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>{more}"
+
+
+def html_changes(head: tuple[str, str], pairs: Iterable[tuple[str, str]], below: str = "") -> str:
+    """Return a table of texts before and after, the words that differ in bold.
+
+    Parameters
+    ----------
+    head : (str, str)
+    pairs : iterable of (str, str)
+    below : str
+        A line of text under it.
+
+    Examples
+    --------
+    >>> html_changes(("before", "after"), [("a car", "a bus")]).count("<strong>bus</strong>")
+    1
+    """
+    top = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in head)
+    lines = ""
+    for pair in pairs:
+        words = [re.findall(r"\w+|\W+", text) for text in pair]
+        same = difflib.SequenceMatcher(
+            None, words[0], words[1], autojunk=False
+        ).get_matching_blocks()
+        for side, said in enumerate(words):
+            kept = {block[side] + at for block in same for at in range(block.size)}
+            shown = [
+                f"<strong>{escape(word)}</strong>"
+                if at not in kept and word[0].isalnum()
+                else escape(word)
+                for at, word in enumerate(said)
+            ]
+            cell = f'<td style="text-align:left">{"".join(shown)}</td>'
+            lines += f"<tr>{cell}" if side == 0 else f"{cell}</tr>"
+    more = html_line(below) if below else ""
     return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>{more}"
 
 
 _NUMBERS = (int, float, np.integer, np.floating)
+_WRITTEN = re.compile(r"[-−+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?")
+
+
+def _is_number(value: Any) -> bool:
+    written = isinstance(value, str) and _WRITTEN.fullmatch(value) is not None
+    return written or isinstance(value, _NUMBERS)
 
 
 def _side(column: Sequence[Any]) -> str:
     """Return the side of a column's head: that of its numbers, if there is one."""
-    return "right" if any(isinstance(value, _NUMBERS) for value in column) else "left"
+    return "right" if any(map(_is_number, column)) else "left"
 
 
 def _cell(value: Any) -> str:
-    side = "right" if value is None or isinstance(value, _NUMBERS) else "left"
+    side = "right" if value is None or _is_number(value) else "left"
     text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
     return f'<td style="text-align:{side}">{"–" if value is None else escape(text)}</td>'
 
@@ -103,15 +165,15 @@ def html_bars(counts: Iterable[tuple[str, int]]) -> str:
 
     Examples
     --------
-    >>> html_bars([("layer 4", 2), ("layer 5", 4)]).count("█")
+    >>> html_bars([("layer 4", 2), ("layer 5", 4)]).count("■")
     18
     """
     counts = list(counts)
     most = max((n for _, n in counts), default=0) or 1
     rows = "".join(
         f'<tr><td style="text-align:left">{escape(name)}</td><td style="text-align:right">{n}</td>'
-        f'<td style="text-align:left;letter-spacing:-1px" aria-hidden="true">'
-        f"{'█' * max(round(12 * n / most), bool(n))}</td></tr>"
+        f'<td style="text-align:left;opacity:.6" aria-hidden="true">'
+        f"{'■' * max(round(12 * n / most), bool(n))}</td></tr>"
         for name, n in counts
     )
     return f"<table>{rows}</table>"
@@ -169,8 +231,11 @@ def shade(image: Any, mask: np.ndarray) -> Any:
 
 
 def html_figure(image: str, text: str) -> str:
-    """Return a cell of `html_gallery`: an ``img`` and a line of text below."""
-    return f'<td style="text-align:left;vertical-align:top">{image}<br>{escape(text)}</td>'
+    """Return a cell of `html_gallery`: an ``img``, and a text as wide below it."""
+    wide = re.search(r'width="(\d+)"', image)
+    width = f";width:{wide[1]}px;min-width:{wide[1]}px" if wide else ""
+    style = f"text-align:left;vertical-align:top{width}"
+    return f'<td style="{style}">{image}<br>{escape(text)}</td>'
 
 
 def html_gallery(figures: Sequence[str], columns: int = 6) -> str:
@@ -184,8 +249,9 @@ def html_gallery(figures: Sequence[str], columns: int = 6) -> str:
 
     Examples
     --------
-    >>> html_gallery([html_figure("", "one"), html_figure("", "two")], columns=1).count("<tr>")
+    >>> html_gallery([html_figure("", "one"), html_figure("", "two")], columns=1).count("<tr ")
     2
     """
     lines = [figures[at : at + columns] for at in range(0, len(figures), columns)]
-    return f"<table>{''.join('<tr>' + ''.join(line) + '</tr>' for line in lines)}</table>"
+    row = '<tr style="background:none">'  # no stripes below pictures
+    return f"<table>{''.join(row + ''.join(line) + '</tr>' for line in lines)}</table>"

@@ -305,12 +305,21 @@ class NeuronSet:
 
     def _repr_html_(self) -> str:
         shown = self.top(10)
-        head = ["neuron", "score", *(["sign"] if self.sign is not None else [])]
+        scored = bool(self.score.any())  # a set that was only listed has none
+        head = [
+            "neuron",
+            *(["score"] if scored else []),
+            *(["sign"] if self.sign is not None else []),
+        ]
         head += ["writes"] if self.words is not None else []
+        most = float(np.abs(shown.score).max()) if scored else 0.0
+        usual = 1e-5 <= most < 1e6
+        form = f".{max(0, 3 - int(np.floor(np.log10(most))))}f" if usual else ".3g"
         rows = []
         for at, neuron in enumerate(shown):
             expert = f"·E{neuron.expert}" if neuron.expert >= 0 else ""
-            row: list[Any] = [f"L{neuron.layer}{expert}·{neuron.index}", f"{neuron.score:.4g}"]
+            row: list[Any] = [f"L{neuron.layer}{expert}·{neuron.index}"]
+            row += [f"{neuron.score:{form}}"] if scored else []
             if shown.sign is not None:
                 row.append({-1: "−", 0: "0", 1: "+"}[int(shown.sign[at])])
             if shown.words is not None:

@@ -17,6 +17,7 @@ from ..core import (
     html_card,
     html_figure,
     html_gallery,
+    html_line,
     html_picture,
     shade,
 )
@@ -366,7 +367,7 @@ class SceneDataset(Sequence[Scene]):
         figures = []
         for scene in (self[at] for at in range(min(len(self), _SHOWN_SCENES))):
             try:
-                shown = _thumbnail(scene, 72)
+                shown = _thumbnail(scene, 96)
             except (OSError, ValueError, BadArgument):  # a file that went, or is damaged
                 shown = "(unreadable)"
             figures.append(html_figure(shown, ", ".join(scene.categories)[:40]))
@@ -377,7 +378,7 @@ class SceneDataset(Sequence[Scene]):
             ("categories", f"{names} and {more:,} more" if more > 0 else names),
         ]
         left = len(self) - len(figures)
-        below = f"the first {len(figures)} of {len(self):,}" if left else ""
+        below = html_line(f"the first {len(figures)} of {len(self):,}") if left else ""
         return html_card("SceneDataset", facts, html_gallery(figures), below, about=self.name)
 
 

@@ -20,12 +20,17 @@ from ..core import (
     as_vocabulary,
     axes_for,
     bad_argument,
+    counted,
     html_card,
+    html_changes,
     html_table,
+    label_axes,
     names,
     open_frame,
+    points_of,
     provenance,
     reporting,
+    shortened,
     with_kinds,
 )
 from ..datasets import SceneDataset, as_scenes
@@ -265,7 +270,7 @@ class Effect:
             (
                 "random neurons, same layers",
                 control.get("mean"),
-                f"max {control['max']:.3f} of {control['n']}" if control.get("n") else "",
+                f"highest of {control['n']}: {control['max']:.3f}" if control.get("n") else "",
             ),
             ("retention, same scenes", kept.get("scene"), _between(ci.get("retention_scene"))),
             (
@@ -278,9 +283,9 @@ class Effect:
         ]
         pairs = list(zip(self.captions_before, self.captions_after, strict=False))
         changed = [pair for pair in pairs if pair[0] != pair[1]][:3]
-        told = html_table(["caption before", "after"], changed) if changed else ""
+        told = html_changes(("caption before", "after"), changed) if changed else ""
         shares = html_table(["", "share", "95% interval"], rows)
-        what = f"{about['neurons']} neurons off" if "neurons" in about else "neurons off"
+        what = f"{counted(about['neurons'], 'neuron')} off" if "neurons" in about else "neurons off"
         return html_card(
             "Effect",
             [
@@ -352,20 +357,31 @@ def _plot_effect(effect: Effect, axes: Axes) -> Axes:
             axes.plot(control["max"], at, "|", color=COLORS[color], markersize=9)
         axes.plot(value, at, marker, color=COLORS[color], markersize=6.5)
         axes.annotate(
-            f"{value:.3f}", (1.03, at), xycoords=("axes fraction", "data"), va="center", fontsize=8
-        )
+            f"{value:.3f}", (1, at), xycoords=("axes fraction", "data"), va="center",
+            xytext=(6, 0), textcoords="offset points", fontsize="small",
+        )  # fmt: skip
     n, about = effect.n_scenes, effect.provenance.get("arguments", {})
     names = [
-        f"{name} ({control['n']} draws)" if name == "random neurons" else name for name, *_ in rows
+        f"{name} ({counted(control['n'], 'draw')})" if name == "random neurons" else name
+        for name, *_ in rows
     ]
     axes.set_yticks(range(len(rows)), names)
-    axes.set(
-        xlim=(-0.04, 1.04), ylim=(len(rows) - 0.5, -0.5),
-        xlabel="share (0 to 1), 95% interval over scenes",
-        title=f"{about.get('neurons', '')} neurons of {about.get('concept', 'the concept')!r} off, "
-        f"{n['with']} + {n['without']} scenes",
-    )  # fmt: skip
+    axes.set(xlim=(-0.04, 1.04), ylim=(max(len(rows), 1) - 0.5, -0.5))
+    if not rows:
+        axes.text(0.5, 0, "nothing could be counted", ha="center", va="center")
+    axes.set_xticks((0, 0.5, 1) if points_of(axes)[0] < 230 else np.linspace(0, 1, 6))
     open_frame(axes, "x")
+    told = any(interval[0] is not None for _, _, interval, *_ in rows)
+    word = about.get("concept")
+    of = f" of {shortened(str(word))!r}" if word is not None else ""
+    silenced = counted(about["neurons"], "neuron") if "neurons" in about else "neurons"
+    label_axes(
+        axes,
+        xlabel="share (0 to 1)" + (", 95% interval over scenes" if told else ""),
+        title=f"{silenced}{of} off: {counted(n['with'], 'scene')} with it, "
+        f"{n['without']:,} without",
+        margin=65,
+    )
     return axes
 
 

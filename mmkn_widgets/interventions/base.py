@@ -120,12 +120,17 @@ class Intervention:
             self.kind.capitalize(),
             [
                 ("neurons", f"{self.n_neurons:,} in {describe_layers(self.model, self.rows)}"),
-                ("how", self._more().strip(" ,") or None),
+                ("how", self.how or None),
                 ("changes", "weights" if self.on_weights else "activations"),
                 ("now", "active on the model" if active else "not active"),
             ],
             about=repr(self.name),
         )
+
+    @property
+    def how(self) -> str:
+        """What is done to the neurons, in words; empty where its kind says all."""
+        return self._more().strip(" ,")
 
     def _more(self) -> str:
         return ""

@@ -23,7 +23,9 @@ from ..core import (
     as_concept,
     bad_argument,
     count,
+    counted,
     html_card,
+    html_changes,
     html_table,
     neuron_rows,
     provenance,
@@ -125,9 +127,11 @@ class EditReport:
             ("shortened", self.shortened, "of all captions"),
             ("repeated", self.repeated, "of successes"),
         ]
-        pairs = html_table(["before", "after"], self.changed[:4]) if self.changed else ""
-        more = f"{len(self.changed)} captions changed" if self.changed else "no caption changed"
-        about = f"{self.source} → {self.target or '(nothing)'}, {self.n_neurons} neurons"
+        shown = self.changed[:4]
+        pairs = html_changes(("before", "after"), shown) if shown else ""
+        more = f"{counted(len(self.changed), 'caption')} changed" if shown else "no caption changed"
+        more += f", the first {len(shown)}:" if len(self.changed) > len(shown) else ""
+        about = f"{self.source} → {self.target or '(nothing)'}, {counted(self.n_neurons, 'neuron')}"
         shares = html_table(["", "share", ""], rows, more)
         return html_card("EditReport", (), shares, pairs, about=about)
 

@@ -401,10 +401,13 @@ class InterventionStack:
     def _repr_html_(self) -> str:
         active = self.active
         rows = [
-            (number, item.kind, item.name, item.n_neurons, describe_layers(self.model, item.rows))
+            (
+                *(f"{number}.", item.kind, item.name, item.n_neurons),
+                *(describe_layers(self.model, item.rows), item.how),
+            )
             for number, item in enumerate(active, 1)
         ]
-        listed = html_table(["", "kind", "name", "neurons", "where"], rows) if rows else ""
+        listed = html_table(["", "kind", "name", "neurons", "where", "how"], rows) if rows else ""
         about = f"{len(active)} active on {self.model.name}" if active else "nothing active"
         return html_card("Interventions", (), listed, about=about)
 

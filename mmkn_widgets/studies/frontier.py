@@ -14,11 +14,16 @@ from ..core import (
     NeuronSet,
     axes_for,
     bad_argument,
+    counted,
     html_card,
     html_table,
+    label_axes,
+    legend_beside,
     open_frame,
+    points_of,
     provenance,
     reporting,
+    shortened,
     whole_number,
     whole_numbers,
 )
@@ -402,12 +407,12 @@ def _measured(
 _MARKERS = "osD^vPXp<>h8"
 
 
-def _area(count: Any, counts: np.ndarray) -> Any:
+def _area(count: Any, counts: np.ndarray, shrink: float) -> Any:
     """Return the area of the mark of so many neurons, in square points."""
-    return 22 + 130 * count / max(int(counts.max()), 1)
+    return shrink**2 * (22 + 130 * count / max(int(counts.max()), 1))
 
 
-def _apart(kept: np.ndarray, gone: np.ndarray, area: np.ndarray) -> np.ndarray:
+def _apart(kept: np.ndarray, gone: np.ndarray, area: np.ndarray, shrink: float = 1.0) -> np.ndarray:
     """Return how far each mark stands from its place, in points: those on one spot around it."""
     moved = np.zeros((len(kept), 2))
     spots = np.round(np.nan_to_num([kept, gone], nan=-1).T * 40).astype(int)
@@ -416,7 +421,7 @@ def _apart(kept: np.ndarray, gone: np.ndarray, area: np.ndarray) -> np.ndarray:
         if len(here) > 1:
             here = here[np.argsort(area[here], kind="stable")]
             turn = np.arange(len(here)) * 2.39996  # the golden angle: seeds of a sunflower
-            away = 8.0 * np.sqrt(np.arange(len(here)) + 0.6)
+            away = 8.0 * shrink * np.sqrt(np.arange(len(here)) + 0.6)
             moved[here] = np.stack([away * np.cos(turn), away * np.sin(turn)], 1)
     return moved
 
@@ -424,6 +429,7 @@ def _apart(kept: np.ndarray, gone: np.ndarray, area: np.ndarray) -> np.ndarray:
 def _plot(found: Frontier, axes: Axes) -> Axes:
     from matplotlib import colors as mpl_colors
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
     from matplotlib.transforms import ScaledTranslation
 
     points = found.points
@@ -431,7 +437,9 @@ def _plot(found: Frontier, axes: Axes) -> Axes:
     instead = np.nan_to_num(points["substitution"].values)
     count = points["neurons"].values
     methods = np.asarray([str(name) for name in points["method"].values])
-    area = _area(count, count)
+    room_x, room_y = points_of(axes)
+    shrink = float(np.clip(room_x / 330, 0.5, 1))  # smaller marks in a paper's column
+    area = _area(count, count, shrink)
     edge = found.best
     if len(edge):
         low = float(np.nanmin(kept))
@@ -444,9 +452,9 @@ def _plot(found: Frontier, axes: Axes) -> Axes:
         zorder=2, label="random neurons",
     )  # fmt: skip
     palette = [COLORS[name] for name in ("blue", "red", "green", "pink", "sky", "orange")]
-    palette.append("#222222")
+    palette.append(axes.xaxis.label.get_color())  # black, on a dark ground white
     handles = []
-    moved = _apart(kept, gone, area)
+    moved = _apart(kept, gone, area, shrink)
     for at in np.flatnonzero(np.abs(moved).any(1)):
         axes.plot(kept[at], gone[at], ".", color=COLORS["grey"], markersize=3, zorder=4)
     for number, name in enumerate(found.methods):
@@ -474,24 +482,29 @@ def _plot(found: Frontier, axes: Axes) -> Axes:
     sizes = sorted({int(count.min()), int(count.max())})
     handles += [
         Line2D([], [], marker="o", color="none", markeredgecolor=grey, markerfacecolor="none",
-               markersize=float(np.sqrt(_area(n, count))),
-               label=f"{n} neurons")
+               markersize=float(np.sqrt(_area(n, count, shrink))),
+               label=counted(n, "neuron"))
         for n in sizes
     ]  # fmt: skip
-    n = found.n_scenes
-    axes.set(
+    left = min([0.95, *kept[np.isfinite(kept)].tolist()])
+    if not np.isfinite(kept).any():
+        axes.text(0.5, 0.5, "no retention: no other object was named", transform=axes.transAxes,
+                  ha="center", va="center")  # fmt: skip
+    n, span = found.n_scenes, 1 - left
+    # room for the marks that stand around a corner, so that none lies on a number or the legend
+    beside, above = np.abs(moved).max(0) + np.sqrt(area.max())
+    axes.set_xlim(left - 0.06 * span, 1 + max(0.1, 1.1 * beside / room_x) * span)
+    more = max(0.16, 1.2 * above / room_y)
+    axes.set_ylim(-more, 1 + more)
+    axes.set_yticks((0, 0.5, 1) if room_y < 150 else np.linspace(0, 1, 6))
+    axes.xaxis.set_major_locator(MaxNLocator(max(3, min(9, int(room_x / 45))), steps=[1, 2, 5, 10]))
+    open_frame(axes, "both")
+    label_axes(
+        axes,
         xlabel="retention (the smaller of same and other scenes)",
         ylabel="suppression of the word",
-        ylim=(-0.16, 1.19),
-        title=f"{found.concept!r}: {n['named']} captions that name it, "
-        f"{n['without']} scenes without",
+        title=f"{shortened(found.concept)!r}: {counted(n['named'], 'caption')} naming it, "
+        f"{counted(n['without'], 'scene')} without",
     )
-    left = min(float(np.nanmin(kept)), 0.95)
-    axes.set_xlim(left - 0.06 * (1 - left), 1 + 0.1 * (1 - left))
-    axes.set_yticks(np.linspace(0, 1, 6))
-    axes.legend(
-        handles=handles, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5),
-        labelspacing=0.8,
-    )  # fmt: skip
-    open_frame(axes, "both")
+    legend_beside(axes, handles, labelspacing=0.8)
     return axes

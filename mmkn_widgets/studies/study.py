@@ -89,6 +89,9 @@ DEFAULTS: dict[str, Any] = {
     "prompt": None,
 }
 
+#: what a notebook shows of them
+_HOW_SCORED = ("positions", "difference", "target")
+
 #: pictures whose activations stay in memory (one 7B picture is about 0.4 GB)
 _CAPTURES_KEPT = 2
 
@@ -391,9 +394,13 @@ class Study:
         facts: list[tuple[str, Any]] = [
             ("concept", ", ".join(self.concept.forms)),
             ("model", f"{self.model.name}, {layers} × {width:,} neurons"),
-            ("scenes", f"{len(self.scenes)}, of which {len(self.scored)} scored"),
+            (
+                "scenes",
+                f"{len(self.scenes)}"
+                + (f", {len(self.scored)} of them scored" * (len(self.scored) < len(self.scenes))),
+            ),
             ("inpainter", self._pairs.name),
-            *((name, str(self.options[name])) for name in ("positions", "difference", "target")),
+            ("scores", ", ".join(f"{k} {self.options[k]}" for k in _HOW_SCORED)),
         ]
         found: list[str] = [html_gallery(figures)]
         if self._scored:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ..core import COLORS, counted, label_axes, open_frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["figure_files", "table_files"]
 
@@ -127,11 +132,22 @@ def figure_files(result: dict[str, Any]) -> dict[str, bytes]:
     dict of str to bytes
         Name to content.
     """
+    figure = _figure(result)
+    drawn = {}
+    for suffix in ("png", "svg"):
+        file = io.BytesIO()
+        figure.savefig(file, dpi=110, format=suffix)
+        drawn[f"methods.{suffix}"] = file.getvalue()
+    return drawn
+
+
+def _figure(result: dict[str, Any]) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     names = list(result["methods"])
-    figure = Figure(figsize=(9, 1.4 + 0.26 * len(names)), layout="constrained")
+    figure = Figure(figsize=(9, 1.5 + 0.26 * len(names)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
     for axes, (title, cell_of) in zip(panels, _PANELS, strict=True):
@@ -143,21 +159,28 @@ def figure_files(result: dict[str, Any]) -> dict[str, bytes]:
                 [max(0.0, cell["mean"] - cell["low"])],
                 [max(0.0, cell["high"] - cell["mean"])],
             ]
-            axes.errorbar(cell["mean"], place, xerr=spread, fmt="o", color="C0", ms=4, capsize=2)
-        axes.set(title=title, ylim=(len(names) - 0.5, -0.5))
-        if title != "retention":
-            axes.set_xlim(left=-0.05 * axes.get_xlim()[1])
+            color = COLORS["grey" if name.startswith("random") else "blue"]
+            axes.errorbar(
+                cell["mean"], place, xerr=spread, fmt="o", color=color, ms=4, capsize=2,
+                clip_on=False, zorder=3,
+            )  # fmt: skip
+        if title in ("suppression", "substitution"):
+            axes.set_xlim(-0.05, 1.05)
+            axes.set_xticks([0, 0.5, 1])
+        else:  # each near one end: on a scale of its own
+            if title == "random control":
+                axes.set_xlim(left=-0.05 * axes.get_xlim()[1])
+            axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_yticks(range(len(names)), names)
-        axes.grid(alpha=0.25)
+        open_frame(axes, "both")
+        label_axes(axes, title=title, xlabel="share (0 to 1)")
     figure.suptitle(
-        f"{len(result['concepts'])} concepts, held-out scenes, 95 % intervals", fontsize=10
+        f"{counted(len(result['concepts']), 'concept')}, held-out scenes, 95% intervals; "
+        "retention and control on scales of their own",
+        fontsize="medium",
     )
-    drawn = {}
-    for suffix in ("png", "svg"):
-        file = io.BytesIO()
-        figure.savefig(file, dpi=110, format=suffix)
-        drawn[f"methods.{suffix}"] = file.getvalue()
-    return drawn
+    return figure
 
 
 #: retention is the smaller of scene and other

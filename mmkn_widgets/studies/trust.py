@@ -16,8 +16,11 @@ from ..core import (
     as_concept,
     axes_for,
     bad_argument,
+    counted,
     html_card,
     html_table,
+    label_axes,
+    legend_beside,
     open_frame,
     provenance,
     reporting,
@@ -133,12 +136,13 @@ class MaskTrust:
                 axes.plot(*np.transpose(known), marker, color=COLORS[color], label=names[key])
         axes.axvline(0, color=COLORS["grey"], linewidth=0.8)
         axes.set_yticks(range(len(self.shifts)), [s["where"] for s in self.shifts])
-        axes.set(
-            xlabel="change of log-probability (nats)", ylim=(len(self.shifts) - 0.5, -0.5),
-            title=f"{len(self.mask)} neurons silenced",
-        )  # fmt: skip
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.set_ylim(len(self.shifts) - 0.5, -0.5)
         open_frame(axes, "x")
+        label_axes(
+            axes, xlabel="change of log-probability (nats)",
+            title=f"{counted(len(self.mask), 'neuron')} silenced",
+        )  # fmt: skip
+        legend_beside(axes)
         return axes
 
 

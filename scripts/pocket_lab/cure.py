@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkn_widgets.core.errors import bad_argument
+from mmkn_widgets.core import COLORS, bad_argument, label_axes, open_frame
 
 if TYPE_CHECKING:
     from mmkn_widgets.core.jobs import CancelToken, Progress
@@ -215,12 +215,12 @@ def write_cure(rows: Sequence[dict[str, Any]], folder: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, word in zip(figure.subplots(1, len(words), squeeze=False)[0], words, strict=True):
         before, *points = [row for row in rows if row["word"] == word]
-        for cure, color in (("zero", "C0"), ("edit", "C1")):
+        for cure, color, size in (("zero", COLORS["blue"], 7), ("edit", COLORS["red"], 4)):
             line = [before, *[row for row in points if row["cure"] == cure]]
             sizes = [row["n_neurons"] for row in line]
-            axes.plot(sizes, [r["chair"] for r in line], "o-", color=color, ms=4,
+            axes.plot(sizes, [r["chair"] for r in line], "o-", color=color, ms=5,
                       label=f"{cure}: CHAIR_s without it")  # fmt: skip
-            axes.plot(sizes, [r["recall"] for r in line], "s--", color=color, ms=3,
+            axes.plot(sizes, [r["recall"] for r in line], "s--", color=color, ms=size,
                       label=f"{cure}: recall where it is")  # fmt: skip
         axes.axhline(before["chair"] / 2, color="grey", lw=0.8, ls=":")
         axes.axhline(before["recall"] - 0.05, color="grey", lw=0.8, ls=":")
@@ -229,7 +229,8 @@ def write_cure(rows: Sequence[dict[str, Any]], folder: Path) -> None:
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.set_xlim(-0.1, 1.1 * sizes[-1])
         axes.minorticks_off()
-        axes.set(xlabel="neurons", title=f"false {word}", ylim=(-0.03, 1.05))
-        axes.grid(alpha=0.25)
-    figure.axes[0].legend(fontsize=7, loc=(0.42, 0.58))
+        axes.set_ylim(-0.03, 1.05)
+        open_frame(axes, "y")
+        label_axes(axes, title=f"false {word}", xlabel="neurons changed", ylabel="share (0 to 1)")
+    figure.axes[0].legend(fontsize="x-small", loc=(0.42, 0.56), frameon=False)
     figure.savefig(folder / "hallucination.png", dpi=110)

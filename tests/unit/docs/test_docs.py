@@ -14,6 +14,8 @@ import pytest
 
 import mmkn_widgets
 from mmkn_widgets import cli
+from mmkn_widgets.studies.plot import StudyPlots
+from scripts import docs_pictures
 from scripts.check_docs import faults
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,6 +108,25 @@ def test_pictures_are_small_and_shown() -> None:
     assert sum(path.stat().st_size for path in pictures) < 3e6
     text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
     assert [path.name for path in pictures if f"images/{path.name}" not in text] == []
+
+
+def test_every_plot_has_its_picture_which_the_script_draws() -> None:
+    page = (DOCS / "howto" / "plots.md").read_text(encoding="utf-8")
+    below = dict(docs_pictures.drawn_by(page))
+    assert [code for code, name in below.items() if ("plot" in code) is (name is None)] == []
+    plots = [f"study.plot.{name}(" for name in vars(StudyPlots) if not name.startswith("_")]
+    for call in (*plots, "effect.plot()", "compare(study, bus).plot()", "frontier.plot()"):
+        assert sum(call in code for code in below) == 1, call
+    drawn = docs_pictures.pictures()
+    there = {path.name for path in (DOCS / "images").iterdir()}
+    assert drawn <= there
+    assert {name for name in there if name.endswith(".png")} <= drawn
+
+
+def test_a_block_and_the_picture_below_it() -> None:
+    page = "```python\na = 1\n```\n\nWords.\n\n```python\nplot()\n```\n\n![It](../images/it.png)\n"
+    assert list(docs_pictures.drawn_by(page)) == [("a = 1\n", None), ("plot()\n", "it.png")]
+    assert list(docs_pictures.drawn_by("```python\nlast()\n```")) == [("last()\n", None)]
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 import mmkn_widgets as mmkn
 from mmkn_widgets import evaluation, interventions
-from mmkn_widgets.core import BadArgument
+from mmkn_widgets.core import BadArgument, html_changes
 from mmkn_widgets.datasets import ObjectInstance, Scene, SceneDataset
 from mmkn_widgets.studies import blank_study, plot_compared
 
@@ -287,3 +287,57 @@ def test_an_effect_and_an_edit(effect, study, model, test_scenes) -> None:
     assert re.search(rf"success{report.success:.3f}", shown)
     assert report.changed[0][0] in shown
     page(edit)
+
+
+def test_the_words_that_changed_are_bold_and_nothing_else() -> None:
+    shown = html_changes(("before", "after"), [("a red <car>, far", "a red bus, far away")])
+    assert re.findall("<strong>(.*?)</strong>", shown) == ["car", "bus", "away"]
+    assert "a red &lt;<strong>car</strong>&gt;, far" in shown
+    assert Page(shown).text == "beforeaftera red <car>, fara red bus, far away"
+
+
+def test_a_card_of_a_change_says_which_word_went(effect) -> None:
+    bold = re.findall("<strong>(.*?)</strong>", effect._repr_html_())
+    assert bold[0] == "Effect"
+    assert "car" in bold[1:]
+
+
+def test_numbers_stand_at_the_right_and_with_equal_digits(study) -> None:
+    shown = study.neurons()._repr_html_()
+    scores = re.findall(r'text-align:right">(0\.\d+)<', shown)
+    assert len(scores) == 10
+    assert len({len(score) for score in scores}) == 1
+    assert float(scores[0]) == pytest.approx(study.neurons()[0].score, abs=1e-5)
+    assert 'text-align:right">score' in shown
+
+
+def test_a_set_without_scores_shows_none() -> None:
+    text = page(mmkn.NeuronSet([1, 1], [2, 3])).text
+    assert "L1·3" in text
+    assert "score" not in text
+    for scores, said in (
+        ([0.0, -2.5], "-2.500"),
+        ([4e-9, 0.0], "4e-09"),
+        ([123456.0, 2], "123456"),
+    ):
+        assert said in page(mmkn.NeuronSet([1, 1], [2, 3], score=scores)).text
+
+
+def test_what_is_active_says_how(model, study) -> None:
+    few = study.neurons().top(2)
+    with model.ablate(few, name="loud", mode="scale", scale=2.0), model.ablate(few, name="off"):
+        text = page(model.interventions).text
+    assert "1.ablationloud2" in text
+    assert "scale 2" in text
+    assert "zero" in text
+
+
+def test_a_study_says_how_many_scenes_are_scored_where_not_all_are(study) -> None:
+    assert "scenes4inpainter" in page(study).text
+    added = study.with_scene(Scene("mine", study.scenes[0].image))
+    assert "scenes5, 4 of them scored" in page(added).text
+
+
+def test_pictures_stand_on_no_stripes(val) -> None:
+    shown = val._repr_html_()
+    assert shown.count('<tr style="background:none">') == 2
