@@ -136,6 +136,7 @@ it("figures of other neurons than the kept ones are said to be old", () => {
   });
   frames.run();
   expect(host.textContent).toContain("8 scenes");
+  expect(host.textContent).toContain("3 random neurons from the same layers, suppression .02");
   expect(host.querySelector(".stale")).toBeNull();
   session.store.preview({ threshold_d: 1.5 });
   frames.run();

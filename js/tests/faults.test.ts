@@ -1,8 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Axis } from "../src/core/axis";
 import { faultLine } from "../src/core/faults";
 import { widget } from "../src/core/frame";
 import { Session } from "../src/core/session";
 import { mountAblationPanel } from "../src/parts/ablation_panel";
+import { proposeButton } from "../src/parts/foot_tools";
+import { thresholdSliders } from "../src/parts/threshold_sliders";
 import { FakeModel, floats, Frames } from "./fake";
 
 const READY = { state: "ready", action: "", message: "", remedy: "" };
@@ -146,11 +149,44 @@ describe("what the kernel failed at by itself", () => {
 it("without scores it says that they come first, not that a threshold is too high", () => {
   model.set("threshold_d", 9);
   mountAblationPanel(session, host);
-  expect(host.querySelector("button.primary")?.getAttribute("title")).toContain("compute first");
+  expect(host.querySelector("button.primary")?.getAttribute("title")).toContain(
+    "paint, then compute",
+  );
   model.set("facts", { scenes: 2 });
   model.set("threshold_d", 10);
   frames.run();
   expect(host.querySelector("button.primary")?.getAttribute("title")).toContain(
     "lower a threshold",
   );
+});
+
+it("a threshold that is no number is said to be none, and stays what it was", () => {
+  const axis = {
+    position: (v: number): number => v,
+    value: (p: number): number => p,
+  } as unknown as Axis;
+  host.append(thresholdSliders(session, () => ({ d: axis, g: axis })));
+  frames.run();
+  const box = host.querySelector<HTMLInputElement>("input[type=number]")!;
+  const said = (): string => host.querySelector(".refused")?.textContent ?? "";
+  const was = box.value;
+  box.value = ""; // what a browser gives of "abc"
+  box.dispatchEvent(new Event("input"));
+  box.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
+  frames.run();
+  expect([said(), box.value]).toEqual(["no number", was]);
+  expect(session.live.textContent).toContain("stays as it was");
+  box.value = "0.25";
+  box.dispatchEvent(new Event("input"));
+  box.dispatchEvent(new Event("change"));
+  frames.run();
+  expect([said(), session.thresholds()[0]]).toEqual(["", 0.25]);
+});
+
+it("without scores no thresholds are proposed", () => {
+  const [, propose] = proposeButton(session) as [HTMLElement, HTMLButtonElement];
+  expect([propose.disabled, propose.title]).toEqual([true, "no scores yet: paint, then compute"]);
+  model.set("facts", { scenes: 2 });
+  frames.run();
+  expect(propose.disabled).toBe(false);
 });

@@ -14,11 +14,12 @@ import { colors, type ColorName } from "./theme";
 import type { ExplorerTraits, Grid, Picked, RequestName } from "./traits";
 import type { WorkPlace } from "./work";
 
-/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, the order of the table, what failed, where work is shown, the history. */
+/** Traits and what only the page knows: its theme and size, what the hand does on the picture, the brush, what was typed, the order of the table, what failed, where work is shown, the history. */
 export type Local = ExplorerTraits & {
   view: number;
   hand: number;
   brush: number;
+  typed: number;
   order: number;
   faults: number;
   work: number;
@@ -297,7 +298,7 @@ export class Session {
   /** Why there is nothing to show or to change: no neuron passes, or there are no scores yet. */
   nothing(): string {
     return this.store.get("facts")?.scenes === 0
-      ? "no scores yet: compute first"
+      ? "no scores yet: paint, then compute"
       : "no neuron is kept: lower a threshold";
   }
 

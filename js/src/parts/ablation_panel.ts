@@ -127,7 +127,16 @@ export function mountAblationPanel(
     h("span", { title: `${FIRST}; mean over the study's scenes` }, "predicted ", value),
   );
   store.watch(
-    ["ablation", ...SETS, "gradient_sum", "ablate_mode", "ablate_scale", "concept", "labels"],
+    [
+      "ablation",
+      ...SETS,
+      "gradient_sum",
+      "ablate_mode",
+      "ablate_scale",
+      "concept",
+      "labels",
+      "facts",
+    ],
     () => {
       const state = store.get("ablation");
       const score = `${store.get("labels")?.score || "score"}${store.get("concept") ? ` of “${store.get("concept")}”` : ""}`;
@@ -170,7 +179,7 @@ export function mountAblationPanel(
         );
       } else {
         const predicted = session.predicted();
-        line.hidden = predicted === null;
+        line.hidden = predicted === null || store.get("facts")?.scenes === 0;
         setText(lead, `${score}: `);
         setText(value, `${change(predicted ?? 0)} ${unit}`);
         if (effect.firstChild !== line || effect.childNodes.length > 1) fill(effect, line);

@@ -46,11 +46,10 @@ export function mountCaptionDiff(
   const after = h("dd", { "aria-live": "polite" });
   const refs = h("dd", { class: "quiet" });
   const refsHead = h("dt", { title: "captions that the data set gives this picture" }, "refs");
-  const note = h(
-    "span",
-    { class: "note", title: "greedy: at every step the model's most likely token" },
-    options.onword ? "greedy · click a word to make it the concept" : "greedy",
-  );
+  const note = h("span", {
+    class: "note",
+    title: "greedy: at every step the model's most likely token",
+  });
   const without = h("dd", { class: "quiet" });
   const withoutHead = h(
     "dt",
@@ -125,6 +124,12 @@ export function mountCaptionDiff(
   const spaced = (nodes: Node[]): (Node | string)[] => nodes.flatMap((node) => [node, " "]);
 
   const paint = (): void => {
+    setText(
+      note,
+      options.onword && !session.blocked()
+        ? "greedy · click a word to make it the concept"
+        : "greedy",
+    );
     const first = store.get("caption_before") ?? "";
     const second = store.get("caption_after") ?? "";
     if (!first) fill(before, h("span", { class: "note" }, "not written yet"));
@@ -141,9 +146,11 @@ export function mountCaptionDiff(
         h(
           "span",
           { class: "note" },
-          store.get("transplants")
-            ? "ablate, or drag an object of the picture onto a word"
-            : "ablate to see what changes",
+          session.blocked()
+            ? "nothing was ablated when this was saved"
+            : store.get("transplants")
+              ? "ablate, or drag an object of the picture onto a word"
+              : "ablate to see what changes",
         ),
       );
     else {
@@ -182,7 +189,15 @@ export function mountCaptionDiff(
     }
   };
   store.watch(
-    ["caption_before", "caption_after", "references", "concept_forms", "concept", "transplants"],
+    [
+      "caption_before",
+      "caption_after",
+      "references",
+      "concept_forms",
+      "concept",
+      "transplants",
+      "read_only",
+    ],
     paint,
   );
   if (options.inpainted) mountInpainted(session, withoutHead, without);

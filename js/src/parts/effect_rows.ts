@@ -97,12 +97,14 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
       );
     const moved = asks && (effect.neurons !== session.kept().checked || seen !== cuts());
     rows.classList.toggle("stale", moved);
-    const control = Object.values(effect.measures).some((m) => m.random !== null);
+    const control = Object.entries(effect.measures).flatMap(([key, { random }]) =>
+      random === null ? [] : [`${key} ${random.toFixed(2).replace(/^0/, "")}`],
+    );
     const of = moved
       ? `of ${plural(effect.neurons, "neuron")}: the thresholds have moved since`
       : `${plural(effect.scenes, "scene")}${effect.held_out ? ", held out" : ", the ones the neurons were chosen on"}`;
-    const mark = control
-      ? ` · grey mark: ${effect.neurons} random neurons from the same layers`
+    const mark = control.length
+      ? ` · grey mark: ${effect.neurons} random neurons from the same layers, ${control.join(", ")}`
       : "";
     setText(legend, of + mark);
   });

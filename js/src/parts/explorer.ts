@@ -75,8 +75,15 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   const captionArea = area("caption");
   // Details, further down.
   const without = area("without");
+  const unscored = (): boolean => store.get("facts")?.scenes === 0;
   mountMaskPainter(session, without, {
-    title: () => `without the ${store.get("concept") || "object"}`,
+    title: () => {
+      const word = store.get("concept") || "object";
+      return unscored() && !store.get("stale")?.length
+        ? `paint the ${word}`
+        : `without the ${word}`;
+    },
+    compute: () => top.compute(store.get("concept") ?? ""),
   });
   teach(without, "without");
   const bare = (word: string): string =>
@@ -114,6 +121,8 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
     ["tokens", () => tokens.querySelector<HTMLElement>(".tokens")],
   ]);
   store.watch(["preset"], () => setAttr(card, "data-preset", store.get("preset") || "full"));
+  // Who has to paint first finds the brush on the large picture, and the rest when there are scores.
+  store.watch(["facts"], () => setAttr(card, "data-unscored", unscored() ? "" : null));
 
   // The chosen neuron along the tokens: one small request when the choice rests.
   let timer = 0;

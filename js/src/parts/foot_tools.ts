@@ -89,8 +89,9 @@ export function proposeButton(session: Session): HTMLElement[] {
   const propose = button("propose thresholds", () => void session.ask("propose"), {
     class: "btn yields",
   });
-  session.store.watch(["read_only", "status"], () => {
-    const blocked = session.blocked();
+  session.store.watch(["read_only", "status", "facts"], () => {
+    const unscored = session.store.get("facts")?.scenes === 0;
+    const blocked = session.blocked() ?? (unscored ? session.nothing() : null);
     propose.disabled = blocked !== null || session.store.get("status")?.state === "working";
     setAttr(
       propose,

@@ -102,7 +102,7 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     if (!session.kept().checked) return session.nothing();
     if (kind === "kept") return "maps not loaded";
     if (asks && !paired())
-      return `paint a mask of the ${store.get("concept") || "object"} first, then inpaint`;
+      return `paint a mask of the ${store.get("concept") || "object"} first, on the small picture below`;
     return session.blocked()
       ? "not computed when this view was saved"
       : scored.failed === scoresKey()

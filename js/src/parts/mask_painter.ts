@@ -15,6 +15,8 @@ export interface MaskOptions {
   title?: () => string;
   /** read-only pictures have no tools */
   tools?: boolean;
+  /** Score with what is painted: the next step, beside the brush. */
+  compute?: () => void;
 }
 
 export function mountMaskPainter(
@@ -90,6 +92,11 @@ export function mountMaskPainter(
     return true;
   };
   const inpaint = button("inpaint", () => void send());
+  const compute = button("compute", () => options.compute?.(), {
+    class: "btn primary",
+    "aria-label": "compute with this mask",
+    hidden: true,
+  });
   session.finishMask = () => (editing && area() ? send() : null);
   tools.set(tool);
   host.append(
@@ -104,6 +111,7 @@ export function mountMaskPainter(
       h("span", { class: "grow" }),
       mountWork(session, ["inpaint"]),
       inpaint,
+      compute,
     ),
     faultLine(session, "inpaint"),
     objects,
@@ -154,6 +162,7 @@ export function mountMaskPainter(
     const base = editing ? (original ?? bitmap) : (bitmap ?? original);
     const aspect = base ? base.height / base.width : 1;
     stage.style.aspectRatio = String(1 / aspect);
+    stage.style.setProperty("--across", String(1 / aspect));
     const height = width * aspect;
     const { ctx } = fit(canvas, width, height);
     ctx.clearRect(0, 0, width, height);
@@ -201,7 +210,7 @@ export function mountMaskPainter(
       base ? "" : byteLength(store.get("inpainted")) ? "the picture cannot be read" : "no picture",
     );
     hint.hidden = bitmap !== null || editing || !original;
-    setText(hint, "No mask here yet: paint over the object.");
+    setText(hint, `No mask yet: paint over the ${store.get("concept") || "object"}.`);
     setText(title, options.title?.() ?? (bitmap ? "without the object" : "mask of the object"));
     const share = area() ? `mask ${(area() * 100).toFixed(1)}%` : "";
     setLine(
@@ -210,7 +219,7 @@ export function mountMaskPainter(
         editing
           ? "mask not yet inpainted"
           : stale()
-            ? "painted by hand: not in the scores until you compute again"
+            ? "painted by hand: not in the scores until you compute"
             : bitmap && store.get("facts")?.inpainter
               ? `inpainted: ${store.get("facts")?.inpainter}`
               : "",
@@ -221,6 +230,7 @@ export function mountMaskPainter(
     );
     const blocked = session.blocked();
     undo.disabled = !session.history.next("undo", "mask");
+    compute.hidden = !options.compute || blocked !== null || !(stale() || (editing && area() > 0));
     inpaint.disabled = blocked !== null || !editing || area() === 0;
     setAttr(
       inpaint,

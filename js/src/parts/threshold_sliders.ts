@@ -69,6 +69,7 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
   });
   const share = h("span", { class: "note" });
   let typing = false;
+  let refused = false; // what was typed is no number: the threshold stays, and it is said
   let shown = { text: "", value: 0 }; // a value is not what is left of it in the box
 
   const trait = (): CutName =>
@@ -87,12 +88,14 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
     return clamp(Math.log(Math.max(1 - q, 1 / n)) / -Math.log(n), 0, 1);
   };
   range.addEventListener("input", () => {
+    refused = false;
     const position = Number(range.value) / STEPS;
     preview(quantile() ? toQuantile(position) : axis().value(position));
   });
   range.addEventListener("change", commit);
   box.addEventListener("input", () => {
     typing = true;
+    refused = false;
     if (box.value === "" || !Number.isFinite(Number(box.value))) return;
     if (box.value === shown.text) store.preview({ [trait()]: shown.value });
     else preview(quantile() ? clamp(Number(box.value), 0, 1) : Number(box.value));
@@ -100,7 +103,11 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
   const typed = (): void => {
     if (!typing) return;
     typing = false;
+    refused = box.value === ""; // what a number input cannot read it gives as nothing
     commit();
+    if (!refused) return;
+    store.touch("typed");
+    session.announce(`that is no number: the ${name} threshold stays as it was`);
   };
   box.addEventListener("change", typed);
   box.addEventListener("keydown", (event) => {
@@ -108,7 +115,7 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
   });
   box.addEventListener("blur", typed); // typed back to what it was: no change, but a preview
 
-  session.paint([...CUTS, "axis"], () => {
+  session.paint([...CUTS, "axis", "typed"], () => {
     const value = cut();
     const q = store.get(key === "difference" ? "quantile_d" : "quantile_g") ?? 0;
     const position = quantile() ? fromQuantile(q) : clamp(axis().position(value), 0, 1);
@@ -125,7 +132,8 @@ function slider(session: Session, key: Key, axes: () => { d: Axis; g: Axis }): H
       shown = { text: box.value, value: quantile() ? q : value };
     }
     const kept = session.evidence().rank(key, value) / Math.max(session.evidence().neurons, 1);
-    setText(share, top(kept));
+    setText(share, refused ? "no number" : top(kept));
+    share.classList.toggle("refused", refused);
     range.setAttribute("aria-valuetext", `${box.value}, ${top(kept)}`);
   });
   return [h("span", {}, name), range, box, steady(share)];
