@@ -155,12 +155,14 @@ def predictions(
     if not found:
         texts = [model.decode(ids) for ids in written]
         texts += [text for scene in scenes for text in scene.captions]
-        near = ", ".join(_nearest(concept.word, texts)) or "none"
+        near = ", ".join(_nearest(concept.word, texts))
+        where = "its caption" if len(scenes) == 1 else f"any of {len(scenes)} captions"
         raise BadArgument(
             f"concept: got {concept.word!r}, which "
-            f"{'the model names' if caption == 'greedy' else 'the references name'} in none of "
-            f"{len(scenes)} captions ({next(iter(skipped.values()), 'no scene')}); nearest words "
-            f"of the captions: {near}; choose scenes whose caption names it"
+            f"{'the model does not name' if caption == 'greedy' else 'no reference names'} in "
+            f"{where} ({next(iter(skipped.values()), 'no scene')}); "
+            + (f"nearest words of the captions: {near}; " if near else "")
+            + "choose scenes whose caption names it"
             + ("" if caption == "reference" else ", or caption='reference'")
         )
     return found, skipped
@@ -199,4 +201,4 @@ def _captions(
 
 def _nearest(word: str, texts: Iterable[str], n: int = 3) -> list[str]:
     known = {w for text in texts for w in unit_texts(text) if len(w) > 2 and not w[0].isdigit()}
-    return difflib.get_close_matches(word, sorted(known), n=n, cutoff=0.0)
+    return difflib.get_close_matches(word, sorted(known), n=n, cutoff=0.4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -218,6 +219,7 @@ def find(
             autocompletion=concepts,
         ),
     ],
+    stray: Annotated[str | None, typer.Argument(hidden=True)] = None,  # as `mmkn explore` takes it
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", help="One picture of your own; needs --mask.")
     ] = None,
@@ -322,6 +324,8 @@ def find(
     from ..studies import find as find_neurons
 
     _check(seed, out, device)
+    if stray is not None:
+        raise _refusal("IMAGE", stray, f"--image {shlex.quote(stray)} --mask FILE")
     scenes = _scenes(concept, image, mask, dataset)
     found = find_neurons(
         _load(model, device, dtype),
@@ -359,7 +363,10 @@ def _scenes(concept: str, image: Path | None, mask: Path | None, dataset: str | 
     if dataset is not None:
         raise _refusal("--dataset", dataset, "either --image or --dataset, not both")
     if mask is None:
-        raise _refusal("--mask", None, f"a picture of the size of {image}, white on the object")
+        raise _refusal(
+            "--mask", None, f"a picture of the size of {image}, white on the object; without one, "
+            f"paint it: mmkn explore {shlex.quote(str(image))} --concept {shlex.quote(concept)}",
+        )  # fmt: skip
     from ..datasets import single_scene
 
     return single_scene(image, mask, concept)
@@ -623,7 +630,7 @@ def explore(
     image: Annotated[
         str,
         typer.Argument(
-            help="A picture, or 'pocket' for a scene of the drawn world in the box.",
+            help="A picture, or 'pocket' for scenes of the drawn world in the box.",
             show_default=False,
         ),
     ],

@@ -19,8 +19,10 @@ __all__ = ["open_lab", "page", "write_notebook"]
 #: settings of a JupyterLab that is started here: it asks about news over the place one paints on
 QUIET = Path(__file__).parent / "quiet"
 
-#: what stands for a scene of the pocket world, instead of a picture's name
+#: what stands for scenes of the pocket world, instead of a picture's name, and how many: the neurons
+#: of one scene alone need not silence the word
 POCKET = "pocket"
+N_SCENES = 8
 
 
 def _checked(image: str, concept: str, mask: Path | None) -> None:
@@ -44,7 +46,7 @@ def _checked(image: str, concept: str, mask: Path | None) -> None:
 
 
 def page(image: str, concept: str, mask: Path | None, out: Path, load: Callable[[], Any]) -> Path:
-    """Compute a study of one picture and write the Explorer on it as one offline page.
+    """Compute a study, ablate its neurons, and write the Explorer on it as one offline page.
 
     Parameters
     ----------
@@ -73,19 +75,19 @@ def page(image: str, concept: str, mask: Path | None, out: Path, load: Callable[
     from ..widgets import Explorer
 
     if image == POCKET:
-        explorer = Explorer(load(), _pocket_scene(concept), concept)
+        from ..datasets import pocket_world
+        from ..studies import study
+
+        scenes = pocket_world("val").with_concept(concept, N_SCENES)
+        explorer = Explorer(study(load(), concept, scenes))
     else:
         explorer = Explorer(load(), image, concept, mask)
     try:
+        if len(explorer.neurons):  # a page without a kernel cannot: it shows the caption after too
+            explorer.ablate()
         return explorer.save_html(out)
     finally:
         explorer.close()
-
-
-def _pocket_scene(concept: str) -> Any:
-    from ..datasets import pocket_world
-
-    return pocket_world("val").with_concept(concept, 1)[0]
 
 
 def write_notebook(
@@ -129,8 +131,8 @@ def write_notebook(
     lines = ["import mmkn_widgets as mmkn", "", f"model = mmkn.load_model({local!r}{options})"]
     if image == POCKET:
         lines += [
-            f'scene = mmkn.datasets.pocket_world("val").with_concept({concept!r}, 1)[0]',
-            f"mmkn.Explorer(model, scene, {concept!r})",
+            f'scenes = mmkn.datasets.pocket_world("val").with_concept({concept!r}, {N_SCENES})',
+            f"mmkn.Explorer(mmkn.study(model, {concept!r}, scenes))",
         ]
     else:
         masked = "" if mask is None else f", mask={os.path.abspath(mask)!r}"
@@ -157,7 +159,7 @@ def _notebook(code: str, image: str, concept: str, mask: Path | None) -> dict[st
     paints = "" if image == POCKET or mask is not None else (
         f" Paint the *{concept}* with the brush and press *compute*."
     )  # fmt: skip
-    said = f"Run the cell below (Shift+Enter).{paints}"
+    said = f"Click into the cell below and press Shift+Enter.{paints}"
     return {
         "cells": [
             {"cell_type": "markdown", "id": "what-to-do", "metadata": {}, "source": said},

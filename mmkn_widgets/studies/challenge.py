@@ -466,7 +466,11 @@ class Challenge:
             for k, one in enumerate(self._tries, 1)
         ]
         head = ("score", *_COLUMNS[:-1])
-        below = "score = min(suppression, retention) − (size − budget) / budget where over it"
+        below = (
+            "score = min(suppression, retention) − (size − budget) / budget where over it. Not in "
+            "it: substitution, captions that newly name what is not there; random, the suppression "
+            "by as many random neurons"
+        )
         made = html_table(("try", *head), rows[::-1], below) if rows else ""
         if self._answers is not None:
             shown = [[name, *_score_first(one)] for name, one in self._ranked().items()]

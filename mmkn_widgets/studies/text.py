@@ -121,10 +121,11 @@ def describe_found(found: Found, neurons_shown: int = 15) -> str:
         lines += [f"before  {pair['before']}", f"after   {pair['after']}", ""]
     control = effect.random_control
     held = "held out" if found.held_out else "the same scenes that chose the neurons"
+    beside, elsewhere = (_figure(effect.retention[name]) for name in ("scene", "other"))
     lines += [
-        f"suppression     {_figure(effect.suppression)}",
-        f"retention       scene {_figure(effect.retention['scene'])}, "
-        f"other {_figure(effect.retention['other'])}",
+        f"suppression     {_figure(effect.suppression)} (captions that no longer name it)",
+        f"retention       beside it {beside}, in scenes without it {elsewhere} (other objects that "
+        "are still named)",
         f"substitution    {_figure(effect.substitution)} (captions that name an object that is "
         "not there instead)",
         f"random control  mean {_figure(control['mean'])}, max {_figure(control['max'])} "

@@ -112,6 +112,7 @@ class ChallengeBox(ipywidgets.VBox):
         for name in ("threshold_d", "threshold_g"):
             t.link((self.explorer, name), (self, name))
         t.dlink((self.explorer, "neurons"), (self, "neurons"))
+        self.explorer.observe(self._on_neurons, "concept")
         self.submit.on_click(lambda _button: self._begin("judging", self._submit))
         self.reveal.on_click(lambda _button: self._begin("measuring the answers", self._reveal))
         self.following.on_click(lambda _button: self._begin("making a task", self._next))
@@ -123,7 +124,7 @@ class ChallengeBox(ipywidgets.VBox):
     @t.observe("neurons")
     def _on_neurons(self, _change: Any) -> None:
         if not self._busy:
-            self.said.value = self._kept()
+            self.said.value = escape(self._kept(), quote=False)
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when what was clicked is done.
@@ -148,10 +149,14 @@ class ChallengeBox(ipywidgets.VBox):
         if not n:
             return "No neuron is kept: lower a threshold."
         said = f"{n} neuron{'s' * (n != 1)} kept, {budget} allowed"
-        if n <= budget:
-            return said
-        cost = (n - budget) / budget
-        return f"{said}: {'nothing is left of the score' if cost >= 1 else f'costs {cost:.3f}'}"
+        if n > budget:
+            cost = (n - budget) / budget
+            left = (
+                "nothing is left of the score" if cost >= 1 else f"takes {cost:.3f} off the score"
+            )
+            said = f"{said}: {left}"
+        shown, asked = self.explorer.concept, self.challenge.concept.word
+        return said if shown == asked else f"{said}. They are of “{shown}”, the task is “{asked}”"
 
     def _begin(self, said: str, job: Callable[[NeuronSet, Progress], str]) -> None:
         """Do a job on the model's worker; buttons rest until then, and an error is said."""

@@ -12,7 +12,7 @@ import numpy as np
 import traitlets as t
 
 from ..attribution import best_by_both, default_thresholds, nothing_to_find, share_below
-from ..core import CancelToken, NeuronSet, bad_argument, write_whole
+from ..core import BadArgument, CancelToken, NeuronSet, bad_argument, write_whole
 from ._base import Answer, Call, bundle, request
 from .changes import Changes, Chosen, Following, Move, finite, measured
 from .code import caption_line, found_code, setup_code
@@ -579,7 +579,7 @@ class Explorer(ExplorerTraits, Following, Choosing):
         make = old.of_word if self._restudy is None else self._restudy
         made = make(word, progress=self._progress(), cancel=call.cancel)
         if not len(made.scored) and word == self.concept:
-            raise bad_argument("mask", "none", f"the {word} painted on the picture, below")
+            raise BadArgument(f"nothing is painted yet: expected the {word} painted on the picture")
         self._seconds = time.monotonic() - started
         added = old.scenes[len(old.scored) :]
         for scene in old.scenes:  # what was added to look at stays, and pictures of one's own do

@@ -44,6 +44,14 @@ def test_thresholds_and_neurons_are_the_explorer_s(box: ChallengeBox) -> None:
     assert box.said.value == "4 neurons kept, 6 allowed"
 
 
+def test_another_word_s_neurons_are_said_to_be_another_s(box: ChallengeBox) -> None:
+    scenes = mmkn.datasets.pocket_world("val").with_concept("dog", 3)
+    box.explorer.show_study(mmkn.study(box.challenge.model, "dog", scenes, progress=False))
+    assert box.said.value.endswith("They are of “dog”, the task is “car”")
+    box.explorer.show_study(box.challenge.study)
+    assert "the task is" not in box.said.value
+
+
 def test_submit_judges_what_is_kept(box: ChallengeBox) -> None:
     cut = float(np.sort(box.challenge.study.evidence.gradcam.values.ravel())[-7])
     box.explorer.threshold_d, box.explorer.threshold_g = 0.0, cut
@@ -104,7 +112,7 @@ def test_next_is_a_fresh_task_of_the_next_seed(box: ChallengeBox) -> None:
 def test_what_too_many_cost_is_said_before_they_are_submitted(box: ChallengeBox) -> None:
     ranked = np.sort(box.challenge.study.evidence.gradcam.values.ravel())
     box.threshold_d, box.threshold_g = 0.0, float(ranked[-10])
-    assert box.said.value == "9 neurons kept, 6 allowed: costs 0.500"
+    assert box.said.value == "9 neurons kept, 6 allowed: takes 0.500 off the score"
     box.threshold_g = float(ranked[-13])
     assert box.said.value == "12 neurons kept, 6 allowed: nothing is left of the score"
     box.threshold_g = float(ranked[-2])

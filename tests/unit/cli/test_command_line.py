@@ -74,6 +74,8 @@ def test_the_version(capsys) -> None:
         (["brew"], "brew"),
         (["find", "--concept", "car", "--toast"], "--toast"),
         (["find", "--concept", "car", "--top", "many"], "--top"),
+        (["find", "my car.png", "--concept", "car"], "expected --image 'my car.png' --mask FILE"),
+        (["find", "--concept", "car", "--image", "a.png"], "mmkn explore a.png --concept car"),
         (["study"], "--out"),
     ],
 )

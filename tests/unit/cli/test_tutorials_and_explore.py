@@ -130,6 +130,8 @@ def test_a_pocket_scene_as_a_page_without_a_kernel(tmp_path: Path, capsys) -> No
     text = page.read_text()
     state = json.loads(text.split('id="mmkn-state">')[1].split("</script>")[0])
     assert "car" in state["caption_before"]
+    assert state["caption_after"]  # a page cannot ablate: it comes with the caption after
+    assert "car" not in state["caption_after"]
 
 
 def test_a_picture_with_a_mask_as_a_page(picture, capsys) -> None:
