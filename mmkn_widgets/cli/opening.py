@@ -19,9 +19,9 @@ __all__ = ["open_lab", "page", "write_notebook"]
 #: settings of a JupyterLab that is started here: it asks about news over the place one paints on
 QUIET = Path(__file__).parent / "quiet"
 
-#: what stands for scenes of the pocket world, instead of a picture's name, and how many: the neurons
-#: of one scene alone need not silence the word
+#: what stands for scenes of the pocket world, instead of a picture's name
 POCKET = "pocket"
+#: how many of them: the neurons of one scene alone need not silence the word
 N_SCENES = 8
 
 

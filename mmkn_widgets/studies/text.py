@@ -122,10 +122,14 @@ def describe_found(found: Found, neurons_shown: int = 15) -> str:
     control = effect.random_control
     held = "held out" if found.held_out else "the same scenes that chose the neurons"
     beside, elsewhere = (_figure(effect.retention[name]) for name in ("scene", "other"))
+    kept = (
+        f"beside it {beside}, in scenes without it {elsewhere} (other objects that are still named)"
+    )
+    if beside == elsewhere == _figure(None):
+        kept = f"{beside} (which other objects are there is not known)"
     lines += [
         f"suppression     {_figure(effect.suppression)} (captions that no longer name it)",
-        f"retention       beside it {beside}, in scenes without it {elsewhere} (other objects that "
-        "are still named)",
+        f"retention       {kept}",
         f"substitution    {_figure(effect.substitution)} (captions that name an object that is "
         "not there instead)",
         f"random control  mean {_figure(control['mean'])}, max {_figure(control['max'])} "
