@@ -149,9 +149,10 @@ describe("what the kernel failed at by itself", () => {
 it("without scores it says that they come first, not that a threshold is too high", () => {
   model.set("threshold_d", 9);
   mountAblationPanel(session, host);
-  expect(host.querySelector("button.primary")?.getAttribute("title")).toContain(
-    "paint, then compute",
-  );
+  expect(host.querySelector("button.primary")?.getAttribute("title")).toContain("paint first");
+  model.set("stale", [0]);
+  frames.run();
+  expect(host.querySelector("button.primary")?.getAttribute("title")).toContain("compute first");
   model.set("facts", { scenes: 2 });
   model.set("threshold_d", 10);
   frames.run();
@@ -185,7 +186,7 @@ it("a threshold that is no number is said to be none, and stays what it was", ()
 
 it("without scores no thresholds are proposed", () => {
   const [, propose] = proposeButton(session) as [HTMLElement, HTMLButtonElement];
-  expect([propose.disabled, propose.title]).toEqual([true, "no scores yet: paint, then compute"]);
+  expect([propose.disabled, propose.title]).toEqual([true, "no scores yet: paint first"]);
   model.set("facts", { scenes: 2 });
   frames.run();
   expect(propose.disabled).toBe(false);

@@ -85,6 +85,7 @@ def page(image: str, concept: str, mask: Path | None, out: Path, load: Callable[
     try:
         if len(explorer.neurons):  # a page without a kernel cannot: it shows the caption after too
             explorer.ablate()
+            explorer.wait()  # for what it did to the log-probability
         return explorer.save_html(out)
     finally:
         explorer.close()

@@ -59,6 +59,34 @@ def test_paint_then_compute(notebook: NotebookPage) -> None:
     assert notebook.errors == []
 
 
+def test_the_brush_comes_first_and_compute_is_beside_it(notebook: NotebookPage) -> None:
+    """Who has to paint finds the brush on the large picture; scores give the maps its place."""
+    explorer = ExplorerOnPage(notebook.page)
+    root = explorer.root
+    beside = explorer.button("compute with this mask")
+    for preset in ("compact", "full"):  # the compact one shows no painter later
+        notebook.execute(f"explorer.preset = {preset!r}")
+        expect(notebook.page.locator(".explorer")).to_have_attribute("data-preset", preset)
+        expect(root.locator(".a-without h3")).to_have_text("paint the car")
+        places = [root.locator(part).bounding_box() for part in (".a-without", ".a-plane")]
+        assert places[0] is not None
+        assert places[1] is not None
+        assert places[0]["y"] == places[1]["y"]  # side by side: nothing has to be scrolled
+        expect(beside).to_be_hidden()
+    expect(explorer.button("propose thresholds")).to_be_disabled()
+    paint(notebook, root)
+    beside.click()
+    notebook.wait_for_python("explorer.facts['scenes'] == 1")
+    expect(root.locator(".a-without h3")).to_have_text("without the car")
+    expect(beside).to_be_hidden()
+    picture, plane = (root.locator(part).bounding_box() for part in (".a-picture", ".a-plane"))
+    assert picture is not None
+    assert plane is not None
+    assert picture["y"] == plane["y"]
+    expect(explorer.ablate).to_be_enabled()
+    assert notebook.errors == []
+
+
 def test_paint_and_compute_at_once_and_compute_without_paint(notebook: NotebookPage) -> None:
     """Who is told to paint and press compute does just that; with nothing painted it is said."""
     explorer = ExplorerOnPage(notebook.page)

@@ -297,9 +297,8 @@ export class Session {
 
   /** Why there is nothing to show or to change: no neuron passes, or there are no scores yet. */
   nothing(): string {
-    return this.store.get("facts")?.scenes === 0
-      ? "no scores yet: paint, then compute"
-      : "no neuron is kept: lower a threshold";
+    if (this.store.get("facts")?.scenes !== 0) return "no neuron is kept: lower a threshold";
+    return `no scores yet: ${this.store.get("stale")?.length ? "compute" : "paint"} first`;
   }
 
   /** Say something to screen readers. */

@@ -83,7 +83,7 @@ export function mountAblationPanel(
     options.effects.prepend(h("div", { class: "row acts" }, active, effect), key);
   else host.append(active, effect, key);
 
-  store.watch([...SETS, "status", "read_only"], () => {
+  store.watch([...SETS, "status", "read_only", "facts", "stale"], () => {
     const { checked } = session.kept();
     setText(label, checked ? `Ablate ${plural(checked, "neuron")}` : "Ablate");
     const blocked = session.blocked();

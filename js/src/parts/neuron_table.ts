@@ -326,7 +326,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     table.classList.toggle("unsigned", !byteLength(store.get("activation"))),
   );
   session.paint(
-    [...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order"],
+    [...SETS, "words", "map_ids", "selected", "concept_forms", "rows", "order", "facts", "stale"],
     calmly(store, 30, paint),
   );
 }

@@ -330,6 +330,7 @@ export function mountThresholdPlane(
       "marks",
       "labels",
       "facts",
+      "stale",
     ],
     paint,
   );
