@@ -93,7 +93,6 @@ export function mountMaskPainter(
   };
   const inpaint = button("inpaint", () => void send());
   const compute = button("compute", () => options.compute?.(), {
-    class: "btn primary",
     "aria-label": "compute with this mask",
     hidden: true,
   });
@@ -231,6 +230,7 @@ export function mountMaskPainter(
     const blocked = session.blocked();
     undo.disabled = !session.history.next("undo", "mask");
     compute.hidden = !options.compute || blocked !== null || !(stale() || (editing && area() > 0));
+    compute.classList.toggle("primary", !compute.hidden);
     inpaint.disabled = blocked !== null || !editing || area() === 0;
     setAttr(
       inpaint,
