@@ -146,7 +146,7 @@ export function mountCaptionDiff(
         h(
           "span",
           { class: "note" },
-          session.blocked()
+          store.get("read_only")
             ? "nothing was ablated when this was saved"
             : store.get("transplants")
               ? "ablate, or drag an object of the picture onto a word"

@@ -85,15 +85,17 @@ export function mountEffectRows(session: Session, host: HTMLElement, asks: boole
       );
     }
   });
-  store.watch(["effect", ...SETS], () => {
+  store.watch(["effect", "read_only", ...SETS], () => {
     const effect = store.get("effect");
     host.hidden = !asks && !effect;
     if (!effect)
       return setText(
         legend,
-        asks
-          ? "Over all scenes: how often the concept goes (suppression, beside random neurons), the rest stays (retention), and what is not there is named instead (substitution)."
-          : "",
+        asks && store.get("read_only")
+          ? "not measured when this was saved"
+          : asks
+            ? "Over all scenes: how often the concept goes (suppression, beside random neurons), the rest stays (retention), and what is not there is named instead (substitution)."
+            : "",
       );
     const moved = asks && (effect.neurons !== session.kept().checked || seen !== cuts());
     rows.classList.toggle("stale", moved);

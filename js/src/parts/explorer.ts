@@ -30,7 +30,7 @@ const LESSONS: Record<string, string> = {
   caption: "What the model writes. Ablate the kept neurons and read what it writes without them.",
   plane:
     "Each square: one neuron or more. To the right: the activation changes more when the object goes (stage 1). Up: the neuron pushes more towards the word (stage 2). The tinted corner is kept.",
-  layers: "Where in the model the kept neurons sit; a click leaves a layer out.",
+  layers: "Where in the model the kept neurons sit.",
   table: "The kept neurons and the words each of them writes. Click one to see where it looks.",
 };
 
