@@ -364,12 +364,12 @@ class _Learner:
         if self.step >= last:  # to 0 or 1, faster towards the end
             through = (self.step + 1 - last) / max(goal.steps - last, 1)
             moved = moved + goal.most * through * (self.shares - 0.5).sign()
-        moved = moved.clamp(0, 1)
         allowed = self._allowed()
-        if allowed < len(moved):
+        if allowed < len(moved):  # of neurons silenced wholly those that would be silenced further
             out = moved.argsort(descending=True, stable=True)[allowed:]
             moved[out] = 0
             self.velocity[out] = self.velocity[out].clamp(min=0)
+        moved = moved.clamp(0, 1)
         self.shares = moved
         self.step += 1
 

@@ -42,7 +42,7 @@ MODELS = {
 }
 SIZES = (5, 20, 60, 200)
 #: a mask is learned for each of these sizes, which takes minutes on a pretrained model
-LEARNED = (5, 20, 60)
+LEARNED = (20, 60)
 #: what each row ranks neurons by
 METHODS = {
     "two_stage": "difference, then GradCAM, both where the word is predicted (the default)",
@@ -53,8 +53,9 @@ METHODS = {
     "learned_mask": "learned as a whole: the word goes, everything else stays said",
     "random": "as many neurons, drawn uniformly",
 }
-#: scenes that choose, scenes with the word that measure, and as many without
-CHOOSING, MEASURING = 12, 24
+#: scenes that choose; that a mask learns from, and as many without the word; that measure, and as
+#: many without
+CHOOSING, LEARNING, MEASURING = 12, 24, 24
 
 
 def measure(
@@ -87,15 +88,20 @@ def measure(
     begun = time.monotonic()
     val, test = pocket_world("val"), pocket_world("test")
     chosen = list(val.with_concept(word, CHOOSING))
-    absent = list(val.without_concept(word, CHOOSING))
     made = study(model, word, chosen)
     options = {**made.options, "positions": "image", "difference": "signed"}
     image = study(model, word, chosen, inpainter=made.pairs, **options)
+    sources = {name: (made, name, sizes) for name in METHODS}
+    sources["two_stage_image"] = (image, "two_stage", sizes)
+    if asked := [n for n in sizes if n in learned]:
+        learner = study(model, word, list(val.with_concept(word, LEARNING)))
+        sources["learned_mask"] = (learner, "learned_mask", asked)
+    else:
+        del sources["learned_mask"]
+    absent = list(val.without_concept(word, LEARNING))
     wanted: dict[str, list[tuple[int, NeuronSet]]] = {}
-    for name in METHODS:
-        scored, how = (image, "two_stage") if name == "two_stage_image" else (made, name)
-        asked = [n for n in sizes if name != "learned_mask" or n in learned]
-        sets = ((n, select_neurons(scored, how, n, without_concept=absent)) for n in asked)
+    for name, (scored, how, counts) in sources.items():
+        sets = ((n, select_neurons(scored, how, n, without_concept=absent)) for n in counts)
         wanted[name] = [(n, one) for n, one in sets if len(one)]
     measured = measure_frontier(
         made,
@@ -137,8 +143,8 @@ language model with eyes](../smollm2/README.md), which nobody prepared.
 
 ![Suppression against retention, a line a method](three_models.png)
 
-Neurons are chosen on {CHOOSING} scenes of `val` that show the word (and {CHOOSING} that do not,
-for the learned mask), figures are from {MEASURING} scenes of `test` that show it and {MEASURING}
+Neurons are chosen on {CHOOSING} scenes of `val` that show the word (the learned mask on {LEARNING}
+and {LEARNING} that do not), figures are from {MEASURING} scenes of `test` that show it and as many
 that do not: means over words with 95 % bootstrap intervals over words. The sets are ablated to 0,
 captions are greedy. *Asked* is the size of the set, *kept* how many neurons the method had to
 give. *Suppression*: captions that lose the word. *Retention*: other objects still named, in the
@@ -170,7 +176,7 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name in METHODS:
         rows[name] = {}
-        held = [word["methods"][name] for word in words]
+        held = [word["methods"].get(name, {}) for word in words]
         for size in sorted({size for word in held for size in word}, key=int):
             cells = [word[size] for word in held if size in word]
             rows[name][size] = {key: mean_interval([c[key] for c in cells]) for key in _FIGURES}
