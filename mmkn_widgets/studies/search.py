@@ -339,13 +339,13 @@ def search_thresholds(
     settings = plane(study, quantiles_d, kept)
     if not settings:
         raise bad_argument("study", study, "positive GradCAM scores among the candidates")
-    present = list(study.scored if with_concept is None else as_scenes(
+    present = study.scored if with_concept is None else as_scenes(
         with_concept, study.concept, name="with_concept", masks=False, n=CHOOSING
-    ))  # fmt: skip
+    )  # fmt: skip
     absent = as_scenes(
         without_concept, study.concept, name="without_concept", masks=False, shows=False, n=CHOOSING
     )
-    scenes = present + list(absent)
+    scenes = [*present, *absent]
     rows = []
     split = len(present)
     sets = [setting[2] for setting in settings]
@@ -357,14 +357,12 @@ def search_thresholds(
         else:
             found = _on_cluster(client, load, study.model, *asked, step, cancel)
     counted = with_kinds(study.concept)
-    others = known_words(present, list(absent)).without(counted)
+    known = known_words(present, absent)
     categories = [scene.categories for scene in present]
     before = found.before
     for now in found.after:
-        keep = retention(
-            before[:split], now[:split], before[split:], now[split:], counted, _words(scenes)
-        )
-        instead = substitution(now[:split], categories, others, before[:split])
+        keep = retention(before[:split], now[:split], before[split:], now[split:], counted, known)
+        instead = substitution(now[:split], categories, known.without(counted), before[:split])
         rows.append((suppression(before[:split], now[:split], counted), keep, instead))
     control = np.full(len(sets), np.nan)
     if draws and found.named[0]:
@@ -419,7 +417,3 @@ def _choose(
         return int(np.nanargmax(kept)), False
     order = np.lexsort((size, -np.nan_to_num(kept), -np.where(good, gone, -np.inf)))
     return int(order[0]), True
-
-
-def _words(scenes: Sequence[Scene]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(category for scene in scenes for category in scene.categories))

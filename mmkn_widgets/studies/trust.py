@@ -215,7 +215,7 @@ def mask_trust(
     if len(study.scored) < 2:
         raise bad_argument("study", f"{len(study.scored)} scene", "two or more: halves learn apart")
     present, other = (
-        list(as_scenes(given, study.concept, name=name, masks=False, shows=shows, n=_MEASURING))
+        as_scenes(given, study.concept, name=name, masks=False, shows=shows, n=_MEASURING)
         for name, given, shows in (
             ("with_concept", with_concept, True),
             ("without_concept", without_concept, False),

@@ -143,6 +143,28 @@ def test_the_search_proposes_a_measured_pair(study, val) -> None:
     assert f"random {control[found.best]:.3f}" in repr(found)
 
 
+def test_the_search_and_the_effect_look_for_the_same_objects(study, val) -> None:
+    """What is said instead may be on none of these few scenes: the data set's words count."""
+    ((*_, kept),) = plane(study, (0.9,), (60,))
+    cars, without = val.with_concept("car", 6), val.without_concept("car", 12)
+    with study.model.ablate(kept):
+        said = [study.model.caption(scene.image) for scene in cars]
+    at, instead = next(
+        (at, word)
+        for at, text in enumerate(said)
+        for word in val.categories
+        if word in text.split() and word not in cars[at].categories
+    )
+    other = next(n for n, scene in enumerate(without) if instead not in scene.categories)
+    present, absent = cars[at : at + 1], without[other : other + 1]
+    options = {"quantiles_d": (0.9,), "kept": (60,), "n_random": 0}
+    found = search_thresholds(study, present, absent, **options)
+    effect = study.evaluate(kept, present, absent, n_random=0, metrics=())
+    assert effect.substitution == 1.0
+    assert found.points["substitution"].values.tolist() == [effect.substitution]
+    assert found.points["retention"].values.tolist() == [effect.retention["headline"]]
+
+
 def test_random_neurons_are_drawn_like_the_set_and_measured_by_captions(study) -> None:
     options = {"quantiles_d": (0.95,), "kept": (20,), "seed": 7}
     ((*_, measured),) = plane(study, (0.95,), (20,))
