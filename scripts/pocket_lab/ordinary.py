@@ -230,9 +230,9 @@ def _few(words: Sequence[str]) -> list[str]:
     if len(words) == len(CATEGORIES):
         return []
     named = ", ".join(words)
-    return [
-        f"**Only {named}** of the {len(CATEGORIES)} words: an example with no spread over words."
-    ]
+    if len(words) == 1:
+        return [f"**Only {named}** of the {len(CATEGORIES)} words: an example with no spread."]
+    return [f"**Only these of the {len(CATEGORIES)} words**: {named}."]
 
 
 def _csv(models: dict[str, dict[str, Any]]) -> str:
