@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn, overrides
 
-from ..core import Deferred, ending, sure
+from ..core import Deferred, Handles, ending, sure
 from .fit import mismatch
 
 __all__ = [
@@ -358,19 +358,14 @@ def _together(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
     return None
 
 
-@sure
-def _rows_together(head: nn.Module | None) -> Iterator[None]:
+def _rows_together(head: nn.Module | None) -> Handles:
     """Have the head over words get its rows one behind the other in memory.
 
     transformers hands it the last places of a batch as a view. A product of such a view and a
     matrix copies the matrix for every row: a vocabulary's weight, for each picture.
     """
-    if head is None:
-        yield
-        return
-    handle = head.register_forward_pre_hook(_together)
-    with ending(handle.remove):
-        yield
+    heads = [] if head is None else [head]
+    return Handles(one.register_forward_pre_hook(_together) for one in heads)
 
 
 @sure
