@@ -279,18 +279,12 @@ class ModelParts(ABC):
         return weights.site_weight(self.site(layer, expert))
 
     @cached_property
-    def head_or_none(self) -> nn.Module | None:
-        """The module that makes logits of hidden states; None without one."""
-        found = weights.unembedding(self.hf)
-        return None if found is None else found[1]
-
-    @property
     def head(self) -> nn.Module:
         """The module that makes logits of hidden states; `NotSupported` without one."""
-        head = self.head_or_none
-        if head is None:
+        found = weights.unembedding(self.hf)
+        if found is None:
             raise NotSupported(f"unembedding: {type(self.hf).__name__} has no head over words")
-        return head
+        return found[1]
 
     @property
     def unembedding(self) -> torch.Tensor:

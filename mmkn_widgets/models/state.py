@@ -262,9 +262,6 @@ class Measured(Protocol):
     modules: Modules
     sites: Any
 
-    @property
-    def head_or_none(self) -> nn.Module | None: ...
-
 
 class Uncompiled:
     """Have torch run compiled code as it is written; torch knows one such state for the process.
@@ -341,7 +338,7 @@ def measuring(model: Measured, *, grad: bool = False) -> Iterator[None]:
         If modules with neurons were replaced after loading, or the prompt's image tokens do not
         fit the picture's features.
     """
-    with model.lock, plain_torch(grad), _in_our_words(model), _rows_together(model.head_or_none):
+    with model.lock, plain_torch(grad), _in_our_words(model), _rows_together(model.hf):
         training, compiled = model.modules.unusual()
         if grad and _made_in_inference_mode(model.sites[0].module):
             make_ordinary(model.hf)  # the model was moved or cast in inference mode
@@ -358,13 +355,14 @@ def _together(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
     return None
 
 
-def _rows_together(head: nn.Module | None) -> Handles:
+def _rows_together(hf: Any) -> Handles:
     """Have the head over words get its rows one behind the other in memory.
 
     transformers hands it the last places of a batch as a view. A product of such a view and a
     matrix copies the matrix for every row: a vocabulary's weight, for each picture.
     """
-    heads = [] if head is None else [head]
+    head = hf.get_output_embeddings() if hasattr(hf, "get_output_embeddings") else None
+    heads = [head] if isinstance(head, nn.Module) else []  # the one of now: it may be resized
     return Handles(one.register_forward_pre_hook(_together) for one in heads)
 
 
