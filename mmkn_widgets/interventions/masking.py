@@ -472,10 +472,11 @@ def learn_mask(
 
     Notes
     -----
-    Projected gradient descent on shares in [0, 1] from 0. After each step only the largest stay:
-    `MaskGoal.wide` times `size` at first, `size` after `MaskGoal.narrow` of the steps; then shares
-    are pushed to 0 or 1. Neurons act from the prompt's last token on, where words are chosen. A
-    mask that loses to no mask at all is learned again at half the rate, twice at most.
+    Projected gradient descent on shares in [0, 1] from 0, steps as `MaskGoal.rate` says. After each
+    step only the largest stay: `MaskGoal.wide` times `size` at first, `size` after
+    `MaskGoal.narrow` of the steps; then shares are pushed to 0 or 1. Neurons act from the prompt's
+    last token on, where words are chosen. A mask that loses to no mask at all is learned again at
+    half the rate, twice at most.
 
     References
     ----------

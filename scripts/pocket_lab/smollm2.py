@@ -342,8 +342,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="pocket_lab.smollm2", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--align", type=int, default=3000, help="steps of the first phase")
-    parser.add_argument("--tune", type=int, default=2400, help="steps of the second phase")
+    parser.add_argument("--align", type=int, default=2500, help="steps of the first phase")
+    parser.add_argument("--tune", type=int, default=3400, help="steps of the second phase")
     parser.add_argument("--every", type=int, default=200, help="steps between examinations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

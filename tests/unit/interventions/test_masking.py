@@ -43,6 +43,10 @@ def scenes(val: Any) -> dict[str, Any]:
     }
 
 
+def _written(model: Any, scenes: Any) -> list[list[int]]:
+    return [model.generate(model.prepare([scene.image])).token_ids[0] for scene in scenes]
+
+
 def test_the_word_goes_and_the_rest_stays_on_scenes_never_seen(
     pocket: Any, study: Any, val: Any
 ) -> None:
@@ -83,7 +87,7 @@ def test_running_on_from_the_cache_is_running_whole(
     pocket: Any, study: Any, scenes: Any, monkeypatch: Any
 ) -> None:
     shown = scenes["with_concept"][:4]
-    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    ids = _written(pocket, shown)
     concept = study.concept
     cached = _Captions(pocket, shown, ids, concept, None, ())
     monkeypatch.setattr(_Captions, "_cache", lambda _, own: own)
@@ -101,7 +105,7 @@ def test_bfloat16_runs_on_from_the_cache_and_a_wrong_one_is_left(
 ) -> None:
     model = mmkn.load_model("pocket", dtype="bfloat16")
     shown = scenes["with_concept"][:3]
-    ids = [model.generate(model.prepare([s.image])).token_ids[0] for s in shown]
+    ids = _written(model, shown)
     asked = model, shown, ids, mmkn.Concept("dog"), None, ()
     captions = _Captions(*asked)
     assert captions.cached  # rounding to 8 bits is no other model
@@ -112,11 +116,34 @@ def test_bfloat16_runs_on_from_the_cache_and_a_wrong_one_is_left(
     assert not _Captions(*asked).cached
 
 
+class _Pulls:
+    """Stands for captions: a loss that falls along each share as steeply as is asked."""
+
+    def __init__(self, pulls: list[float]) -> None:
+        self.pulls, self.learner = torch.tensor(pulls), None
+
+    def logits(self, grad: bool = False) -> torch.Tensor:
+        return torch.cat(list(self.learner.mask.shares.values()))
+
+    def loss(self, shares: torch.Tensor, _goal: MaskGoal) -> tuple[torch.Tensor, dict[str, float]]:
+        return -(self.pulls * shares).sum(), {}
+
+
+def test_of_neurons_silenced_wholly_those_that_matter_most_stay(pocket: Any) -> None:
+    pulls = _Pulls([1.0, 4.0, 2.0, 3.0])
+    goal = replace(SHORT, wide=2.0, narrow=0.5, rate=0.5, most=1.0)
+    learner = _Learner(pocket, {0: np.arange(4)}, [pulls], [], 2, goal, 0)
+    pulls.learner = learner
+    for _ in range(goal.steps):
+        learner.advance()
+    assert learner.shares.tolist() == [0.0, 1.0, 0.0, 1.0]  # not the first two that came to 1
+
+
 def test_a_step_is_as_long_however_strong_the_gradient(
     pocket: Any, study: Any, scenes: Any
 ) -> None:
     shown = scenes["with_concept"][:2]
-    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    ids = _written(pocket, shown)
     batch = _Captions(pocket, shown, ids, study.concept, None, ())
     among = neuron_rows(pocket, study.best_by_gradcam(40))
     moved = []
@@ -133,7 +160,7 @@ def test_a_step_is_as_long_however_strong_the_gradient(
 
 def test_the_gradient_is_that_of_finite_differences(pocket: Any, study: Any, scenes: Any) -> None:
     shown = scenes["with_concept"][:2]
-    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    ids = _written(pocket, shown)
     others = tuple(mmkn.Concept(word) for word in ("cat", "car", "bus"))
     batch = _Captions(pocket, shown, ids, study.concept, None, others)
     goal = replace(SHORT, substitute=1.0)
@@ -221,7 +248,7 @@ def test_the_substitute_term_counts_absent_objects_only(
     pocket: Any, study: Any, val: Any, scenes: Any
 ) -> None:
     shown = scenes["with_concept"][:3]
-    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    ids = _written(pocket, shown)
     others = tuple(mmkn.Concept(word) for word in val.categories)
     batch = _Captions(pocket, shown, ids, study.concept, None, others)
     for number, scene in enumerate(shown):
@@ -299,7 +326,7 @@ def test_the_loss_is_the_words_log_odds_and_torchs_own_divergence_elsewhere(
     pocket: Any, study: Any, scenes: Any
 ) -> None:
     shown = scenes["with_concept"][:3]
-    ids = [pocket.generate(pocket.prepare([s.image])).token_ids[0] for s in shown]
+    ids = _written(pocket, shown)
     batch = _Captions(pocket, shown, ids, study.concept, None, ())
     goal = MaskGoal(word=0.5, floor=0.01, kl=20.0)
     with ablate(pocket, {4: range(300)}, positions="predicting"):
