@@ -295,6 +295,11 @@ export class Session {
     return value === undefined || Number.isNaN(value) ? null : value;
   }
 
+  /** Whether nothing was computed yet. */
+  unscored(): boolean {
+    return this.store.get("facts")?.scenes === 0;
+  }
+
   /** Why there is nothing to show or to change: no neuron passes, or there are no scores yet. */
   nothing(): string {
     if (this.store.get("facts")?.scenes !== 0) return "no neuron is kept: lower a threshold";

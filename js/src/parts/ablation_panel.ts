@@ -179,7 +179,7 @@ export function mountAblationPanel(
         );
       } else {
         const predicted = session.predicted();
-        line.hidden = predicted === null || store.get("facts")?.scenes === 0;
+        line.hidden = predicted === null || session.unscored();
         setText(lead, `${score}: `);
         setText(value, `${change(predicted ?? 0)} ${unit}`);
         if (effect.firstChild !== line || effect.childNodes.length > 1) fill(effect, line);

@@ -75,11 +75,10 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   const captionArea = area("caption");
   // Details, further down.
   const without = area("without");
-  const unscored = (): boolean => store.get("facts")?.scenes === 0;
   mountMaskPainter(session, without, {
     title: () => {
       const word = store.get("concept") || "object";
-      return unscored() && !store.get("stale")?.length
+      return session.unscored() && !store.get("stale")?.length
         ? `paint the ${word}`
         : `without the ${word}`;
     },
@@ -122,7 +121,7 @@ export function mountExplorer(session: Session, card: HTMLElement): void {
   ]);
   store.watch(["preset"], () => setAttr(card, "data-preset", store.get("preset") || "full"));
   // Who has to paint first finds the brush on the large picture, and the rest when there are scores.
-  store.watch(["facts"], () => setAttr(card, "data-unscored", unscored() ? "" : null));
+  store.watch(["facts"], () => setAttr(card, "data-unscored", session.unscored() ? "" : null));
 
   // The chosen neuron along the tokens: one small request when the choice rests.
   let timer = 0;

@@ -90,8 +90,7 @@ export function proposeButton(session: Session): HTMLElement[] {
     class: "btn yields",
   });
   session.store.watch(["read_only", "status", "facts"], () => {
-    const unscored = session.store.get("facts")?.scenes === 0;
-    const blocked = session.blocked() ?? (unscored ? session.nothing() : null);
+    const blocked = session.blocked() ?? (session.unscored() ? session.nothing() : null);
     propose.disabled = blocked !== null || session.store.get("status")?.state === "working";
     setAttr(
       propose,

@@ -278,7 +278,7 @@ export function frontierView(session: Session): {
   store.watch(["picked", "mode", "threshold_d", "threshold_g", "quantile_d", "quantile_g"], press);
   store.watch(["read_only", "status", "facts"], () => {
     const blocked = session.blocked();
-    const why = store.get("facts")?.scenes === 0 ? session.nothing() : blocked;
+    const why = session.unscored() ? session.nothing() : blocked;
     measure.disabled = why !== null || store.get("status")?.state === "working";
     setAttr(
       measure,

@@ -95,7 +95,7 @@ export function heatSource(session: Session, asks: boolean): HeatSource {
     const kind = overlay();
     const grid = session.grid();
     if (kind === "none") return "";
-    if (store.get("facts")?.scenes === 0) return session.nothing();
+    if (session.unscored()) return session.nothing();
     if (!grid.rows) return grid.reason || "no map of the tokens";
     if (kind === "neuron")
       return (store.get("selected") ?? -1) < 0 ? "choose a neuron in the table" : "map not loaded";

@@ -127,7 +127,7 @@ export function mountThresholdPlane(
     const hint = " · drag the corner";
     const fits = session.size(note).width > 6.5 * (all.length + hint.length);
     const more = fits && session.size(plane).width ? hint : ""; // no corner beside the frontier
-    if (store.get("facts")?.scenes === 0) setLine(note, session.nothing());
+    if (session.unscored()) setLine(note, session.nothing());
     else setLine(note, picked ? `${integer(kept)} kept: ${picked.label}` : all + more);
   };
 
@@ -190,7 +190,7 @@ export function mountThresholdPlane(
     ctx.beginPath();
     ctx.rect(x, TOP, right - x, y - TOP);
     ctx.clip();
-    ctx.fillStyle = store.get("facts")?.scenes === 0 ? "transparent" : tone["tint"];
+    ctx.fillStyle = session.unscored() ? "transparent" : tone["tint"];
     ctx.fillRect(x, TOP, right - x, y - TOP);
     ctx.drawImage(picture.kept, LEFT, TOP, box.w, box.h);
     ctx.restore();

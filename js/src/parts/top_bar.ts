@@ -98,7 +98,7 @@ export function mountTopBar(session: Session, host: HTMLElement, ...tools: HTMLE
   });
   store.watch(["stale", "facts", "concept"], () => {
     const scenes = store.get("stale") ?? [];
-    const blank = store.get("facts")?.scenes === 0;
+    const blank = session.unscored();
     const word = store.get("concept") || "object";
     const old = `${plural(scenes.length, "mask")} painted since: scores are of the old ${scenes.length === 1 ? "one" : "ones"}`;
     stale.hidden = !blank && scenes.length === 0;
