@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 
 import * as code from "../src/lab/code";
 import {
@@ -11,6 +11,7 @@ import {
   unquoted,
 } from "../src/lab/kernel";
 import { readNeuronFile } from "../src/lab/neuron_set";
+import { DEFAULTS, preferencesOf } from "../src/lab/preferences";
 import { join, openNotebook, openTutorial, type Store } from "../src/lab/start";
 import { summary } from "../src/lab/summary";
 
@@ -57,17 +58,41 @@ describe("what is put into notebooks", () => {
   it("carries its import line", () => {
     expect(code.LOAD_MODEL).toMatch(/^import mmkn_widgets as mmkn\n/);
     for (const cells of [
-      code.studyCells(code.DEFAULTS),
-      code.savedStudyCells("x", code.DEFAULTS),
-      code.pictureCells("x", "car", code.DEFAULTS),
+      code.studyCells(DEFAULTS),
+      code.savedStudyCells("x", DEFAULTS),
+      code.pictureCells("x", "car", DEFAULTS),
     ]) {
       expect(cells[0]).toMatch(/^import mmkn_widgets as mmkn\n/);
     }
   });
 
   it("says nothing of preferences that are the default", () => {
-    expect(code.studyCells(code.DEFAULTS)).toHaveLength(3);
-    expect(code.studyCells(code.DEFAULTS)[2]).toBe("mmkn.Explorer(study)");
+    expect(code.studyCells(DEFAULTS)).toHaveLength(3);
+    expect(code.studyCells(DEFAULTS)[2]).toBe("mmkn.Explorer(study)");
+  });
+
+  it("waits for the settings, and reads them as they are now", async () => {
+    const settings = { composite: { colormap: "viridis" } };
+    let read = (): void => undefined;
+    const load = (): Promise<never> =>
+      new Promise((resolve) => {
+        read = () => resolve(settings as never);
+      });
+    const preferences = preferencesOf({ load }, "x");
+    const early = preferences();
+    read();
+    expect(await early).toEqual({ ...DEFAULTS, colormap: "viridis" });
+    settings.composite = { colormap: "magma" };
+    expect((await preferences()).colormap).toBe("magma");
+  });
+
+  it("says that the defaults hold where the settings cannot be read", async () => {
+    const said = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    const load = (): Promise<never> => Promise.reject(new Error("no schema"));
+    expect(await preferencesOf({ load }, "x")()).toEqual(DEFAULTS);
+    expect(said).toHaveBeenCalledOnce();
+    said.mockRestore();
+    expect(await preferencesOf(null, "x")()).toEqual(DEFAULTS);
   });
 
   it("follows the settings", () => {
@@ -82,7 +107,7 @@ describe("what is put into notebooks", () => {
   });
 
   it("quotes paths and concepts", () => {
-    const cells = code.pictureCells(NASTY, 'x"); boom(', code.DEFAULTS);
+    const cells = code.pictureCells(NASTY, 'x"); boom(', DEFAULTS);
     expect(cells[1]).toBe(`mmkn.Explorer(model, ${quoted(NASTY)}, "x\\"); boom(")`);
     for (const { expression, cell } of [
       code.explorerOfSaved(NASTY),
@@ -97,7 +122,7 @@ describe("what is put into notebooks", () => {
   });
 
   it("leaves one name in the kernel, and takes it back", () => {
-    const lines = code.viewCode("_v", "mmkn.Explorer(study)", code.DEFAULTS).split("\n");
+    const lines = code.viewCode("_v", "mmkn.Explorer(study)", DEFAULTS).split("\n");
     expect(lines).toEqual([
       '_v = (lambda mmkn: mmkn.Explorer(study))(__import__("mmkn_widgets"))',
       "_v",
@@ -163,11 +188,11 @@ describe("a file of neurons", () => {
   it("needs no provenance", () => {
     const file = read({ provenance: {} });
     expect(file).toMatchObject({ model: "", concept: "", dataset: "", nScenes: 0, method: "" });
-    expect(code.neuronsCode("x", file, code.DEFAULTS)).toMatch(/neurons\.to_dataframe\(\)$/);
+    expect(code.neuronsCode("x", file, DEFAULTS)).toMatch(/neurons\.to_dataframe\(\)$/);
   });
 
   it("opens in the Explorer of its study where it names one", () => {
-    const lines = code.neuronsCode(NASTY, read({}), code.DEFAULTS).split("\n");
+    const lines = code.neuronsCode(NASTY, read({}), DEFAULTS).split("\n");
     expect(lines).toContain(`neurons = mmkn.NeuronSet.load(${quoted(NASTY)})`);
     expect(lines).toContain('wanted = ["7","13"]');
     expect(lines.at(-1)).toBe("mmkn.Explorer(study, threshold_d=1.5, threshold_g=0.25)");
@@ -178,7 +203,7 @@ describe("a file of neurons", () => {
     const arguments_ = { ...made.provenance.arguments, evidence: JSON.stringify(own) };
     const file = read({ provenance: { ...made.provenance, arguments: arguments_ } });
     expect(file).toMatchObject({ dataset: "", nScenes: 2 });
-    expect(code.neuronsCode("x", file, code.DEFAULTS)).toMatch(
+    expect(code.neuronsCode("x", file, DEFAULTS)).toMatch(
       /neurons\.with_words\(model\)\.to_dataframe\(\)$/,
     );
   });

@@ -10,6 +10,7 @@ import * as code from "./code.js";
 import type { ModelEntry, Overview, Request } from "./kernel.js";
 import type { NeuronFile } from "./neuron_set.js";
 import type { PanelActions } from "./panel.js";
+import type { Preferences } from "./preferences.js";
 import { openNotebook } from "./start.js";
 import { explorerView } from "./view.js";
 import type { KernelWatch, Watches } from "./watch.js";
@@ -28,7 +29,7 @@ export class Actions implements PanelActions {
     private readonly watches: Watches,
     /** Whether the page holds several documents side by side. */
     private readonly hasTabs: boolean,
-    private readonly preferences: () => code.Preferences,
+    private readonly preferences: () => Promise<Preferences>,
     private readonly icon: LabIcon,
     private readonly trans: TranslationBundle,
   ) {}
@@ -36,7 +37,7 @@ export class Actions implements PanelActions {
   // -- the panel's --------------------------------------------------------------------------
 
   open(notebook: NotebookPanel, variable: string, what: "study" | "store"): void {
-    this.show(notebook, code.explorerOf(variable, what), variable);
+    void this.show(notebook, code.explorerOf(variable, what), variable);
   }
 
   insert(notebook: NotebookPanel, text: string): void {
@@ -95,7 +96,8 @@ export class Actions implements PanelActions {
   }
 
   async newStudy(folder: string): Promise<void> {
-    await this.newNotebook(folder, "neurons.ipynb", code.studyCells(this.preferences()), false);
+    const cells = code.studyCells(await this.preferences());
+    await this.newNotebook(folder, "neurons.ipynb", cells, false);
   }
 
   // -- files --------------------------------------------------------------------------------
@@ -120,7 +122,8 @@ export class Actions implements PanelActions {
     if (!concept?.trim()) return;
     this.lastConcept = concept.trim();
     if (watch === "new") {
-      const cells = code.pictureCells(PathExt.basename(path), this.lastConcept, this.preferences());
+      const name = PathExt.basename(path);
+      const cells = code.pictureCells(name, this.lastConcept, await this.preferences());
       await this.newNotebook(PathExt.dirname(this.local(path)), "neurons.ipynb", cells, true);
       return;
     }
@@ -128,7 +131,7 @@ export class Actions implements PanelActions {
     const model = models.length ? await this.chooseModel(title, { models }) : null;
     if (models.length && !model) return;
     const there = this.relative(watch.notebook, path);
-    this.show(
+    await this.show(
       watch.notebook,
       code.explorerOfPicture(model?.variable ?? null, there, this.lastConcept),
       PathExt.basename(path),
@@ -150,12 +153,12 @@ export class Actions implements PanelActions {
     if (watch === null) return;
     if (watch === "new") {
       const folder = PathExt.dirname(this.local(path));
-      const cells = code.savedStudyCells(PathExt.basename(path), this.preferences());
+      const cells = code.savedStudyCells(PathExt.basename(path), await this.preferences());
       await this.newNotebook(folder, `${PathExt.basename(path)}.ipynb`, cells, true);
       return;
     }
     const there = this.relative(watch.notebook, path);
-    this.show(watch.notebook, code.explorerOfSaved(there), PathExt.basename(path));
+    await this.show(watch.notebook, code.explorerOfSaved(there), PathExt.basename(path));
   }
 
   /** Run the code that shows a file of neurons. */
@@ -164,14 +167,14 @@ export class Actions implements PanelActions {
     if (watch === null) return;
     if (watch === "new") {
       const folder = PathExt.dirname(this.local(path));
-      const text = code.neuronsCode(PathExt.basename(path), file, this.preferences());
+      const text = code.neuronsCode(PathExt.basename(path), file, await this.preferences());
       const name = `${PathExt.basename(path).replace(/\.mmkn\.json$/, "")}.ipynb`;
       await this.newNotebook(folder, name, [text], true);
       return;
     }
     const { notebook } = watch;
     const there = this.relative(notebook, path);
-    this.insert(notebook, code.neuronsCode(there, file, this.preferences()));
+    this.insert(notebook, code.neuronsCode(there, file, await this.preferences()));
     await NotebookActions.run(notebook.content, notebook.sessionContext);
   }
 
@@ -223,19 +226,20 @@ export class Actions implements PanelActions {
   }
 
   /** Beside the notebook; where the page has no room for that, as in Notebook 7, in a cell of it. */
-  private show(notebook: NotebookPanel, shown: code.Shown, label: string): void {
+  private async show(notebook: NotebookPanel, shown: code.Shown, label: string): Promise<void> {
     if (!this.hasTabs) {
       this.insert(notebook, shown.cell);
       void NotebookActions.run(notebook.content, notebook.sessionContext);
       return;
     }
     const { shell } = this.app;
+    const preferences = await this.preferences();
     const view = explorerView(
       notebook,
       shown.expression,
       this.trans.__("Explorer: %1", label),
       this.trans.__("Waits for the kernel…"),
-      this.preferences(),
+      preferences,
     );
     view.title.icon = this.icon;
     shell.add(view, "main", { mode: "split-right", ref: notebook.id });

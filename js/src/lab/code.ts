@@ -2,14 +2,7 @@
 // the same way.
 import { quoted } from "./kernel.js";
 import type { Found } from "./neuron_set.js";
-
-export interface Preferences {
-  colormap: string;
-  preset: string;
-  method: string;
-}
-
-export const DEFAULTS: Preferences = { colormap: "inferno", preset: "full", method: "two_stage" };
+import { DEFAULTS, type Preferences } from "./preferences.js";
 
 export const IMPORT = "import mmkn_widgets as mmkn";
 export const LOAD_MODEL = `${IMPORT}\n\nmodel = mmkn.load_model("pocket")`;

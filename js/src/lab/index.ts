@@ -17,10 +17,10 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { LabIcon } from "@jupyterlab/ui-components";
 
 import { Actions, isPicture } from "./actions.js";
-import { DEFAULTS, type Preferences } from "./code.js";
 import { takeFiles } from "./drop.js";
 import { NeuronFileFactory } from "./neuron_view.js";
 import { NeuronPanel } from "./panel.js";
+import { preferencesOf } from "./preferences.js";
 import { openTutorial } from "./start.js";
 import { keepStaticViews } from "./static_view.js";
 import { StatusItem } from "./status.js";
@@ -50,19 +50,6 @@ const icon = new LabIcon({
     "</g></svg>",
 });
 
-/** The user's preferences, as they are now. */
-function preferencesOf(registry: ISettingRegistry | null): () => Preferences {
-  let now = DEFAULTS;
-  void registry?.load(PLUGIN).then((settings) => {
-    const read = (): void => {
-      now = { ...DEFAULTS, ...(settings.composite as Partial<Preferences>) };
-    };
-    settings.changed.connect(read);
-    read();
-  });
-  return () => now;
-}
-
 function activate(
   app: JupyterFrontEnd,
   tracker: INotebookTracker,
@@ -84,7 +71,7 @@ function activate(
     app,
     watches,
     labShell !== null,
-    preferencesOf(registry),
+    preferencesOf(registry, PLUGIN),
     icon,
     trans,
   );

@@ -3,8 +3,9 @@ import { MainAreaWidget } from "@jupyterlab/apputils";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import { OutputAreaModel, SimplifiedOutputArea } from "@jupyterlab/outputarea";
 
-import { closeCode, type Preferences, viewCode } from "./code.js";
+import { closeCode, viewCode } from "./code.js";
 import { element } from "./dom.js";
+import type { Preferences } from "./preferences.js";
 
 let opened = 0;
 
