@@ -90,6 +90,17 @@ describe("derived", () => {
     model.set("ablate_mode", "mean");
     expect(session.predicted()).toBeNull();
   });
+  it("a drag orders no neurons again", () => {
+    expect(session.predicted()).toBe(-6);
+    const evidence = session.choosing();
+    const sorted = vi.spyOn(evidence, "order");
+    for (const threshold_g of [0.25, 0.35, 0.15]) session.store.preview({ threshold_g });
+    expect(session.predicted()).toBe(-6);
+    expect(session.choosing()).toBe(evidence);
+    expect(sorted).not.toHaveBeenCalled();
+    model.set("gradient_sum", floats([2, 2, 2, 4, 4, 4]));
+    expect(session.predicted()).toBe(-12);
+  });
   it("predicts with the gradients of the neurons that new scores keep", () => {
     expect(session.predicted()).toBe(-6);
     model.set("gradcam", floats([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])); // keeps 1 to 5

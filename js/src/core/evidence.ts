@@ -54,6 +54,7 @@ export class Evidence {
   private sortedD: Float32Array | undefined;
   private sortedG: Float32Array | undefined;
   private inRank: Ranked | undefined;
+  private ordered: { of: Float32Array; values: Float32Array } | undefined;
 
   constructor(
     readonly difference: Float32Array,
@@ -117,9 +118,17 @@ export class Evidence {
     return sum;
   }
 
-  /** Values over (row, neuron) in the order of the GradCAM score, largest first. */
+  /** Values over (row, neuron) in the order of the GradCAM score, largest first; the last ones are kept for the next call. */
   inOrder(values: Float32Array): Float32Array {
-    return Float32Array.from(this.order("gradcam"), (i) => num(values, i));
+    if (this.ordered?.of !== values) {
+      const order = this.order("gradcam");
+      const made = new Float32Array(order.length);
+      order.forEach((i, k) => {
+        made[k] = num(values, i);
+      });
+      this.ordered = { of: values, values: made };
+    }
+    return this.ordered.values;
   }
 
   /** How many GradCAM scores are above the threshold, and so come first in the order. */

@@ -84,7 +84,7 @@ export class Session {
   readonly thresholds: () => readonly [number, number];
   readonly kept: () => Kept;
   readonly predicted: () => number | null;
-  private readonly sumsInOrder: () => Float32Array;
+  private readonly sums: () => Float32Array;
   private readonly activations: () => Float32Array;
   readonly maps: () => Maps;
   readonly wordIndex: () => Map<number, string[]>;
@@ -175,9 +175,7 @@ export class Session {
     this.predicted = derive(s, [...SETS, "gradient_sum", "ablate_mode", "ablate_scale"], () =>
       this.predictChange(),
     );
-    this.sumsInOrder = derive(s, ["gradient_sum", ...CUTS], () =>
-      this.choosing().inOrder(asFloat32(s.get("gradient_sum"))),
-    );
+    this.sums = derive(s, ["gradient_sum"], () => asFloat32(s.get("gradient_sum")));
     this.activations = derive(s, ["activation"], () => asFloat32(s.get("activation")));
     this.maps = derive(
       s,
@@ -406,14 +404,14 @@ export class Session {
   }
 
   private predictChange(): number | null {
-    const sums = asFloat32(this.store.get("gradient_sum"));
+    const sums = this.sums();
     const mode = this.store.get("ablate_mode");
     const evidence = this.choosing();
     if (!sums.length || sums.length < evidence.size || (mode !== "zero" && mode !== "scale"))
       return null;
     const [td, tg] = this.limits().map(Math.fround) as [number, number];
     const off = this.rowsOff();
-    let sum = evidence.sum(this.sumsInOrder(), td, tg, off);
+    let sum = evidence.sum(evidence.inOrder(sums), td, tg, off);
     for (const id of this.unchecked()) if (evidence.passes(id, td, tg, off)) sum -= num(sums, id);
     return (mode === "scale" ? this.store.get("ablate_scale") - 1 : -1) * sum;
   }
