@@ -72,15 +72,11 @@ class Ablation(ActivationIntervention):
         provenance: dict[str, Any],
     ) -> None:
         super().__init__(model, rows, selection, name=name, provenance=provenance)
+        self.needs_place = self.needs_place or mode == "from_inpainted"
         self.mode = mode
         self.scale = scale
         self._values = values
         self._means: dict[int, Tensor] = {}
-
-    @property
-    def needs_place(self) -> bool:
-        """Whether `apply` must know where in the sequence the tokens stand."""
-        return super().needs_place or self.mode == "from_inpainted"
 
     @property
     def silences(self) -> bool:

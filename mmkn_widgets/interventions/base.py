@@ -137,7 +137,15 @@ class Intervention:
 
 
 class ActivationIntervention(Intervention):
-    """A change of FFN activations, before they enter the down projection."""
+    """A change of FFN activations, before they enter the down projection.
+
+    Attributes
+    ----------
+    selection : Selection
+        The positions and steps.
+    needs_place : bool
+        Whether `apply` must know where in the sequence the tokens stand.
+    """
 
     def __init__(
         self,
@@ -150,13 +158,9 @@ class ActivationIntervention(Intervention):
     ) -> None:
         super().__init__(model, rows, name=name, provenance=provenance)
         self.selection = selection
+        self.needs_place = not selection.everywhere
         with plain_torch(False):  # a graph may hold them
             self._index = {row: torch.as_tensor(index) for row, index in self.rows.items()}
-
-    @property
-    def needs_place(self) -> bool:
-        """Whether `apply` must know where in the sequence the tokens stand."""
-        return not self.selection.everywhere
 
     def asks(self, given: Tensor) -> bool:
         """Return whether it matters to `apply` where the tokens of what a site gets stand."""
@@ -259,12 +263,14 @@ def change(
         If an intervention needs the tokens' places and the site does not see the model's tokens.
     """
     activation, places = given, None
-    if any(intervention.asks(given) for intervention in acting):
-        places = where()
-        if places is not None and given.numel() == places.index.numel() * given.shape[-1]:
-            activation = given.reshape(places.batch, places.length, given.shape[-1])
-        else:
-            places = None
+    for intervention in acting:
+        if intervention.asks(given):
+            places = where()
+            if places is not None and given.numel() == places.index.numel() * given.shape[-1]:
+                activation = given.reshape(places.batch, places.length, given.shape[-1])
+            else:
+                places = None
+            break
     for intervention in acting:
         if places is None and intervention.needs_place:
             raise NotSupported(
@@ -272,4 +278,4 @@ def change(
                 f"{tuple(given.shape)} is not the model's token sequence; use positions=None"
             )
         activation = intervention.apply(row, activation, places)
-    return activation.reshape(given.shape)
+    return activation if places is None else activation.reshape(given.shape)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
@@ -169,6 +169,21 @@ class Frame:
         self.entries: _Entries = ()
         self.past: _Steps = []
         self.future: _Steps = []
+        self._by_row: tuple[_Entries, dict[int, _Entries]] = ((), {})
+
+    def acting(self, row: int) -> list[ActivationIntervention]:
+        """The interventions in force that touch a site, first applied first."""
+        held, by_row = self._by_row
+        if held is not self.entries:
+            held, by_row = self._by_row = (self.entries, {})
+        if row not in by_row:
+            by_row[row] = tuple(
+                entry
+                for entry in held
+                if isinstance(entry.intervention, ActivationIntervention)
+                and row in entry.intervention.rows
+            )
+        return [cast(ActivationIntervention, one.intervention) for one in by_row[row] if one.alive]
 
     @property
     def active(self) -> tuple[Intervention, ...]:
@@ -787,7 +802,5 @@ class InterventionStack:
         self._run.begin(module, args, kwargs)
 
     def _changed(self, row: int, given: Tensor) -> Tensor:
-        acting = [i for i in self.active if isinstance(i, ActivationIntervention) and row in i.rows]
-        if not acting:
-            return given
-        return change(acting, row, given, self._run.where)
+        acting = self._frame().acting(row)
+        return change(acting, row, given, self._run.where) if acting else given

@@ -248,16 +248,12 @@ class Transplant(ActivationIntervention):
         provenance: dict[str, Any],
     ) -> None:
         super().__init__(model, rows, selection, name=name, provenance=provenance)
+        self.needs_place = self.needs_place or places is not None
         with plain_torch(False):  # a graph may hold them
             self._values = {
                 row: torch.as_tensor(values[:, row, index]) for row, index in self.rows.items()
             }
             self._places = None if places is None else torch.tensor(places)
-
-    @property
-    def needs_place(self) -> bool:
-        """Whether `apply` must know where in the sequence the tokens stand."""
-        return super().needs_place or self._places is not None
 
     def _change(self, row: int, before: Tensor, where: Where | None) -> Tensor:
         values = self._values[row]
