@@ -144,7 +144,9 @@ train-plain: build ## the pocket network by captions alone, into .pocket-plain/ 
 
 study-ordinary: build ordinary ## prepared, ordinary small and ordinary pretrained model side by side
 	@$(foreach name,pocket pocket-plain pocket-smollm2,PYTHONPATH=scripts python -m pocket_lab.ordinary --model $(name) &) wait
+	@$(foreach name,pocket pocket-plain pocket-smollm2,PYTHONPATH=scripts python -m pocket_lab.choices --model $(name) &) wait
 	PYTHONPATH=scripts python -m pocket_lab.ordinary --write
+	PYTHONPATH=scripts python -m pocket_lab.choices --write
 
 evaluate-pocket: build ## measure the shipped pocket model, write its report
 	PYTHONPATH=scripts python -m pocket_lab.report

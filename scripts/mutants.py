@@ -511,10 +511,10 @@ MUTANTS: tuple[Mutant, ...] = (
         _JT + "session.test.ts::derived",
     ),
     _of(
-        _JS + "session.ts",
-        "gradients stay in the order of older scores",
-        'derive(s, ["gradient_sum", ...CUTS], () =>',
-        'derive(s, ["gradient_sum"], () =>',
+        _JS + "evidence.ts",
+        "older gradients stay where new ones are given",
+        "if (this.ordered?.of !== values) {",
+        "if (!this.ordered) {",
         _JT + "session.test.ts::derived",
     ),
 )

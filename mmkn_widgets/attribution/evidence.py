@@ -118,9 +118,11 @@ def collect(
     xarray.Dataset
         float32 variables of dims (layer, neuron), NaN where a layer is narrower: ``difference``
         (stage 1), ``gradcam`` (stage 2, reduced activation x gradient), ``gradient_sum`` (sum over
-        all positions of activation x gradient), ``contribution`` (equation of Pan et al., see
-        Notes), ``activation`` (mean at the predicting position). Per ``scene`` that was used:
-        ``log_prob`` and ``log_prob_inpainted`` of the concept, ``caption``, ``token``,
+        all positions of activation x gradient), ``attribution_patching`` (sum over all positions
+        of (original - inpainted activation) x gradient: the drop of y to first order when the
+        neuron alone has the inpainted picture's activation), ``contribution`` (equation of Pan et
+        al., see Notes), ``activation`` (mean at the predicting position). Per ``scene`` that was
+        used: ``log_prob`` and ``log_prob_inpainted`` of the concept, ``caption``, ``token``,
         ``token_text``.
         Attributes: concept, tokens, skipped scenes, inpainter, provenance.
 
@@ -144,6 +146,7 @@ def collect(
     ----------
     .. [1] Sato and Takagi 2025, arXiv 2503.22941, section 3.
     .. [2] Pan et al. 2024, arXiv 2311.07470, equation 4.
+    .. [3] Kramar et al. 2024, "AtP*", arXiv 2403.00745, equation 4 (attribution patching).
 
     Examples
     --------

@@ -37,6 +37,7 @@ METHODS = (
     "activation_difference",
     "gradcam",
     "contribution",
+    "attribution_patching",
     "gradient",
     "integrated_gradients",
     "activation",
@@ -69,7 +70,9 @@ def score(
     method : str
         ``two_stage`` (stage 2 of the neurons that pass stage 1, NaN elsewhere),
         ``activation_difference`` (stage 1 alone), ``gradcam`` (stage 2 alone), ``contribution``
-        (Pan et al.), ``gradient`` (Schwettmann et al. 2023: stage 2 at image tokens),
+        (Pan et al.), ``attribution_patching`` (AtP: to first order the drop of y when the neuron
+        takes the inpainted picture's activation), ``gradient`` (Schwettmann et al.
+        2023: stage 2 at image tokens),
         ``integrated_gradients`` (knowledge neurons, 20 steps), ``activation`` (magnitude at the
         predicting position), ``random``, ``random_like`` (random, with the layer histogram of
         two_stage's `top`; NaN elsewhere).
@@ -129,6 +132,10 @@ def score(
     if method == "two_stage":
         return _two_stage(made, filtering)
     name = {"activation_difference": "difference", "gradient": "gradcam"}.get(method, method)
+    if name not in made:  # saved before this method was there
+        raise bad_argument(
+            "evidence", "a study without " + name, "one made anew, or another method"
+        )
     values = abs(made[name]) if method == "activation" else made[name]
     return _named(values, method, str(made.attrs.get("provenance", "")))
 

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["NAMES", "Options", "Sums", "batches", "fitting_batch", "in_encoder", "run_batch"]
 
 #: Variables of the evidence, each (layer, neuron).
-NAMES = ("difference", "gradcam", "gradient_sum", "contribution", "activation")
+NAMES = (
+    "difference",
+    "gradcam",
+    "gradient_sum",
+    "attribution_patching",
+    "contribution",
+    "activation",
+)
 _KNOWN = {
     "positions": ("predicting", "image", "all"),
     "reduce": ("max", "mean"),
@@ -159,8 +166,11 @@ def run_batch(
     directions = unembedding[targets.to(unembedding.device)].float()  # (batch, sub-token, hidden)
     for site in model.sites:
         o = before.pop(site.row).float()
-        g = grads.pop(site.row).float() * o
+        slope = grads.pop(site.row).float()
+        g = slope * o
         d = o - second.values.pop(site.row).float()
+        tokens = valid.to(o.device)[..., None]
+        patched = (slope * d * tokens).sum(1)
         if options.difference == "absolute":
             d = d.abs()
         here = o[torch.arange(len(o), device=o.device)[:, None], predicting.to(o.device)]
@@ -169,7 +179,8 @@ def run_batch(
         scores = {
             "difference": _reduce(d, inside, predicting, options),
             "gradcam": _reduce(g, inside, predicting, options),
-            "gradient_sum": (g * valid.to(g.device)[..., None]).sum(1),
+            "gradient_sum": (g * tokens).sum(1),
+            "attribution_patching": patched,
             "contribution": (here * written.to(here.device)).sum(1),
             "activation": here.mean(1),
         }

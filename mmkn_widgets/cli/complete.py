@@ -34,6 +34,7 @@ METHODS = (
     "contrastive_mean",
     "contrastive_maximum",
     "contrastive_exclusive",
+    "attribution_patching",
     "gradient",
     "integrated_gradients",
     "activation",

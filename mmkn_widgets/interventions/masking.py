@@ -71,6 +71,10 @@ class MaskGoal:
     substitute : float
         Weight of the probability, where the word stood, of objects that are not on the picture;
         what the model gave them before does not count.
+    same, margin : float
+        Weight of what every other place's word loses of its lead over the next best one (nats,
+        summed over a caption), and the lead that is enough. A divergence that is small can still
+        turn a choice between two ways to say the same, and with it the rest of the caption.
     steps : int
         Gradient steps.
     rate, momentum, most : float
@@ -95,8 +99,10 @@ class MaskGoal:
     floor: float = 0.01
     kl: float = 20.0
     substitute: float = 0.0
-    steps: int = 48
-    rate: float = 0.05
+    same: float = 0.3
+    margin: float = 1.0
+    steps: int = 32
+    rate: float = 0.08
     momentum: float = 0.9
     most: float = 0.2
     wide: float = 8.0
@@ -104,7 +110,7 @@ class MaskGoal:
     batch_size: int = 7
 
     def __post_init__(self) -> None:
-        for name in ("word", "kl", "substitute"):
+        for name in ("word", "kl", "substitute", "same", "margin"):
             real_number(name, getattr(self, name), lowest=0)
         if not 0 <= real_number("momentum", self.momentum) < 1:
             raise bad_argument("momentum", self.momentum, "a number from 0 to below 1")
@@ -126,12 +132,14 @@ _ROUNDING = 0.01
 
 
 class _Shares(ActivationIntervention):
-    """Neurons of which a share is silenced at the predicting positions."""
+    """Neurons of which a share is silenced."""
 
     kind: ClassVar[str] = "mask"
 
-    def __init__(self, model: MultimodalModel, rows: Mapping[int, np.ndarray]) -> None:
-        super().__init__(model, rows, Selection.of("predicting"), name="learning a mask")
+    def __init__(
+        self, model: MultimodalModel, rows: Mapping[int, np.ndarray], positions: str | None
+    ) -> None:
+        super().__init__(model, rows, Selection.of(positions), name="learning a mask")
         self.shares: dict[int, Tensor] = {}
 
     def put(self, shares: Tensor) -> None:
@@ -158,6 +166,8 @@ class _Captions:
     prompt : str, optional
     others : sequence of Concept
         Objects that may stand in the word's place.
+    positions : {None, "predicting"}
+        Where neurons will be silenced.
     """
 
     def __init__(
@@ -168,6 +178,7 @@ class _Captions:
         concept: Concept,
         prompt: str | None,
         others: Sequence[Concept],
+        positions: str | None,
     ) -> None:
         self._model = model
         forced = [list(one) for one in ids]
@@ -187,8 +198,13 @@ class _Captions:
         where = model.device
         self._prefix: Any = None
         own = model.forward(made, logits_to_keep=self.width).logits[:, -self.width :]
-        self.before = torch.log_softmax(self._cache(own).float(), -1)
+        if positions == "predicting":
+            own = self._cache(own)
+        self.before = torch.log_softmax(own.float(), -1)
         self.kept = torch.from_numpy(kept).to(where)
+        best = self.before[self.kept].topk(2, -1)
+        self.first = best.indices[:, :1]  # (kept place, 1): the word that is written there
+        self.lead = best.values[:, 0] - best.values[:, 1]
         rows = np.flatnonzero(asked >= 0)
         self.rows = torch.from_numpy(rows).to(where)
         self.places = torch.from_numpy(asked[rows]).to(where)
@@ -268,7 +284,13 @@ class _Captions:
                 parts["substitute"] = goal.substitute * more.sum(-1).mean()
         if self.kept.any():
             before = self.before[self.kept]
-            parts["kl"] = goal.kl * (before.exp() * (before - log_p[self.kept])).sum(-1).mean()
+            after = log_p[self.kept]
+            parts["kl"] = goal.kl * (before.exp() * (before - after)).sum(-1).mean()
+            if goal.same:
+                next_best = after.scatter(-1, self.first, -torch.inf).amax(-1)
+                lead = after.gather(-1, self.first)[:, 0] - next_best
+                lost = (self.lead.clamp(max=goal.margin) - lead).clamp(min=0)
+                parts["same"] = goal.same * lost.sum() / len(self.kept)
         loss = logits.new_zeros((), dtype=torch.float32)
         for part in parts.values():
             loss = loss + part
@@ -319,11 +341,12 @@ class _Learner:
         size: int,
         goal: MaskGoal,
         seed: int,
+        positions: str | None,
     ) -> None:
         self._said, self._unsaid = said, unsaid
         self._size, self._seed = size, seed
         self.goal = goal
-        self.mask = _Shares(model, rows)
+        self.mask = _Shares(model, rows, positions)
         n = count(rows)
         with plain_torch(False):
             self.shares = torch.zeros(n, device=model.device)
@@ -416,6 +439,7 @@ def learn_mask(
     size: int = 60,
     prompts: Sequence[str | None] = (None,),
     others: Sequence[str | Concept] = (),
+    positions: str | None = None,
     goal: MaskGoal | None = None,
     seed: int = 0,
     checkpoint: str | Path | None = None,
@@ -446,6 +470,11 @@ def learn_mask(
     others : sequence of str or Concept
         Objects that shall not be said instead, where they are not on the picture; has an effect
         with `MaskGoal.substitute`.
+    positions : {None, "predicting"}
+        Where the mask will be used, as in `ablate`: at all tokens, or from the prompt's last one
+        on, where words are chosen. The second learns in half the time (what stands before is read
+        once), and is to be used there: silenced at all tokens, such a mask of *dog* changed every
+        other caption of ``pocket-smollm2``.
     goal : MaskGoal, optional
     seed : int
         Order of the captions.
@@ -474,9 +503,8 @@ def learn_mask(
     -----
     Projected gradient descent on shares in [0, 1] from 0, steps as `MaskGoal.rate` says. After each
     step only the largest stay: `MaskGoal.wide` times `size` at first, `size` after
-    `MaskGoal.narrow` of the steps; then shares are pushed to 0 or 1. Neurons act from the prompt's
-    last token on, where words are chosen. A mask that loses to no mask at all is learned again at
-    half the rate, twice at most.
+    `MaskGoal.narrow` of the steps; then shares are pushed to 0 or 1. A mask that loses to no mask
+    at all is learned again at half the rate, twice at most.
 
     References
     ----------
@@ -503,6 +531,8 @@ def learn_mask(
         raise bad_argument("candidates", "no neurons", "at least one")
     if not prompts:
         raise bad_argument("prompts", prompts, "at least one question; None is the model's own")
+    if positions not in (None, "predicting"):
+        raise bad_argument("positions", positions, "None (all tokens) or 'predicting'")
     made = provenance(
         "learn_mask",
         model=model.name,
@@ -514,6 +544,7 @@ def learn_mask(
         size=size,
         prompts=list(prompts),
         others=[as_concept(other).word for other in others],
+        positions=positions,
         goal=asdict(goal),
         seed=seed,
     )
@@ -522,11 +553,19 @@ def learn_mask(
     held = _read(file, key)
     with model.interventions.suspended(), plain_torch(False):
         said, unsaid = _batches(
-            model, wanted, with_concept, without_concept, prompts, others, goal, cancel
+            model,
+            wanted,
+            with_concept,
+            without_concept,
+            prompts,
+            others,
+            positions,
+            goal,
+            cancel,
         )
         for attempt in range(int(held.get("attempt", 0)), _RESTARTS + 1):
             now = replace(goal, rate=goal.rate / 2**attempt)
-            learner = _Learner(model, rows, said, unsaid, size, now, seed)
+            learner = _Learner(model, rows, said, unsaid, size, now, seed, positions)
             if held:
                 learner.resume(held["state"])
                 held = {}
@@ -598,6 +637,7 @@ def _batches(
     without_concept: Sequence[Scene],
     prompts: Sequence[str | None],
     others: Sequence[str | Concept],
+    positions: str | None,
     goal: MaskGoal,
     cancel: CancelToken | None,
 ) -> tuple[list[_Captions], list[_Captions]]:
@@ -616,11 +656,8 @@ def _batches(
         for kind, pairs in ((said, named), (unsaid, rest)):
             for start in range(0, len(pairs), goal.batch_size):
                 part = pairs[start : start + goal.batch_size]
-                kind.append(
-                    _Captions(
-                        model, [s for s, _ in part], [i for _, i in part], concept, prompt, instead
-                    )
-                )
+                shown, ids = [scene for scene, _ in part], [written for _, written in part]
+                kind.append(_Captions(model, shown, ids, concept, prompt, instead, positions))
     if not said:
         raise bad_argument(
             "with_concept",

@@ -11,6 +11,7 @@ from .jobs import run_jobs as run_jobs
 from .judged import judge as judge
 from .judged import truths as truths
 from .on_scene import Strongest as Strongest
+from .patching import measure_patching
 from .plot import StudyPlots
 from .plot import plot_compared as plot_compared
 from .run import METHODS as METHODS
@@ -38,6 +39,7 @@ __all__ = [
     "mask_trust",
     "measure_doses",
     "measure_frontier",
+    "measure_patching",
     "open_study",
     "run_study",
     "search_thresholds",

@@ -58,7 +58,8 @@ def learned_mask(
         `mmkn_widgets.evaluation.with_kinds`).
     progress, cancel : optional
     **options
-        Of `learn_mask`: ``prompts``, ``goal``, ``seed``, ``checkpoint`` (with `size` only).
+        Of `learn_mask`: ``prompts``, ``positions``, ``goal``, ``seed``, ``checkpoint`` (with `size`
+        only).
 
     Returns
     -------

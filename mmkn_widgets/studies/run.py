@@ -124,7 +124,7 @@ def split(data: SceneDataset, choosing: SceneDataset, word: str, n_scenes: int) 
     )
 
 
-#: what ``--methods`` accepts: the nine of `attribution.score`; ``two_stage_auto``, two_stage at
+#: what ``--methods`` accepts: the ten of `attribution.score`; ``two_stage_auto``, two_stage at
 #: the thresholds that the search proposes; ``two_stage_image_signed``, stage 1 as the first
 #: paper writes it (signed, at image tokens); ``learned_mask``, see `learned`; and contribution
 #: against that of other words, see `Study.contrast`
@@ -139,6 +139,7 @@ METHODS = (
     "contrastive_mean",
     "contrastive_maximum",
     "contrastive_exclusive",
+    "attribution_patching",
     "gradient",
     "integrated_gradients",
     "activation",
@@ -220,7 +221,7 @@ def method_scores(made: Study, method: str, *, seed: int = 0) -> xr.DataArray:
     ----------
     made : Study
     method : str
-        One of the nine of `attribution.score`.
+        One of the ten of `attribution.score`.
     seed : int
         Of the random methods.
     """

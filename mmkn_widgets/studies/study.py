@@ -60,6 +60,7 @@ from .on_scene import (
     patch_scores,
     patch_words,
 )
+from .patching import measure_patching
 from .plot import StudyPlots
 
 if TYPE_CHECKING:
@@ -337,7 +338,7 @@ class Study:
         In the order of the evidence.
     evidence : xarray.Dataset
         float32 variables of dims (layer, neuron): ``difference`` (stage 1), ``gradcam`` (stage 2),
-        ``gradient_sum``, ``contribution``, ``activation``.
+        ``gradient_sum``, ``attribution_patching``, ``contribution``, ``activation``.
     options : dict
         The arguments that shaped the evidence.
 
@@ -1015,6 +1016,22 @@ class Study:
         """
         return measure_doses(self, with_concept, without_concept, **options)
 
+    def patching(self, with_concept: Any, **options: Any) -> xr.Dataset:
+        """Measure what neurons carry of the object's effect; see `measure_patching`.
+
+        Parameters
+        ----------
+        with_concept : sequence of Scene, or what stands for them
+            Scenes that chose nothing.
+        **options
+            Of `mmkn_widgets.studies.measure_patching`: neurons, n_random, seed.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
+        return measure_patching(self, with_concept, **options)
+
     def predicted_change(self, neurons: NeuronSet, scale: float = 0.0) -> float:
         """Return the first-order change of y when the neurons are zeroed, or scaled.
 
@@ -1102,7 +1119,14 @@ class Study:
 
 
 #: what `collect` computes for every neuron, here not computed yet
-_SCORES = ("difference", "gradcam", "gradient_sum", "contribution", "activation")
+_SCORES = (
+    "difference",
+    "gradcam",
+    "gradient_sum",
+    "attribution_patching",
+    "contribution",
+    "activation",
+)
 
 
 def blank_study(

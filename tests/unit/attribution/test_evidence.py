@@ -51,13 +51,16 @@ class Plain:
             handle.remove()
         return seen
 
-    def gradient_x_activation(self, target: str = "log_prob") -> list[torch.Tensor]:
+    def gradient_x_activation(
+        self, target: str = "log_prob", *, gradient_alone: bool = False
+    ) -> list[torch.Tensor]:
         def y(ids: torch.Tensor) -> torch.Tensor:
             logits = self.model.hf(**{**self.original, "input_ids": ids}).logits[:, -1]
             at = torch.log_softmax(logits, -1) if target == "log_prob" else logits
             return at[:, self.token]
 
-        oracle = LayerGradientXActivation(y, [site.module for site in self.model.sites])
+        modules = [site.module for site in self.model.sites]
+        oracle = LayerGradientXActivation(y, modules, multiply_by_inputs=not gradient_alone)
         found = oracle.attribute(self.original["input_ids"], attribute_to_layer_input=True)
         return [(f[0] if isinstance(f, tuple) else f)[0].detach() for f in found]
 
@@ -86,6 +89,45 @@ def test_stage_2_is_captums_gradient_x_activation(evidence: Any, plain: Any) -> 
     found = [one.gradient_x_activation() for one in plain]
     _close(evidence["gradcam"], [torch.stack([g[-1] for g in one]) for one in found])
     _close(evidence["gradient_sum"], [torch.stack([g.sum(0) for g in one]) for one in found])
+
+
+def test_attribution_patching_is_captums_gradient_times_what_the_object_changes(
+    evidence: Any, plain: Any
+) -> None:
+    wanted = []
+    for one in plain:
+        before, after = one.values(one.original), one.values(one.inpainted)
+        slopes = one.gradient_x_activation(gradient_alone=True)
+        rows = zip(slopes, before, after, strict=True)
+        wanted.append(torch.stack([(g * (a - b)).sum(0) for g, a, b in rows]))
+    _close(evidence["attribution_patching"], wanted)
+
+
+def test_attribution_patching_says_what_a_small_step_to_the_inpainted_picture_does(
+    pocket: Any, cars: Any
+) -> None:
+    scene = cars[0]
+    found = collect(pocket, "car", [scene], target="logit")["attribution_patching"].values
+    one = Plain(pocket, scene)
+    gone, step = one.values(one.inpainted), 1e-2
+
+    def logit(row: int | None = None, index: int = 0) -> float:
+        def hook(_: Any, args: Any) -> Any:
+            moved = args[0].clone()
+            moved[0, :, index] += step * (gone[row][:, index] - moved[0, :, index])
+            return (moved,)
+
+        handle = None if row is None else pocket.sites[row].module.register_forward_pre_hook(hook)
+        with torch.no_grad():
+            logits = pocket.hf(**one.original).logits[0, -1].double()
+        if handle:
+            handle.remove()
+        return float(logits[one.token])
+
+    for flat in np.argsort(-np.abs(found), axis=None)[:5]:
+        row, index = np.unravel_index(flat, found.shape)
+        drop = (logit() - logit(int(row), int(index))) / step
+        assert drop == pytest.approx(found[row, index], rel=0.05, abs=2e-3)
 
 
 def test_contribution_is_the_papers_formula(evidence: Any, plain: Any, pocket: Any) -> None:

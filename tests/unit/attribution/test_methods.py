@@ -1,4 +1,4 @@
-"""Nine methods by one signature; integrated gradients against captum and their own axiom."""
+"""Ten methods by one signature; integrated gradients against captum and their own axiom."""
 
 from __future__ import annotations
 
@@ -55,6 +55,9 @@ def test_scores_come_from_evidence_alone(evidence: Any) -> None:
     for method in ("random", "gradient", "integrated_gradients", "random_like"):
         with pytest.raises(BadArgument, match="the model too"):
             score(evidence, method)
+    older = evidence.drop_vars("attribution_patching")
+    with pytest.raises(BadArgument, match="a study without attribution_patching.*made anew"):
+        score(older, "attribution_patching")
     with pytest.raises(BadArgument, match="method: got 'saliency'"):
         score(evidence, "saliency")
 

@@ -152,5 +152,6 @@ def test_evidence_over_more_pictures_than_are_kept_is_the_same(
     for _ in range(2):
         again = collect(model, "cup", scenes, inpainter=pairs)
         assert all(np.array_equal(again[name], plain[name], equal_nan=True) for name in (
-            "difference", "gradcam", "gradient_sum", "contribution", "activation", "log_prob",
+            "difference", "gradcam", "gradient_sum", "attribution_patching", "contribution",
+            "activation", "log_prob",
         ))  # fmt: skip

@@ -1,0 +1,258 @@
+"""Activation patching: how much of what the object does to the word goes through some neurons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from ..activations import predictions
+from ..core import (
+    CancelToken,
+    Handles,
+    bad_argument,
+    neuron_rows,
+    provenance,
+    reporting,
+    whole_number,
+)
+from ..datasets import as_scenes
+from ..models import plain_torch
+from .on_scene import Place
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from PIL.Image import Image
+
+    from ..attribution import NeuronSet
+    from ..core import Concept, Progress
+    from ..datasets import Scene
+    from ..models import MultimodalModel
+
+__all__ = ["measure_patching"]
+
+#: scenes that are taken of a data set which is only named
+_MEASURING = 100
+
+#: site row to the neurons there, and to their activations at every token
+_Rows = Mapping[int, torch.Tensor]
+
+
+class _Pairs(Protocol):
+    def inpainted(self, scene: Scene, concept: Concept) -> Image: ...
+
+
+class Patched(Protocol):
+    """What is asked of a study."""
+
+    model: MultimodalModel
+    concept: Concept
+    options: dict[str, Any]
+
+    @property
+    def pairs(self) -> _Pairs:
+        """Paints the object over."""
+
+    def neurons(self) -> NeuronSet:
+        """Return the default set."""
+
+
+def measure_patching(
+    study: Patched,
+    with_concept: Any,
+    *,
+    neurons: NeuronSet | None = None,
+    n_random: int = 5,
+    seed: int = 0,
+    progress: Progress | bool | None = None,
+    cancel: CancelToken | None = None,
+) -> xr.Dataset:
+    """Give neurons the activations of the other picture of the pair, and read the word's score.
+
+    *Noising*: on the original picture they have what they are on the inpainted one; how much of the
+    way does the score fall? *Denoising*: on the inpainted picture they have what they are on the
+    original; how much of the way does it come back? All tokens are patched, the picture's, the
+    prompt's and those of the caption up to the word. The answer to the first is what is lost
+    without them, to the second what they bring alone.
+
+    Parameters
+    ----------
+    study : Study
+        Gives the model, the concept, the inpainter, the question and the units of y.
+    with_concept : sequence of Scene, or what stands for them
+        Scenes with a mask of the concept, and that chose nothing. Those whose caption does not name
+        it are left out.
+    neurons : NeuronSet, optional
+        By default those of ``study.neurons()``.
+    n_random : int
+        Draws of the random control: as many neurons of the same layers.
+    seed : int
+        Of these draws.
+    progress, cancel
+        As in `mmkn_widgets.study`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``set`` (``"neurons"``, ``"random 1"``, ...): ``noising`` and ``denoising``, the share
+        of the gap, from sums over scenes; below 0 where the score goes the other way, above 1 where
+        it goes further, NaN where inpainting does not lower it. Over ``(set, scene)``: ``noised``
+        and ``denoised``, the score; over ``scene``: ``original`` and ``inpainted``. Attributes:
+        ``units``, ``left_out`` (scene to why, JSON), ``provenance``.
+
+    Raises
+    ------
+    BadArgument
+        If no scene is left, or there are no neurons.
+
+    References
+    ----------
+    .. [1] Heimersheim and Nanda 2024, "How to use and interpret activation patching",
+       arXiv 2404.15255.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> study = mmkn.study(model, "car", val.with_concept("car", 4))
+    >>> test = mmkn.datasets.pocket_world("test", 60)
+    >>> found = measure_patching(study, test.with_concept("car", 4), n_random=1)
+    >>> found["set"].values.tolist(), bool(found["noising"][0] > 10 * abs(found["noising"][1]))
+    (['neurons', 'random 1'], True)
+    """
+    import xarray as xr
+
+    from ..attribution import random_like
+
+    model, concept = study.model, study.concept
+    chosen = study.neurons() if neurons is None else neurons
+    n_random = whole_number("n_random", n_random, lowest=0)
+    seed = whole_number("seed", seed, lowest=0)
+    scenes = list(as_scenes(with_concept, concept, name="with_concept", masks=True, n=_MEASURING))
+    if not scenes:
+        raise bad_argument("with_concept", [], "at least one scene that shows the concept")
+    sets = [chosen, *(random_like(model, chosen, seed + k) for k in range(n_random))]
+    touched = [neuron_rows(model, one) for one in sets]
+    if not touched[0]:
+        raise bad_argument("neurons", chosen, "at least one neuron")
+    together = {
+        row: torch.from_numpy(
+            np.unique(np.concatenate([one[row] for one in touched if row in one]))
+        )
+        for row in sorted(set().union(*touched))
+    }
+    with reporting(progress) as step, model.interventions.suspended():
+        found, left_out = predictions(
+            model,
+            concept,
+            scenes,
+            caption=study.options["caption"],
+            prompt=study.options["prompt"],
+            cancel=cancel,
+        )
+        scores: list[list[float]] = []
+        for done, one in enumerate(found):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            place = Place(one, study.options["prompt"], study.options["target"])
+            shown = scenes[one.scene].image
+            gone = study.pairs.inpainted(scenes[one.scene], concept)
+            original, seen = _read(model, place, shown, together)
+            inpainted, unseen = _read(model, place, gone, together)
+            row = [original, inpainted]
+            for rows in touched:
+                row.append(_with(model, place, shown, rows, together, unseen))
+                row.append(_with(model, place, gone, rows, together, seen))
+            scores.append(row)
+            if step is not None:
+                step(f"patching neurons for {concept.word}", done + 1, len(found))
+    y = np.asarray(scores, float).T
+    original, inpainted, noised, denoised = y[0], y[1], y[2::2], y[3::2]
+    gap = float((original - inpainted).sum())
+    width = gap if gap > 0 else np.nan
+    return xr.Dataset(
+        {
+            "noising": ("set", (original - noised).sum(1) / width),
+            "denoising": ("set", (denoised - inpainted).sum(1) / width),
+            "original": ("scene", original),
+            "inpainted": ("scene", inpainted),
+            "noised": (("set", "scene"), noised),
+            "denoised": (("set", "scene"), denoised),
+        },
+        coords={
+            "set": ["neurons", *(f"random {k + 1}" for k in range(n_random))],
+            "scene": [str(scenes[one.scene].id) for one in found],
+        },
+        attrs={
+            "concept": concept.word,
+            "n_neurons": len(chosen),
+            "units": "nats" if study.options["target"] == "log_prob" else "logits",
+            "left_out": json.dumps(left_out),
+            "provenance": json.dumps(
+                provenance(
+                    "measure_patching",
+                    model=model.name,
+                    weights=model.weights_hash,
+                    concept=concept.to_dict(),
+                    scenes=[f"{scene.source}/{scene.id}" for scene in scenes],
+                    n_neurons=len(chosen),
+                    n_random=n_random,
+                    seed=seed,
+                    **{name: study.options[name] for name in ("prompt", "target", "caption")},
+                )
+            ),
+        },
+    )
+
+
+@plain_torch(False)
+def _read(
+    model: MultimodalModel, place: Place, image: Image, wanted: _Rows
+) -> tuple[float, dict[int, torch.Tensor]]:
+    """Return y, and the activations of some neurons at every token, (token, neuron)."""
+    seen: dict[int, torch.Tensor] = {}
+
+    def reader(row: int) -> Callable[[torch.Tensor], None]:
+        def read(activation: torch.Tensor) -> None:
+            index = wanted[row].to(activation.device)
+            seen[row] = activation.index_select(-1, index).flatten(0, -2).clone()
+
+        return read
+
+    with model.lock, Handles(model.sites[row].hook(reader(row)) for row in wanted):
+        y = float(place.score(model, image))
+    return y, seen
+
+
+@plain_torch(False)
+def _with(
+    model: MultimodalModel,
+    place: Place,
+    image: Image,
+    rows: Mapping[int, np.ndarray],
+    together: _Rows,
+    values: Mapping[int, torch.Tensor],
+) -> float:
+    """Return y where some neurons have given activations at every token."""
+
+    def writer(row: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        index = torch.from_numpy(rows[row])
+        among = torch.searchsorted(together[row], index)
+
+        def write(activation: torch.Tensor) -> torch.Tensor:
+            given = values[row].index_select(-1, among.to(values[row].device))
+            if given.shape[0] != activation.shape[:-1].numel():
+                raise bad_argument(
+                    "with_concept",
+                    f"a pair of {given.shape[0]} and {activation.shape[:-1].numel()} tokens",
+                    "pictures that give equally many tokens; the inpainter has to keep the size",
+                )
+            given = given.reshape(*activation.shape[:-1], -1)
+            return activation.index_copy(-1, index.to(activation.device), given)
+
+        return write
+
+    with model.lock, Handles(model.sites[row].hook(writer(row)) for row in rows):
+        return float(place.score(model, image))

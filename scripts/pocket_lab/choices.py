@@ -1,0 +1,443 @@
+"""What the choices carry: ``python -m pocket_lab.choices --model NAME``, then ``--write``.
+
+Beside `ordinary`, which compares methods by size: sixty neurons of each word, chosen in other ways
+(the word's logit, image tokens, attribution patching, other words' scores), put out in other ways
+(mean, another picture's activation), measured in other ways (forced log-probability, activation
+patching, five other questions), and 10 and 600 of them. Neurons come from ``val``, all figures from
+``test``. Finished words are kept in ``--work``; several processes may share the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmkn_widgets.core.files import write_whole
+from mmkn_widgets.pocket.words import CATEGORIES
+from mmkn_widgets.studies.summary import mean_interval
+
+from .ordinary import CHOOSING, LEARNING, MODELS
+from .study import study_path
+from .tables import figure
+
+if TYPE_CHECKING:
+    from mmkn_widgets.attribution import NeuronSet
+    from mmkn_widgets.datasets import Scene
+    from mmkn_widgets.models import MultimodalModel
+
+__all__ = ["measure", "summary", "table"]
+
+#: scenes that measure, and as many without the word
+MEASURING = 16
+#: neurons of every set, where no other number is named
+TOP = 60
+#: never what a model's eyes were trained to be asked first
+QUESTIONS = (
+    "Describe this image.",
+    "What is in the photo?",
+    "What do you see?",
+    "What can be seen here?",
+    "Write a short caption for this image.",
+)
+#: ways to choose sixty neurons; the first is the default
+CHOSEN = {
+    "two_stage": "the default: both stages where the word is predicted, y its log-probability",
+    "two_stage, logit": "the same, y its logit",
+    "two_stage_image_signed": "stage 1 signed and at image tokens, stage 2 where it is predicted",
+    "attribution_patching": "AtP: (original - inpainted activation) x gradient, log-probability",
+    "attribution_patching, logit": "the same of the logit",
+    "integrated_gradients": "20 steps from 0, where the word is predicted",
+    "gradient": "activation x gradient at image tokens",
+    "activation": "the largest activations where the word is predicted",
+    "contrastive_mean": "contribution less its mean over the other words",
+    "contrastive_maximum": "contribution less the largest of another word",
+    "contrastive_exclusive": "contribution, without the best 200 of any other word",
+    "one picture": "the default, from one picture instead of twelve",
+    "two_stage, 10": "the default's first ten",
+    "two_stage, 600": "the default's first six hundred, or all it keeps",
+    "contribution, 10": "ten by contribution score",
+    "contribution, 600": "six hundred by contribution score",
+}
+#: ways to put the default's sixty out
+PUT_OUT = {
+    "zero": "set to 0 at every token: the default",
+    "zero, predicting": "set to 0 from the prompt's last token on, where words are chosen",
+    "mean": "set to their mean over twelve pictures without the word, all tokens",
+    "resample": "set to what they are at one token of the caption of another picture, without it",
+}
+FIGURES = ("suppression", "scene", "other", "identical", "substitution", "random")
+#: per word: how much of the effect goes through the default's sixty
+PATCHING = ("noising", "denoising", "random_noising", "random_denoising")
+FORCED = ("drop", "random_drop")
+
+
+def measure(model: MultimodalModel, word: str) -> dict[str, Any]:
+    """Measure all rows of one word.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    word : str
+
+    Returns
+    -------
+    dict
+        ``chosen``, ``put_out``, ``questions``: row to figures; ``forced`` (nats), ``patching``
+        (shares of the gap in log-probability); ``seconds``.
+    """
+    from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.evaluation import known_words
+    from mmkn_widgets.studies import measure_frontier
+    from mmkn_widgets.studies.study import study
+
+    begun = time.monotonic()
+    val, test = pocket_world("val"), pocket_world("test")
+    shown = list(val.with_concept(word, CHOOSING))
+    absent = list(val.without_concept(word, LEARNING))
+    made = study(model, word, shown)
+    logit = study(model, word, shown, inpainter=made.pairs, **{**made.options, "target": "logit"})
+    sets = _chosen(made, logit, study(model, word, shown[:1]), absent)
+    present, rest = test.with_concept(word, MEASURING), test.without_concept(word, MEASURING)
+    found = measure_frontier(
+        made,
+        present,
+        rest,
+        methods={name: [one] for name, one in sets.items() if len(one)},
+        n_random=1,
+    )
+    names = [str(name) for name in found.points["method"].values]
+    points = found.to_dataframe().to_dict("records")
+    chosen = {name: _cell(point) for name, point in zip(names, points, strict=True)}
+    default = sets["two_stage"]
+    known = known_words(present, rest)
+    scenes = [*present, *rest]
+    put_out = {
+        how: _under(model, made, scenes, len(present), known, change)
+        for how, change in _ways(made, default, absent[:CHOOSING]).items()
+    }
+    questions = {}
+    for question in QUESTIONS:
+        asked = _asked(model, made, scenes, len(present), known, default, question)
+        questions[question] = asked
+    patched = made.patching(present, neurons=default, n_random=2)
+    return {
+        "word": word,
+        "chosen": chosen,
+        "put_out": put_out,
+        "questions": questions,
+        "forced": _forced(made, present, default),
+        "patching": {
+            "noising": _number(patched["noising"].values[0]),
+            "denoising": _number(patched["denoising"].values[0]),
+            "random_noising": _number(patched["noising"].values[1:].mean()),
+            "random_denoising": _number(patched["denoising"].values[1:].mean()),
+        },
+        "seconds": time.monotonic() - begun,
+    }
+
+
+def _chosen(made: Any, logit: Any, alone: Any, absent: Sequence[Scene]) -> dict[str, NeuronSet]:
+    from mmkn_widgets.attribution import top_neurons
+    from mmkn_widgets.core import BadArgument
+    from mmkn_widgets.studies.run import select_neurons
+
+    def by(method: str, top: int = TOP, scored: Any = made) -> NeuronSet:
+        return select_neurons(scored, method, top, without_concept=absent)
+
+    sets = {}
+    for name in CHOSEN:
+        method, _, how = name.partition(", ")
+        try:
+            if name == "one picture":
+                sets[name] = by("two_stage", TOP, alone)
+            elif how == "logit":
+                sets[name] = by(method, TOP, logit)
+            elif how == "600" and method == "two_stage":
+                sets[name] = made.neurons(quantile_d=0.5, top=600)
+            elif how:
+                sets[name] = by(method, int(how))
+            else:
+                sets[name] = by(method)
+        except BadArgument as error:  # such as no neuron of a positive score
+            print(f"{made.concept.word}, {name}: {error}", file=sys.stderr)
+            sets[name] = top_neurons(made.evidence["gradcam"], 0)
+    return sets
+
+
+def _cell(point: dict[str, Any]) -> dict[str, Any]:
+    names = {"scene": "retention_scene", "other": "retention_other"}
+    return {
+        "neurons": int(point["neurons"]),
+        **{name: _number(point[names.get(name, name)]) for name in FIGURES},
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def _ways(
+    made: Any, neurons: NeuronSet, absent: Sequence[Scene]
+) -> dict[str, Callable[[int], Any]]:
+    """Return what puts neurons out on the scene of a number, by name."""
+    from mmkn_widgets.activations import capture, record
+
+    model, prompt = made.model, made.options["prompt"]
+    store = capture(model, [scene.image for scene in absent])
+    mean = model.ablate(neurons, "mean", reference=store)
+    zero, late = model.ablate(neurons), model.ablate(neurons, positions="predicting")
+    del store
+    draw, sampled = np.random.default_rng(0), []
+    with model.interventions.suspended():
+        for scene in absent:
+            ids = list(model.generate(model.prepare([scene.image], prompt)).token_ids[0])
+            with record(model) as seen:
+                model.forward(model.prepare([scene.image], prompt, continuation=[ids]))
+            values = seen.stack()[0]  # (site, token, neuron)
+            at = values.shape[1] - 1 - len(ids) + int(draw.integers(len(ids)))
+            array = values[:, at].float().cpu().numpy()
+            sampled.append(model.ablate(neurons, "mean", reference=array))
+    return {
+        "zero": lambda _: zero,
+        "zero, predicting": lambda _: late,
+        "mean": lambda _: mean,
+        "resample": lambda number: sampled[number % len(sampled)],
+    }
+
+
+def _under(
+    model: MultimodalModel,
+    made: Any,
+    scenes: Sequence[Scene],
+    split: int,
+    known: Any,
+    change: Callable[[int], Any],
+) -> dict[str, Any]:
+    prompt = made.options["prompt"]
+    first, then = [], []
+    with model.interventions.suspended():
+        for number, scene in enumerate(scenes):
+            prepared = model.prepare([scene.image], prompt)
+            first.append(model.generate(prepared).texts[0])
+            with change(number):
+                then.append(model.generate(prepared).texts[0])
+    return _figures(made, scenes, split, known, first, then)
+
+
+def _asked(
+    model: MultimodalModel,
+    made: Any,
+    scenes: Sequence[Scene],
+    split: int,
+    known: Any,
+    neurons: NeuronSet,
+    question: str,
+) -> dict[str, Any]:
+    from mmkn_widgets.evaluation import Captioner
+
+    writer = Captioner(model, question)
+    first, then = writer.before(scenes), writer.under(scenes, [neurons])[0]
+    return _figures(made, scenes, split, known, first, then)
+
+
+def _figures(
+    made: Any,
+    scenes: Sequence[Scene],
+    split: int,
+    known: Any,
+    first: Sequence[str],
+    then: Sequence[str],
+) -> dict[str, Any]:
+    from mmkn_widgets.core import with_kinds
+    from mmkn_widgets.evaluation import identical, retention, substitution, suppression
+
+    wanted = with_kinds(made.concept)
+    kept = retention(first[:split], then[:split], first[split:], then[split:], wanted, known)
+    instead = substitution(
+        then[:split], [s.categories for s in scenes[:split]], known.without(wanted), first[:split]
+    )
+    return {
+        "named": sum(wanted.named_in(text) for text in first[:split]) / split,
+        "suppression": suppression(first[:split], then[:split], wanted),
+        "scene": kept["scene"],
+        "other": kept["other"],
+        "identical": identical(first[split:], then[split:]),
+        "substitution": instead,
+        "random": None,
+    }
+
+
+def _forced(made: Any, present: Sequence[Scene], neurons: NeuronSet) -> dict[str, Any]:
+    """Return how far the word's log-probability falls where the unchanged caption says it."""
+    from mmkn_widgets.activations import predictions
+    from mmkn_widgets.attribution import random_like
+    from mmkn_widgets.studies.on_scene import Place
+
+    model, prompt = made.model, made.options["prompt"]
+    scenes = list(present)
+    drops: dict[str, list[float]] = {name: [] for name in FORCED}
+    with model.interventions.suspended():
+        found, _ = predictions(model, made.concept, scenes, prompt=prompt)
+        sets = {"drop": neurons, "random_drop": random_like(model, neurons, 0)}
+        for one in found:
+            place, image = Place(one, prompt, "log_prob"), scenes[one.scene].image
+            before = float(place.score(model, image))
+            for name, some in sets.items():
+                with model.ablate(some):
+                    drops[name].append(before - float(place.score(model, image)))
+    return {name: _number(np.mean(values)) for name, values in drops.items()}
+
+
+def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return means over words with 95% bootstrap intervals.
+
+    Parameters
+    ----------
+    words : sequence of dict
+        From `measure`.
+    """
+
+    def rows(part: str, names: Sequence[str], figures: Sequence[str]) -> dict[str, Any]:
+        found = {}
+        for name in names:
+            cells = [word[part][name] for word in words if name in word[part]]
+            found[name] = {key: mean_interval([cell[key] for cell in cells]) for key in figures}
+            found[name]["words"] = len(cells)
+            if cells and "neurons" in cells[0]:
+                found[name]["neurons"] = float(np.mean([cell["neurons"] for cell in cells]))
+        return found
+
+    return {
+        "words": [word["word"] for word in words],
+        "chosen": rows("chosen", tuple(CHOSEN), FIGURES),
+        "put_out": rows("put_out", tuple(PUT_OUT), FIGURES[:-1]),
+        "questions": rows("questions", QUESTIONS, ("named", *FIGURES[:-1])),
+        "forced": {key: mean_interval([word["forced"][key] for word in words]) for key in FORCED},
+        "patching": {
+            key: mean_interval([word["patching"][key] for word in words]) for key in PATCHING
+        },
+    }
+
+
+_HEAD = f"""
+# What the choices carry
+
+Beside [three models](three_models.md), which compares methods by size: sixty neurons of every
+word, chosen, put out and measured in other ways. Neurons are chosen on {CHOOSING} scenes of `val`,
+figures are from {MEASURING} scenes of `test` that show the word and as many that do not: means over
+words with 95 % bootstrap intervals over words. Columns as there; *random*: one draw. One trained
+model of each kind. `make study-ordinary` makes it again.
+"""
+
+
+def table(models: dict[str, dict[str, Any]]) -> str:
+    """Return all models' figures as Markdown.
+
+    Parameters
+    ----------
+    models : dict of str to dict
+        Model's name to `summary`.
+    """
+    lines = [*_HEAD.strip().splitlines(), ""]
+    for name, found in models.items():
+        few = len(found["words"]) < len(CATEGORIES)
+        lines += [f"## {name} ({MODELS[name][0]}), {len(found['words'])} words", ""]
+        if few:
+            lines += [f"**Only**: {', '.join(found['words'])}.", ""]
+        lines += ["| chosen by | neurons " + _columns(FIGURES), "|---" * 8 + "|"]
+        for row, cells in found["chosen"].items():
+            if cells["words"]:
+                lines.append(f"| {_shown(row)} | {cells['neurons']:.0f} {_cells(cells, FIGURES)}")
+        lines += ["", "| put out by " + _columns(FIGURES[:-1]), "|---" * 6 + "|"]
+        for row, cells in found["put_out"].items():
+            lines.append(f"| {_shown(row)} {_cells(cells, FIGURES[:-1])}")
+        asked = ("named", *FIGURES[:-1])
+        lines += ["", "| asked " + _columns(asked), "|---" * 7 + "|"]
+        for row, cells in found["questions"].items():
+            lines.append(f"| {row} {_cells(cells, asked)}")
+        forced, patched = found["forced"], found["patching"]
+        lines += [
+            "",
+            f"Forced along the unchanged caption, the word's log-probability falls by "
+            f"{figure(forced['drop'])} nats, by {figure(forced['random_drop'])} with as many random "
+            f"neurons of the same layers. Activation patching of the default's sixty, as shares of "
+            f"the gap between the pictures of a pair: noising {figure(patched['noising'])}, "
+            f"denoising {figure(patched['denoising'])}; random neurons "
+            f"{figure(patched['random_noising'])} and {figure(patched['random_denoising'])}.",
+            "",
+        ]
+    lines += [
+        "The rows:",
+        "",
+        *(f"- *{_shown(name)}*: {what}" for name, what in {**CHOSEN, **PUT_OUT}.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _shown(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _columns(names: Sequence[str]) -> str:
+    titles = {
+        "scene": "retention, scene",
+        "other": "retention, other",
+        "named": "captions name it",
+    }
+    return "".join(f"| {titles.get(name, name)} " for name in names) + "|"
+
+
+def _cells(cells: dict[str, Any], names: Sequence[str]) -> str:
+    return "".join(f"| {figure(cells[name])} " for name in names) + "|"
+
+
+def _write(work: Path, out: Path) -> None:
+    models = {}
+    for name in MODELS:
+        parts = sorted((work / name).glob("*.json"))
+        if parts:
+            models[name] = summary([json.loads(part.read_text("utf-8")) for part in parts])
+    write_whole(out / "choices.json", json.dumps(models, indent=1) + "\n")
+    write_whole(out / "choices.md", table(models).rstrip() + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    import torch
+
+    from mmkn_widgets.core import set_progress
+    from mmkn_widgets.models import load_model
+
+    parser = argparse.ArgumentParser(prog="pocket_lab.choices", description=__doc__)
+    parser.add_argument("--model", choices=tuple(MODELS))
+    parser.add_argument("--words", nargs="*", help="default: all sixteen")
+    parser.add_argument("--work", type=Path, default=Path("build/choices"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="tables of what is done")
+    asked = parser.parse_args(argv)
+    if asked.model:
+        torch.set_num_threads(asked.threads)
+        set_progress(False)
+        model = load_model(asked.model, dtype=MODELS[asked.model][1])
+        folder = asked.work / asked.model
+        folder.mkdir(parents=True, exist_ok=True)
+        for word in asked.words or CATEGORIES:
+            part = folder / f"{word}.json"
+            if part.is_file():
+                continue
+            found = measure(model, word)
+            write_whole(part, json.dumps(found, indent=1) + "\n")
+            print(f"{asked.model} {word}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
+    if asked.write:
+        _write(asked.work, study_path())
+
+
+if __name__ == "__main__":
+    main()
