@@ -25,6 +25,7 @@ PAPERS = {
     "pocket_plain.md": "mmkn_widgets/pocket/plain/README.md",
     "pocket_smollm2.md": "mmkn_widgets/pocket/smollm2/README.md",
     "three_models.md": "mmkn_widgets/pocket/study/three_models.md",
+    "choices.md": "mmkn_widgets/pocket/study/choices.md",
 }
 #: pictures that lie elsewhere: address in the pages -> file
 PICTURES = {
@@ -42,6 +43,7 @@ _TARGETS = {Path(paper).as_posix(): page for page, paper in PAPERS.items()} | {
     "../plain/README.md": "pocket_plain.md",
     "../smollm2/README.md": "pocket_smollm2.md",
     "../study/three_models.md": "three_models.md",
+    "../study/choices.md": "choices.md",
 }
 
 

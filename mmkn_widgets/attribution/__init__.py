@@ -23,6 +23,7 @@ from .methods import METHODS, score
 from .nouns import Mention as Mention
 from .nouns import mentions as mentions
 from .nouns import nouns
+from .ranges import activation_ranges
 from .thresholds import automatic_thresholds, otsu, permutation_threshold, quantile_threshold
 from .thresholds import share_below as share_below
 from .two_stage import CANDIDATES as CANDIDATES
@@ -35,6 +36,7 @@ from .two_stage import two_stage
 
 __all__ = [
     "METHODS",
+    "activation_ranges",
     "automatic_thresholds",
     "collect",
     "contrast",

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Ablation", "ablate"]
 
-MODES = ("zero", "mean", "scale", "from_inpainted")
+MODES = ("zero", "mean", "scale", "from_inpainted", "range")
 
 
 class Ablation(ActivationIntervention):
-    """Neurons whose activation is zeroed, set to a mean or another picture's, or multiplied.
+    """Neurons whose activation is zeroed (in a range), set to a mean or another's, or multiplied.
 
     Made by `ablate`.
 
@@ -46,7 +46,8 @@ class Ablation(ActivationIntervention):
     mode, scale : str, float
         As in `ablate`.
     values : Reference or numpy.ndarray or None
-        What mode "from_inpainted" or "mean" puts there.
+        What mode "from_inpainted" or "mean" puts there; the lower and upper ends of mode "range",
+        shape (2, layer, neuron).
     name, provenance
         As in `Intervention`.
 
@@ -76,7 +77,7 @@ class Ablation(ActivationIntervention):
         self.mode = mode
         self.scale = scale
         self._values = values
-        self._means: dict[int, Tensor] = {}
+        self._parts: dict[int, Tensor] = {}
 
     @property
     def silences(self) -> bool:
@@ -87,21 +88,26 @@ class Ablation(ActivationIntervention):
         if self.mode == "scale":
             return before * self.scale
         if self.mode == "mean":
-            return self._mean(row, before)
+            return self._held(row, before).to(before.dtype)
+        if self.mode == "range":
+            low, high = self._held(row, before)
+            wide = before.float()
+            return torch.where((wide >= low) & (wide <= high), before.new_zeros(()), before)
         if self.mode == "from_inpainted":
             assert isinstance(self._values, Reference)
             assert where is not None
             return self._values.at(row, where, before)
         return before.new_zeros(())
 
-    def _mean(self, row: int, before: Tensor) -> Tensor:
-        mean = self._means.get(row)
-        if mean is None or mean.device != before.device:
+    def _held(self, row: int, before: Tensor) -> Tensor:
+        """Return a site's part of the values, (..., neuron), where the activations are."""
+        held = self._parts.get(row)
+        if held is None or held.device != before.device:
             assert isinstance(self._values, np.ndarray)
             with plain_torch(False):  # a graph may hold it
-                mean = torch.as_tensor(self._values[row, self.rows[row]]).to(before.device)
-            self._means[row] = mean
-        return mean.to(before.dtype)
+                held = torch.as_tensor(self._values[..., row, self.rows[row]]).to(before.device)
+            self._parts[row] = held
+        return held
 
     def _more(self) -> str:
         how = f"scale {self.scale:g}" if self.mode == "scale" else self.mode
@@ -129,17 +135,18 @@ def ablate(
         The model.
     neurons : NeuronSet, boolean array (sites, neurons), mapping {layer: indices} or pairs
         Which neurons; none at all is allowed and changes nothing.
-    mode : {"zero", "mean", "scale", "from_inpainted"}
+    mode : {"zero", "mean", "scale", "from_inpainted", "range"}
         Set the activation to 0 (the first paper's suppression); to each neuron's mean over
-        `reference`; to `scale` times itself; or to what it is at the same token on the inpainted
-        picture, `reference`.
+        `reference`; to `scale` times itself; to what it is at the same token on the inpainted
+        picture, `reference`; or to 0 only while it lies in the neuron's range, `reference`.
     scale : float
         The factor of mode "scale"; above 1 amplifies, below 0 inverts.
     reference : array, xarray.Dataset, picture, list of pictures
         Mode "mean": an array over (layer, neuron), or an activation store of which the mean over
         pictures and tokens is taken. Mode "from_inpainted": the inpainted picture, or the store
         of it (one picture; tokens beyond those it holds keep their own activation); a list gives
-        one for each picture of the batch.
+        one for each picture of the batch. Mode "range": a dataset of `low` and `high` over (layer,
+        neuron), such as `mmkn_widgets.attribution.activation_ranges` makes, or the two arrays.
     positions : str, int or sequence, optional
         All tokens by default. Roles ``"text"``, ``"image"``, ``"special"``, ``"generated"``;
         ``"prompt"``; ``"predicting"`` (the prompt's last token and every generated one); token
@@ -162,7 +169,8 @@ def ablate(
     Notes
     -----
     Sato and Takagi 2025 (arXiv 2503.22941) set the activation of the found neurons to 0 at every
-    position and generation step: the default.
+    position and generation step: the default. Mode "range" is that of Haider et al. 2025
+    (arXiv 2502.06809).
 
     Examples
     --------
@@ -173,10 +181,11 @@ def ablate(
     if mode not in MODES:
         raise bad_argument("mode", mode, "one of " + ", ".join(map(repr, MODES)))
     scale = real_number("scale", scale)
-    if mode in ("mean", "from_inpainted") and reference is None:
+    if mode in ("mean", "from_inpainted", "range") and reference is None:
         wanted = {
             "mean": "an array over (layer, neuron) or an activation store, for mode 'mean'",
             "from_inpainted": "the inpainted picture or its store, for mode 'from_inpainted'",
+            "range": "low and high over (layer, neuron), for mode 'range'",
         }[mode]
         raise bad_argument("reference", None, wanted)
     rows = neuron_rows(model, neurons)
@@ -184,6 +193,8 @@ def ablate(
     values: Reference | np.ndarray | None = None
     if mode == "mean":
         values = array_over_neurons(model, reference, "reference")
+    elif mode == "range":
+        values = _ends(model, reference)
     elif mode == "from_inpainted":
         values = read_reference(model, reference, rows)
     made = provenance(
@@ -199,3 +210,21 @@ def ablate(
     return Ablation(
         model, rows, selection, mode, scale, values, name=name or shown, provenance=made
     )
+
+
+def _ends(model: MultimodalModel, reference: Any) -> np.ndarray:
+    """Return the lower and upper ends of the neurons' ranges, (2, layer, neuron)."""
+    wanted = "a dataset with 'low' and 'high' over (layer, neuron), or the two arrays"
+    if hasattr(reference, "data_vars"):
+        if not {"low", "high"} <= set(reference.data_vars):
+            raise bad_argument("reference", list(reference.data_vars), wanted)
+        low, high = reference["low"], reference["high"]
+    else:
+        try:
+            low, high = reference
+        except (TypeError, ValueError):
+            raise bad_argument("reference", type(reference).__name__, wanted) from None
+    ends = np.stack([array_over_neurons(model, one, "reference") for one in (low, high)])
+    if (ends[0] > ends[1]).any():
+        raise bad_argument("reference", "a low end above its high end", "low <= high everywhere")
+    return ends

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..activations import Prediction, predictions
 from ..attribution import (
+    activation_ranges,
     collect,
     has_scene_mask,
     predicted_from_sum,
@@ -692,6 +693,30 @@ class Study:
         from ..attribution import contrast
 
         return contrast(self._contributions(without_concept), self.concept.word, against, top=top)
+
+    def activation_ranges(self, spread: float = 2.5) -> xr.Dataset:
+        """Return where every neuron's activation lies while the study's captions say the concept.
+
+        For ``model.ablate(neurons, "range", reference=...)``, which silences a neuron only inside;
+        see `mmkn_widgets.attribution.activation_ranges`.
+
+        Parameters
+        ----------
+        spread : float
+            Standard deviations on either side of the mean.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
+        return activation_ranges(
+            self.model,
+            self.concept,
+            self.scored,
+            spread=spread,
+            caption=self.options["caption"],
+            prompt=self.options["prompt"],
+        )
 
     def serves(
         self, neurons: NeuronSet | None = None, without_concept: Any = None, *, top: int = 200

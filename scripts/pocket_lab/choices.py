@@ -69,6 +69,7 @@ CHOSEN = {
 PUT_OUT = {
     "zero": "set to 0 at every token: the default",
     "zero, predicting": "set to 0 from the prompt's last token on, where words are chosen",
+    "range": "set to 0 at every token where they lie in the word's range (mean -/+ 2.5 std)",
     "mean": "set to their mean over twelve pictures without the word, all tokens",
     "resample": "set to what they are at one token of the caption of another picture, without it",
 }
@@ -194,6 +195,7 @@ def _ways(
     mean = model.ablate(neurons, "mean", reference=store)
     zero, late = model.ablate(neurons), model.ablate(neurons, positions="predicting")
     del store
+    inside = model.ablate(neurons, "range", reference=made.activation_ranges())
     draw, sampled = np.random.default_rng(0), []
     with model.interventions.suspended():
         for scene in absent:
@@ -207,6 +209,7 @@ def _ways(
     return {
         "zero": lambda _: zero,
         "zero, predicting": lambda _: late,
+        "range": lambda _: inside,
         "mean": lambda _: mean,
         "resample": lambda number: sampled[number % len(sampled)],
     }
@@ -366,11 +369,12 @@ def table(models: dict[str, dict[str, Any]]) -> str:
         lines += [
             "",
             f"Forced along the unchanged caption, the word's log-probability falls by "
-            f"{figure(forced['drop'])} nats, by {figure(forced['random_drop'])} with as many random "
-            f"neurons of the same layers. Activation patching of the default's sixty, as shares of "
-            f"the gap between the pictures of a pair: noising {figure(patched['noising'])}, "
-            f"denoising {figure(patched['denoising'])}; random neurons "
-            f"{figure(patched['random_noising'])} and {figure(patched['random_denoising'])}.",
+            f"{figure(forced['drop'])} nats, by {figure(forced['random_drop'])} with as many "
+            "random neurons of the same layers. Activation patching of the default's sixty, as "
+            f"shares of the gap between the pictures of a pair: noising "
+            f"{figure(patched['noising'])}, denoising {figure(patched['denoising'])}; random "
+            f"neurons {figure(patched['random_noising'])} and "
+            f"{figure(patched['random_denoising'])}.",
             "",
         ]
     lines += [

@@ -13,7 +13,7 @@ from captum.attr import LayerGradientXActivation
 from PIL import Image
 
 import mmkn_widgets as mmkn
-from mmkn_widgets.attribution import Concept, collect, integrated_gradients
+from mmkn_widgets.attribution import Concept, activation_ranges, collect, integrated_gradients
 from mmkn_widgets.core.errors import BadArgument, Cancelled, NotSupported
 from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.datasets import ObjectInstance, Scene
@@ -145,6 +145,22 @@ def test_contribution_is_the_papers_formula(evidence: Any, plain: Any, pocket: A
         evidence["activation"],
         [torch.stack([v[-1] for v in one.values(one.original)]) for one in plain],
     )
+
+
+def test_ranges_are_mean_and_deviation_where_the_word_is_predicted(
+    pocket: Any, cars: Any, plain: Any
+) -> None:
+    last = np.stack([[v[-1].numpy() for v in one.values(one.original)] for one in plain])
+    found = activation_ranges(pocket, "car", cars, spread=2.0)
+    wanted = {"mean": last.mean(0), "std": last.std(0, ddof=1)}
+    wanted |= {side: wanted["mean"] + k * wanted["std"] for side, k in (("low", -2), ("high", 2))}
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name].values, values, rtol=1e-3, atol=1e-4)
+    assert found.attrs["scenes"] == len(cars)
+    with pytest.raises(BadArgument, match="scenes: got .1 whose caption names"):
+        activation_ranges(pocket, "car", cars[:1])
+    with pytest.raises(BadArgument, match="spread: got -1"):
+        activation_ranges(pocket, "car", cars, spread=-1)
 
 
 @pytest.mark.parametrize("positions", ["image", "all"])

@@ -173,6 +173,32 @@ def test_mean_from_an_array_and_from_a_store(model: Any, inputs: Any) -> None:
             assert greedy(model, batch)[0] == expected
 
 
+def test_a_range_silences_a_neuron_only_inside(model: Any, inputs: Any) -> None:
+    rng = np.random.default_rng(1)
+    low = rng.normal(-0.3, 0.2, (3, 24)).astype(np.float32)
+    high = low + np.abs(rng.normal(0.4, 0.2, (3, 24))).astype(np.float32)
+    acted = [0, 0]
+
+    def change(row: int, activation: torch.Tensor, prompt: int) -> torch.Tensor:
+        for index in CHOSEN.get(row, ()):
+            own = activation[:, index]
+            inside = (own >= float(low[row, index])) & (own <= float(high[row, index]))
+            acted[0] += int(inside.sum())
+            acted[1] += int((~inside).sum())
+            activation[:, index] = torch.where(inside, 0.0, own)
+        return activation
+
+    batch = inputs(1)
+    expected = by_hand(model, batch, 8, change)
+    assert min(acted) > 0
+    dims = ("layer", "neuron")
+    labelled = xr.Dataset({"low": (dims, low), "high": (dims, high)})
+    for reference in ((low, high), labelled):
+        with ablate(model, CHOSEN, "range", reference=reference) as made:
+            assert greedy(model, batch)[0] == expected
+            assert made.how == "range"
+
+
 def test_from_inpainted_takes_the_value_at_the_same_token(model: Any, inputs: Any) -> None:
     original, other = inputs(1), inputs(1)
     other["pixel_values"] = -other["pixel_values"]
@@ -230,6 +256,16 @@ def test_no_neuron_is_an_ordinary_input(model: Any, inputs: Any) -> None:
         (dict(neurons={0: [1]}, mode="mean"), "reference"),
         (dict(neurons={0: [1]}, mode="from_inpainted"), "inpainted picture"),
         (dict(neurons={0: [1]}, mode="mean", reference=np.zeros((1, 2))), r"shape \(3, 24\)"),
+        (dict(neurons={0: [1]}, mode="range"), "low and high over .layer, neuron."),
+        (dict(neurons={0: [1]}, mode="range", reference=3), "a dataset with 'low' and 'high'"),
+        (
+            dict(neurons={0: [1]}, mode="range", reference=(np.ones((3, 24)), np.zeros((3, 24)))),
+            "low <= high",
+        ),
+        (
+            dict(neurons={0: [1]}, mode="range", reference=xr.Dataset({"mean": 1})),
+            "a dataset with 'low' and 'high'",
+        ),
         (dict(neurons={0: [1]}, mode="scale", scale=float("nan")), "a finite number"),
         (dict(neurons={0: [1]}, positions="object"), "'predicting'"),
         (dict(neurons={0: [1]}, positions=1.5), "token indices"),

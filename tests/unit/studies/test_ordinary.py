@@ -1,0 +1,76 @@
+"""The models side by side: what is measured is written, and what is said follows from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pocket_lab import choices
+from pocket_lab.ordinary import MODELS
+from pocket_lab.study import study_path
+
+import mmkn_widgets as mmkn
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def three() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((study_path() / "three_models.json").read_text("utf-8"))
+    return found
+
+
+def test_the_choices_of_a_word_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = (
+        "two_stage",
+        "two_stage, logit",
+        "attribution_patching",
+        "one picture",
+        "contribution, 10",
+    )
+    monkeypatch.setattr(choices, "CHOSEN", {name: choices.CHOSEN[name] for name in some})
+    monkeypatch.setattr(choices, "QUESTIONS", choices.QUESTIONS[:1])
+    for name, value in (("CHOOSING", 4), ("LEARNING", 4), ("MEASURING", 3)):
+        monkeypatch.setattr(choices, name, value)
+    model = mmkn.load_model("pocket")
+    found = choices.measure(model, "car")
+    assert set(found["chosen"]) == set(some)
+    assert found["chosen"]["contribution, 10"]["neurons"] == 10
+    assert found["chosen"]["two_stage"]["suppression"] == 1.0
+    assert set(found["put_out"]) == set(choices.PUT_OUT)
+    assert found["put_out"]["zero"]["suppression"] == 1.0
+    assert found["forced"]["drop"] > 1 > abs(found["forced"]["random_drop"])
+    assert found["patching"]["noising"] > 0.5 > abs(found["patching"]["random_noising"])
+    assert not model.interventions.active
+    shown = choices.table({"pocket": choices.summary([found])})
+    assert "| two stage | " in shown
+    assert "**Only**: car." in shown
+    assert "| zero, predicting |" in shown
+
+
+def test_the_choices_in_the_package_are_of_known_rows() -> None:
+    held = json.loads((study_path() / "choices.json").read_text("utf-8"))
+    assert list(held) == list(MODELS)
+    for name, found in held.items():
+        assert set(found["chosen"]) == set(choices.CHOSEN), name
+        assert set(found["put_out"]) == set(choices.PUT_OUT), name
+        assert set(found["questions"]) == set(choices.QUESTIONS), name
+    text = (study_path() / "choices.md").read_text("utf-8")
+    assert text == choices.table(held).rstrip() + "\n"
+
+
+def test_the_page_says_what_was_measured(three: dict[str, Any]) -> None:
+    """docs/evidence.md repeats four rows of three_models.json."""
+    page = (ROOT / "docs" / "evidence.md").read_text("utf-8")
+    for model, method, name in (
+        ("pocket", "two_stage", "two-stage"),
+        ("pocket-plain", "two_stage", "two-stage"),
+        ("pocket-smollm2", "two_stage", "two-stage"),
+        ("pocket-smollm2", "learned_mask", "learned mask"),
+    ):
+        row = three[model]["methods"][method]["60"]
+        figures = [f"{row[key]['mean']:.3f}"[1:] for key in ("suppression", "scene", "identical")]
+        words = len(three[model]["words"])
+        assert f"| `{model}`, {name} ({words} words) | {' | '.join(figures)} |" in page
