@@ -208,6 +208,27 @@ describe("parts", () => {
       ["L5·0", ""],
     ]);
   });
+  it("the table says which other words a neuron serves, until there are new scores", async () => {
+    model.state["thumbnails"] = [];
+    mountNeuronTable(session, host);
+    frames.run();
+    const ask = [...host.querySelectorAll("button")].find((b) => b.textContent === "also serve?")!;
+    ask.click();
+    expect(model.sent.at(-1)?.content).toMatchObject({
+      name: "serves",
+      args: { ids: [1, 2, 3, 4] },
+    });
+    model.reply("serves", { serves: [["bus", "tree"], [], [], ["tree"]] });
+    await new Promise((done) => setTimeout(done, 0));
+    frames.run();
+    const tags = [...host.querySelectorAll(".trow:not([hidden]) .also")];
+    expect(tags.map((tag) => tag.textContent)).toEqual(["also bus +1", "also tree"]);
+    expect(tags[0]?.getAttribute("title")).toBe("also serves bus, tree");
+    expect(ask.textContent).toBe("2 of 4 shared");
+    model.set("difference", floats([1, 2, 3, 4, 5, 6]));
+    frames.run();
+    expect(ask.textContent).toBe("also serve?");
+  });
   it("the table chooses by keyboard and unchecks by space", () => {
     mountNeuronTable(session, host);
     frames.run();

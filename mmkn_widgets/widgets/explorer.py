@@ -557,6 +557,21 @@ class Explorer(ExplorerTraits, Following, Choosing):
             "neurons": int(np.isfinite(self.selection.difference).sum()),
         }
 
+    @request("serves", stage="reading captions of other words")
+    def _ask_serves(self, call: Call) -> Answer:
+        """Which other words each of some neurons is among the best for."""
+        from ..attribution import served
+
+        ids = np.asarray(call.wholes("ids"), np.int64)
+        shares = self._word_shares(self._progress(), call.cancel)["contribution"]
+        words = [str(word) for word in shares["word"].values]
+        rest = [at for at, word in enumerate(words) if not self.study.concept.named_in(word)]
+        if not rest:
+            return {"serves": [[] for _ in ids], "others": 0}
+        found = served(shares.isel(word=rest), self.look.index.neurons(ids))
+        lists = [text.split(", ") if text else [] for text in found["serves"]]
+        return {"serves": lists, "others": len(rest)}
+
     def _word_shares(self, progress: Any, cancel: CancelToken) -> Any:
         """Return what every neuron adds to every word that captions name; computed once."""
         study = self.study

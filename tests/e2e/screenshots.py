@@ -133,6 +133,8 @@ def _heat(gallery: Gallery) -> None:
     root.locator(".trow").nth(2).click()
     root.get_by_role("button", name="where else?").click()
     root.locator(".shares .own").wait_for()
+    root.get_by_role("button", name="also serve?").click()
+    root.locator(".trow .also").first.wait_for()
     gallery.shot("neuron")
     root.get_by_role("radio", name="kept", exact=True).click()
     picture = root.locator(".a-picture canvas")

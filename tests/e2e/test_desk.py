@@ -34,6 +34,7 @@ WORK = {
     "propose thresholds": (".a-plane .work:not(.front *)", "propose_thresholds"),
     "compute": (".a-top .ask .work", "of_word"),
     "where else?": (".a-neuron .work", "strongest_scenes"),
+    "also serve?": (".a-table .work", "word_shares"),
 }
 
 

@@ -166,6 +166,13 @@ def test_patches_show_both_stages_and_a_neuron_its_other_words(notebook: Noteboo
     root.locator(".trow").first.click()
     root.get_by_role("button", name="where else?").click()
     expect(root.locator(".shares .own")).to_have_text("car", timeout=60_000)
+    root.get_by_role("button", name="also serve?").click()
+    tag = root.locator(".trow .also").first
+    expect(tag).to_contain_text("also ", timeout=60_000)
+    named = (tag.get_attribute("title") or "").removeprefix("also serves ").split(", ")
+    known = notebook.python("list(study.dataset.categories)")
+    assert set(named) <= set(known) - {"car"}
+    expect(root.locator(".a-table .head")).to_contain_text(" shared")
 
 
 def test_a_restarted_kernel_is_said_and_nothing_can_be_asked(notebook: NotebookPage) -> None:

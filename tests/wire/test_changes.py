@@ -222,6 +222,19 @@ def test_the_neuron_s_page_says_what_it_adds_to_other_words(page: Page, study: F
     assert best["rank"] == ahead + 1
 
 
+def test_the_table_says_which_other_words_neurons_serve(page: Page, study: FakeStudy) -> None:
+    ids = [int(one) for one in page.widget.kept[:40]]
+    message, _ = page.ask("serves", ids=ids)
+    result = json.loads(json.dumps(message["result"]))
+    assert result["others"] == 2
+    contribution = study.word_shares(progress=lambda *_: None)["contribution"].values
+    flat = contribution.reshape(3, -1)
+    best = {word: set(np.argsort(-flat[n])[:200].tolist()) for n, word in ((0, "bus"), (2, "tree"))}
+    for place, words in zip(ids, result["serves"], strict=True):
+        assert set(words) == {word for word, some in best.items() if place in some}
+    assert 0 < sum(map(bool, result["serves"])) < len(ids)
+
+
 def test_a_caption_alone_takes_what_is_carried_onto_it() -> None:
     asked: list[tuple[int, str, list[int]]] = []
 

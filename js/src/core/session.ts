@@ -55,6 +55,8 @@ export class Session {
   readonly off = new AbortController();
   /** words of neurons beyond the prefetched ones, as the kernel sends them */
   private readonly extraWords = new Map<number, string[]>();
+  /** the other concepts that neurons serve, as far as they were asked for */
+  readonly serves = new Map<number, string[]>();
   private readonly sizes = new Map<Element, { width: number; height: number }>();
   private readonly resized = new ResizeObserver((entries) => {
     for (const { target } of entries) {
@@ -123,6 +125,7 @@ export class Session {
         first = false;
       });
     };
+    s.watch(["difference", "concept"], () => this.serves.clear());
     old(
       ["difference", "concept"],
       "compute",

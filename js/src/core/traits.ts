@@ -314,6 +314,7 @@ export const REQUESTS = [
   "words",
   "tokens",
   "neuron",
+  "serves",
   "evaluate",
   "propose",
   "frontier",

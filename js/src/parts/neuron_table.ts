@@ -2,7 +2,7 @@
 
 import { int, num } from "../core/arrays";
 import { byteLength } from "../core/binary";
-import { fill, h, setAttr, setText, steady } from "../core/dom";
+import { button, fill, h, setAttr, setText, steady } from "../core/dom";
 import { faultLine } from "../core/faults";
 import { isForm } from "../core/diff";
 import type { SortKey } from "../core/evidence";
@@ -10,10 +10,13 @@ import { change, integer, plural, short } from "../core/format";
 import { CUTS, SETS, type Session } from "../core/session";
 import { explains, roving, uniqueId } from "../core/roving";
 import { calmly, derive } from "../core/store";
+import { mountWork } from "../core/work";
 import { neuronPage } from "./neuron_page";
 
 const ROW = 28;
 const SPARE = 6;
+/** neurons that are asked about at once */
+const ASKED = 1000;
 const HEADS: readonly (readonly [SortKey | null, string, string])[] = [
   [null, "", "checked"],
   ["position", "neuron", "sort by layer and index"],
@@ -107,9 +110,22 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   roving(table, () => [...table.querySelectorAll<HTMLElement>(".thead button")]);
   const keys = explains(table, "up and down choose a neuron, space checks or unchecks it");
   const page = paged ? neuronPage(session) : null;
+  const also = button("also serve?", () => void askServes(), {
+    class: "btn yields",
+    title:
+      "beside which neuron stands another word that it serves: it is among the 200 that add most to that word's score",
+  });
   host.append(
-    h("div", { class: "head" }, h("h3", {}, "neurons"), steady(note), search),
-    faultLine(session, "words"),
+    h(
+      "div",
+      { class: "head" },
+      h("h3", {}, "neurons"),
+      steady(note),
+      mountWork(session, ["serves"]),
+      also,
+      search,
+    ),
+    faultLine(session, "words", "serves"),
     table,
     keys,
   );
@@ -207,7 +223,8 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const off = session.unchecked().has(id);
     const chosen = store.get("selected") === id;
     const words = session.words(id);
-    const shown = `${id} ${store.version("words")} ${store.version("concept_forms")} ${store.version("difference")} ${words ? 1 : 0}`;
+    const others = session.serves.get(id);
+    const shown = `${id} ${others ? 1 : 0} ${store.version("words")} ${store.version("concept_forms")} ${store.version("difference")} ${words ? 1 : 0}`;
     row.check.checked = !off;
     row.el.classList.toggle("unchecked", off);
     setAttr(row.el, "aria-selected", String(chosen));
@@ -224,6 +241,16 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const forms = store.get("concept_forms") ?? [];
     fill(
       row.words,
+      ...(others?.length
+        ? [
+            h(
+              "i",
+              { class: "also", title: `also serves ${others.join(", ")}` },
+              `also ${others[0]}${others.length > 1 ? ` +${others.length - 1}` : ""}`,
+            ),
+            " ",
+          ]
+        : []),
       ...(words ?? ["…"]).flatMap((word) => [
         isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
         " ",
@@ -274,6 +301,17 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     asking = setTimeout(() => wantWords(inSight), 150) as unknown as number;
   };
 
+  const askServes = async (): Promise<void> => {
+    const ids = [...list(ASKED).subarray(0, ASKED)];
+    const reply = await session.ask("serves", { ids });
+    if (!reply) return;
+    const lists = reply.result["serves"] as string[][];
+    ids.forEach((id, k) => session.serves.set(id, lists[k] ?? []));
+    const shared = lists.filter((one) => one.length).length;
+    setText(also, `${integer(shared)} of ${integer(ids.length)} shared`);
+    store.touch("words");
+  };
+
   const wantWords = (ids: Int32Array): void => {
     if (store.previewing) {
       asking = setTimeout(() => wantWords(ids), 150) as unknown as number;
@@ -321,6 +359,10 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       event.preventDefault();
       toggle(int(ids, at));
     }
+  });
+  store.watch(["difference", "concept", "status", "read_only"], () => {
+    also.hidden = session.blocked() !== null || store.get("thumbnails") === undefined;
+    if (!session.serves.size) setText(also, "also serve?");
   });
   store.watch(["activation"], () =>
     table.classList.toggle("unsigned", !byteLength(store.get("activation"))),
