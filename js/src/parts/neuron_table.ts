@@ -64,9 +64,9 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   const note = h("span", { class: "note" });
   const search = h("input", {
     type: "search",
-    placeholder: "filter: word or layer",
+    placeholder: "word or layer",
     "aria-label": "filter neurons by word or layer",
-    size: 16,
+    size: 11,
   });
   const heads = HEADS.map(([sort, label, title]) => {
     const cell = h("span", {
