@@ -34,15 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "SIZES", "measure", "summary", "table"]
 
-#: name -> how the model is called, and the type it computes in (as its eyes were trained)
+#: name -> how the model is called, the type it computes in (as its eyes were trained), and for
+#: which sizes a mask is learned, which takes minutes on a pretrained model
 MODELS = {
-    "pocket": ("prepared", None),
-    "pocket-plain": ("ordinary small", None),
-    "pocket-smollm2": ("ordinary pretrained", "bfloat16"),
+    "pocket": ("prepared", None, (20, 60)),
+    "pocket-plain": ("ordinary small", None, (20, 60)),
+    "pocket-smollm2": ("ordinary pretrained", "bfloat16", (60,)),
 }
 SIZES = (5, 20, 60, 200)
-#: a mask is learned for each of these sizes, which takes minutes on a pretrained model
-LEARNED = (20, 60)
 #: what each row ranks neurons by
 METHODS = {
     "two_stage": "difference, then GradCAM, both where the word is predicted (the default)",
@@ -62,7 +61,7 @@ def measure(
     model: MultimodalModel,
     word: str,
     sizes: Sequence[int] = SIZES,
-    learned: Sequence[int] = LEARNED,
+    learned: Sequence[int] = (60,),
 ) -> dict[str, Any]:
     """Measure every method at every size on one word.
 
@@ -306,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", choices=tuple(MODELS))
     parser.add_argument("--words", nargs="*", help="default: all sixteen")
     parser.add_argument("--work", type=Path, default=Path("build/ordinary"))
-    parser.add_argument("--learned", type=int, nargs="*", default=LEARNED, help="sizes of masks")
+    parser.add_argument("--learned", type=int, nargs="*", help="sizes of masks")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="tables and picture of what is done")
     asked = parser.parse_args(argv)
@@ -320,7 +319,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             part = folder / f"{word}.json"
             if part.is_file():
                 continue
-            found = measure(model, word, learned=asked.learned)
+            sizes = MODELS[asked.model][2] if asked.learned is None else asked.learned
+            found = measure(model, word, learned=sizes)
             write_whole(part, json.dumps(found, indent=1) + "\n")
             print(f"{asked.model} {word}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
     if asked.write:
