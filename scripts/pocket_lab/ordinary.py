@@ -150,8 +150,8 @@ give. *Suppression*: captions that lose the word. *Retention*: other objects sti
 same and in other scenes. *Identical*: captions of other scenes that stay letter for letter.
 *Substitution*: captions that lost the word and now name another object that is not there.
 *Random*: suppression by as many random neurons of the same layers, two draws. One trained model
-of each kind, so nothing here says how another seed would come out. `make study-ordinary` makes it
-again.
+of each kind, so nothing here says how another seed would come out. Other ways to choose, to put out
+and to measure: [what the choices carry](choices.md). `make study-ordinary` makes both again.
 """
 #: Okabe and Ito's, which colour-blind readers tell apart
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#767676")

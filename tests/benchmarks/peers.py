@@ -6,7 +6,7 @@ of a way's processor time on one thread, over that of the plain run of the same 
 TransformerLens reads a text-only Llama of the same shape, over that one's own plain run: to bridge
 a LLaVA it installs torchvision by itself, and with it another torch than the one that is measured.
 pyvene takes all hooks off a model when it has run, those of transformers too: it gets a model of
-its own.
+its own, and transformers sets its hooks again in each of its runs.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ def capture(model: Any, name: str) -> list[Figure]:
     """All FFN activations of one forward."""
     import pyvene
     from nnsight import NNsight
+    from transformers import PreTrainedModel
 
     prepared = model.prepare(scene_images(1))
     inputs = {**prepared.inputs, "use_cache": False}
@@ -132,8 +133,11 @@ def capture(model: Any, name: str) -> list[Figure]:
     ]
     intervenable = pyvene.IntervenableModel(pyvene.IntervenableConfig(wanted), model=apart)
     places = {"base": list(range(prepared.n_tokens))}
+    hooked = [part for part in apart.modules() if isinstance(part, PreTrainedModel)]
 
     def pyvene_way() -> None:
+        for part in hooked:  # it took transformers' own hooks off, which reads the hidden states
+            part._output_capturing_hooks_installed = False
         with torch.no_grad():
             (_, kept), _ = intervenable(inputs, unit_locations=places)
         seen["pyvene"] = kept
