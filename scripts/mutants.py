@@ -461,6 +461,36 @@ MUTANTS: tuple[Mutant, ...] = (
         _W + "test_lifetimes.py::test_an_explorer_that_comes_later_shows_what_acts",
     ),
     # -- the page --------------------------------------------------------------------------------
+    # -- where neurons act -----------------------------------------------------------------------
+    _of(
+        _PY + "interventions/masking.py",
+        "a mask for all tokens is learned from the prompt's last one on",
+        'super().__init__(model, rows, Selection.of(positions), name="learning a mask")',
+        'super().__init__(model, rows, Selection.of("predicting"), name="learning a mask")',
+        _T + "interventions/test_masking.py::test_a_mask_is_learned_where_it_will_be_used",
+    ),
+    _of(
+        _PY + "interventions/ablation.py",
+        "a range is open at its lower end",
+        "(wide >= low) & (wide <= high)",
+        "(wide <= high)",
+        _T + "interventions/test_ablation.py::test_a_range_silences_a_neuron_only_inside",
+    ),
+    _of(
+        _PY + "studies/patching.py",
+        "denoising gives what the inpainted picture has",
+        "_with(model, place, gone, rows, together, seen)",
+        "_with(model, place, gone, rows, together, unseen)",
+        _T + "studies/test_patching.py::test_both_directions_are_those_of_plain_hooks",
+    ),
+    _of(
+        _PY + "attribution/scoring.py",
+        "attribution patching counts the size of a change and not its sign",
+        "patched = (slope * d * tokens).sum(1)",
+        "patched = (slope * d.abs() * tokens).sum(1)",
+        _T + "attribution/test_evidence.py"
+        "::test_attribution_patching_is_captums_gradient_times_what_the_object_changes",
+    ),
     _of(
         _JS + "evidence.ts",
         "a score equal to its threshold passes",
