@@ -24,6 +24,7 @@ from .nouns import Mention as Mention
 from .nouns import mentions as mentions
 from .nouns import nouns
 from .ranges import activation_ranges
+from .scoring import SCORES as SCORES
 from .thresholds import automatic_thresholds, otsu, permutation_threshold, quantile_threshold
 from .thresholds import share_below as share_below
 from .two_stage import CANDIDATES as CANDIDATES

@@ -18,10 +18,10 @@ from .direct import through
 if TYPE_CHECKING:
     from ..models import MultimodalModel, Prepared
 
-__all__ = ["NAMES", "Options", "Sums", "batches", "fitting_batch", "in_encoder", "run_batch"]
+__all__ = ["SCORES", "Options", "Sums", "batches", "fitting_batch", "in_encoder", "run_batch"]
 
 #: Variables of the evidence, each (layer, neuron).
-NAMES = (
+SCORES = (
     "difference",
     "gradcam",
     "gradient_sum",
@@ -68,7 +68,7 @@ class Sums:
 
     def __init__(self, model: MultimodalModel, keep_pairs: bool) -> None:
         self.shape = (len(model.sites), model.n_neurons)
-        self.total = {name: np.zeros(self.shape, np.float64) for name in NAMES}
+        self.total = {name: np.zeros(self.shape, np.float64) for name in SCORES}
         kept = ("difference", "gradcam") if keep_pairs else ()
         self.pairs: dict[str, list[np.ndarray]] = {name: [] for name in kept}
         self.log_prob: list[float] = []
@@ -161,7 +161,7 @@ def run_batch(
         min=0
     )  # (batch, sub-token)
     inside = _inside(model, prepared, length, valid, options.positions)
-    out = {name: torch.zeros(len(batch), *sums.shape, dtype=torch.float32) for name in NAMES}
+    out = {name: torch.zeros(len(batch), *sums.shape, dtype=torch.float32) for name in SCORES}
     unembedding = model.unembedding
     directions = unembedding[targets.to(unembedding.device)].float()  # (batch, sub-token, hidden)
     for site in model.sites:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..activations import Prediction, predictions
 from ..attribution import (
+    SCORES,
     activation_ranges,
     collect,
     has_scene_mask,
@@ -1143,17 +1144,6 @@ class Study:
         return save_study(self, Path(path), also)
 
 
-#: what `collect` computes for every neuron, here not computed yet
-_SCORES = (
-    "difference",
-    "gradcam",
-    "gradient_sum",
-    "attribution_patching",
-    "contribution",
-    "activation",
-)
-
-
 def blank_study(
     model: MultimodalModel, concept: str | Concept, scene: Scene, *, inpainter: Any = "telea"
 ) -> Study:
@@ -1197,7 +1187,7 @@ def blank_study(
         wanted.token_ids(model.tokenizer)
     nothing = np.zeros((len(model.sites), model.n_neurons), np.float32)
     evidence = xr.Dataset(
-        {name: (("layer", "neuron"), nothing.copy()) for name in _SCORES},
+        {name: (("layer", "neuron"), nothing.copy()) for name in SCORES},
         coords={
             "layer": [site.layer for site in model.sites],
             "expert": ("layer", [site.expert for site in model.sites]),

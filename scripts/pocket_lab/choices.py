@@ -23,8 +23,7 @@ from mmkn_widgets.core.files import write_whole
 from mmkn_widgets.pocket.words import CATEGORIES
 from mmkn_widgets.studies.summary import mean_interval
 
-from .ordinary import CHOOSING, LEARNING, MODELS
-from .study import study_path
+from .ordinary import CHOOSING, LEARNING, MODELS, command
 from .tables import figure
 
 if TYPE_CHECKING:
@@ -402,45 +401,15 @@ def _cells(cells: dict[str, Any], names: Sequence[str]) -> str:
     return "".join(f"| {figure(cells[name])} " for name in names) + "|"
 
 
-def _write(work: Path, out: Path) -> None:
-    models = {}
-    for name in MODELS:
-        parts = sorted((work / name).glob("*.json"))
-        if parts:
-            models[name] = summary([json.loads(part.read_text("utf-8")) for part in parts])
+def _write(models: dict[str, dict[str, Any]], out: Path) -> None:
     write_whole(out / "choices.json", json.dumps(models, indent=1) + "\n")
     write_whole(out / "choices.md", table(models).rstrip() + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    import torch
-
-    from mmkn_widgets.core import set_progress
-    from mmkn_widgets.models import load_model
-
     parser = argparse.ArgumentParser(prog="pocket_lab.choices", description=__doc__)
-    parser.add_argument("--model", choices=tuple(MODELS))
-    parser.add_argument("--words", nargs="*", help="default: all sixteen")
-    parser.add_argument("--work", type=Path, default=Path("build/choices"))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help="tables of what is done")
-    asked = parser.parse_args(argv)
-    if asked.model:
-        torch.set_num_threads(asked.threads)
-        set_progress(False)
-        model = load_model(asked.model, dtype=MODELS[asked.model][1])
-        folder = asked.work / asked.model
-        folder.mkdir(parents=True, exist_ok=True)
-        for word in asked.words or CATEGORIES:
-            part = folder / f"{word}.json"
-            if part.is_file():
-                continue
-            found = measure(model, word)
-            write_whole(part, json.dumps(found, indent=1) + "\n")
-            print(f"{asked.model} {word}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
-    if asked.write:
-        _write(asked.work, study_path())
+    command(parser, argv, lambda model, word, _: measure(model, word), summary, _write)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmkn_widgets.attribution import NeuronSet
     from mmkn_widgets.models import MultimodalModel
 
-__all__ = ["MODELS", "SIZES", "measure", "summary", "table"]
+__all__ = ["MODELS", "SIZES", "command", "measure", "summary", "table"]
 
 #: name -> how the model is called, the type it computes in (as its eyes were trained), and for
 #: which sizes a mask is learned, which takes minutes on a pretrained model
@@ -281,33 +281,45 @@ def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
     plt.close(fig)
 
 
-def _write(work: Path, out: Path) -> None:
-    models = {}
-    for name in MODELS:
-        parts = sorted((work / name).glob("*.json"))
-        if parts:
-            models[name] = summary([json.loads(part.read_text("utf-8")) for part in parts])
+def _write(models: dict[str, dict[str, Any]], out: Path) -> None:
     write_whole(out / "three_models.json", json.dumps(models, indent=1) + "\n")
     write_whole(out / "three_models.csv", _csv(models))
     write_whole(out / "three_models.md", table(models).rstrip() + "\n")
     _picture(models, out / "three_models.png")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+def command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    measured: Callable[[MultimodalModel, str, argparse.Namespace], dict[str, Any]],
+    summed: Callable[[Sequence[dict[str, Any]]], dict[str, Any]],
+    write: Callable[[dict[str, dict[str, Any]], Path], None],
+) -> None:
+    """Measure the words of a model one by one, each kept in a file; or write what is done.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Gets the options that every such command has.
+    argv : sequence of str, optional
+    measured : callable
+        ``(model, word, options)`` to the figures of a word, with its ``seconds``.
+    summed : callable
+        The figures of some words to those of the model.
+    write : callable
+        ``(models, folder)``: writes the tables.
+    """
     import torch
 
     from mmkn_widgets.core import set_progress
-    from mmkn_widgets.datasets import pocket_world
     from mmkn_widgets.models import load_model
 
-    parser = argparse.ArgumentParser(prog="pocket_lab.ordinary", description=__doc__)
+    name = str(parser.prog).rpartition(".")[2]
     parser.add_argument("--model", choices=tuple(MODELS))
     parser.add_argument("--words", nargs="*", help="default: all sixteen")
-    parser.add_argument("--work", type=Path, default=Path("build/ordinary"))
-    parser.add_argument("--learned", type=int, nargs="*", help="sizes of masks")
+    parser.add_argument("--work", type=Path, default=Path("build") / name)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help="tables and picture of what is done")
+    parser.add_argument("--write", action="store_true", help="tables of what is done")
     asked = parser.parse_args(argv)
     if asked.model:
         torch.set_num_threads(asked.threads)
@@ -315,16 +327,32 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = load_model(asked.model, dtype=MODELS[asked.model][1])
         folder = asked.work / asked.model
         folder.mkdir(parents=True, exist_ok=True)
-        for word in asked.words or pocket_world("test", 1).categories:
+        for word in asked.words or CATEGORIES:
             part = folder / f"{word}.json"
             if part.is_file():
                 continue
-            sizes = MODELS[asked.model][2] if asked.learned is None else asked.learned
-            found = measure(model, word, learned=sizes)
+            found = measured(model, word, asked)
             write_whole(part, json.dumps(found, indent=1) + "\n")
             print(f"{asked.model} {word}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
     if asked.write:
-        _write(asked.work, study_path())
+        models = {}
+        for one in MODELS:
+            parts = sorted((asked.work / one).glob("*.json"))
+            if parts:
+                models[one] = summed([json.loads(part.read_text("utf-8")) for part in parts])
+        write(models, study_path())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+
+    def measured(model: MultimodalModel, word: str, asked: argparse.Namespace) -> dict[str, Any]:
+        sizes = MODELS[asked.model][2] if asked.learned is None else asked.learned
+        return measure(model, word, learned=sizes)
+
+    parser = argparse.ArgumentParser(prog="pocket_lab.ordinary", description=__doc__)
+    parser.add_argument("--learned", type=int, nargs="*", help="sizes of masks")
+    command(parser, argv, measured, summary, _write)
 
 
 if __name__ == "__main__":
