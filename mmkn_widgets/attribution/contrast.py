@@ -138,15 +138,17 @@ def served(
     index = NeuronIndex.of_labelled(scores.isel(word=0, drop=True))
     flat = scores.values.reshape(len(words), -1)
     theirs = [set(_best(values, top).tolist()) for values in flat]
+    experts = ["expert"] if index.rows[0][1] >= 0 else []
+    columns = ["layer", *experts, "index", *([] if word is None else [word]), "serves", "others"]
     rows = []
     for neuron, place in zip(neurons, index.ids(neurons).tolist(), strict=True):
         here = [n for n, one in enumerate(words) if one != word and place in theirs[n]]
         here.sort(key=lambda n: -float(flat[n, place]))
         row: dict[str, int | float] = {"layer": neuron.layer}
-        if index.rows[0][1] >= 0:
+        if experts:
             row["expert"] = neuron.expert
         row["index"] = neuron.index
         if word is not None:
             row[word] = float(flat[words.index(word), place])
         rows.append({**row, "serves": ", ".join(words[n] for n in here), "others": len(here)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=columns)  # also where there is no neuron

@@ -66,3 +66,11 @@ def test_bad_input_is_named(scores) -> None:
         contrast(scores.sel(word=["dog"]), "dog")
     with pytest.raises(mmkn.BadArgument, match="word"):
         served(scores, mmkn.NeuronSet([4], [0]), "fish")
+
+
+def test_no_neurons_serve_nothing_in_a_table_with_its_columns() -> None:
+    coords = {"word": ["dog", "cat"], "layer": [4], "neuron": [0, 1]}
+    scores = xr.DataArray([[[3.0, 2.0]], [[3.0, 0.0]]], coords, ("word", "layer", "neuron"))
+    found = served(scores, mmkn.NeuronSet([], []), "dog")
+    assert list(found.columns) == ["layer", "index", "dog", "serves", "others"]
+    assert found["serves"].tolist() == []

@@ -166,7 +166,7 @@ def test_activation_changes_keep_their_numbers_over_casts(model: Any, inputs: An
         torch.testing.assert_close(
             torch.tensor(before), torch.tensor(_under(model, change, inputs)), rtol=0.1, atol=0.1
         )
-    kept = [changes[0]._means, changes[1]._values, changes[2]._factors]
+    kept = [changes[0]._parts, changes[1]._values, changes[2]._factors]
     assert all(
         bool((one.float() == torch.tensor(1 / 3)).all()) for held in kept for one in held.values()
     )
