@@ -478,9 +478,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _of(
         _PY + "studies/patching.py",
-        "denoising gives what the inpainted picture has",
-        "_with(model, place, gone, rows, together, seen)",
-        "_with(model, place, gone, rows, together, unseen)",
+        "each picture gets its own activations",
+        "zip(pair, reversed(ready), strict=True)",
+        "zip(pair, ready, strict=True)",
         _T + "studies/test_patching.py::test_both_directions_are_those_of_plain_hooks",
     ),
     _of(

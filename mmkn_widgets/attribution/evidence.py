@@ -121,8 +121,9 @@ def collect(
         all positions of activation x gradient), ``attribution_patching`` (sum over all positions
         of (original - inpainted activation) x gradient: the drop of y to first order when the
         neuron alone has the inpainted picture's activation), ``contribution`` (equation of Pan et
-        al., see Notes), ``activation`` (mean at the predicting position). Per ``scene`` that was
-        used: ``log_prob`` and ``log_prob_inpainted`` of the concept, ``caption``, ``token``,
+        al., see Notes), ``activation`` and ``activation_std`` (mean at the predicting position, and
+        its standard deviation over pairs, n - 1; NaN of a single one). Per ``scene`` that was used:
+        ``log_prob`` and ``log_prob_inpainted`` of the concept, ``caption``, ``token``,
         ``token_text``.
         Attributes: concept, tokens, skipped scenes, inpainter, provenance.
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCORES", "Options", "Sums", "batches", "fitting_batch", "in_encoder", "run_batch"]
 
-#: Variables of the evidence, each (layer, neuron).
-SCORES = (
+_MEANS = (
     "difference",
     "gradcam",
     "gradient_sum",
@@ -29,6 +28,8 @@ SCORES = (
     "contribution",
     "activation",
 )
+#: Variables of the evidence, each (layer, neuron).
+SCORES = (*_MEANS, "activation_std")
 _KNOWN = {
     "positions": ("predicting", "image", "all"),
     "reduce": ("max", "mean"),
@@ -68,7 +69,8 @@ class Sums:
 
     def __init__(self, model: MultimodalModel, keep_pairs: bool) -> None:
         self.shape = (len(model.sites), model.n_neurons)
-        self.total = {name: np.zeros(self.shape, np.float64) for name in SCORES}
+        self.total = {name: np.zeros(self.shape, np.float64) for name in _MEANS}
+        self.squares = np.zeros(self.shape, np.float64)  # of the activations
         kept = ("difference", "gradcam") if keep_pairs else ()
         self.pairs: dict[str, list[np.ndarray]] = {name: [] for name in kept}
         self.log_prob: list[float] = []
@@ -80,13 +82,18 @@ class Sums:
         for name, values in found.items():
             array = values.numpy()
             self.total[name] += array.sum(0, dtype=np.float64)
+            if name == "activation":
+                self.squares += np.square(array, dtype=np.float64).sum(0)
             if name in self.pairs:
                 self.pairs[name].append(array)
 
     def means(self) -> dict[str, np.ndarray]:
-        """Return float32 means over pairs, (layer, neuron)."""
+        """Return float32 means over pairs and the activation's deviation, (layer, neuron)."""
         n = len(self.order)
-        return {name: (total / n).astype(np.float32) for name, total in self.total.items()}
+        found = {name: total / n for name, total in self.total.items()}
+        rest = np.maximum(self.squares - n * found["activation"] ** 2, 0)
+        found["activation_std"] = np.sqrt(rest / (n - 1)) if n > 1 else np.full(self.shape, np.nan)
+        return {name: values.astype(np.float32) for name, values in found.items()}
 
     def each(self) -> dict[str, np.ndarray]:
         """Return what was kept of every pair, (scene, layer, neuron), in the scenes' order."""
@@ -161,7 +168,7 @@ def run_batch(
         min=0
     )  # (batch, sub-token)
     inside = _inside(model, prepared, length, valid, options.positions)
-    out = {name: torch.zeros(len(batch), *sums.shape, dtype=torch.float32) for name in SCORES}
+    out = {name: torch.zeros(len(batch), *sums.shape, dtype=torch.float32) for name in _MEANS}
     unembedding = model.unembedding
     directions = unembedding[targets.to(unembedding.device)].float()  # (batch, sub-token, hidden)
     for site in model.sites:

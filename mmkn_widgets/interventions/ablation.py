@@ -141,11 +141,12 @@ def ablate(
         picture, `reference`; or to 0 only while it lies in the neuron's range, `reference`.
     scale : float
         The factor of mode "scale"; above 1 amplifies, below 0 inverts.
-    reference : array, xarray.Dataset, picture, list of pictures
+    reference : array, xarray.Dataset, picture, Prepared, list of these
         Mode "mean": an array over (layer, neuron), or an activation store of which the mean over
         pictures and tokens is taken. Mode "from_inpainted": the inpainted picture, or the store
         of it (one picture; tokens beyond those it holds keep their own activation); a list gives
-        one for each picture of the batch. Mode "range": a dataset of `low` and `high` over (layer,
+        one for each picture of the batch; what ``model.prepare`` made holds its continuation's
+        tokens too. Mode "range": a dataset of `low` and `high` over (layer,
         neuron), such as `mmkn_widgets.attribution.activation_ranges` makes, or the two arrays.
     positions : str, int or sequence, optional
         All tokens by default. Roles ``"text"``, ``"image"``, ``"special"``, ``"generated"``;

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import Handles, bad_argument
-from ..models import plain_torch
+from ..models import Prepared, plain_torch
 from .where import Where
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Reference:
 def read_reference(
     model: MultimodalModel, reference: Any, rows: Mapping[int, np.ndarray]
 ) -> Reference:
-    """Read stores or pictures; pictures are run through the model with nothing active.
+    """Read stores, pictures or what was prepared of them; these are run with nothing active.
 
     What is kept is as large as the neurons are many, not as the model is wide: it stays in the
     history of the stack.
@@ -76,7 +76,8 @@ def read_reference(
     pictures = list(reference) if isinstance(reference, list | tuple) else [reference]
     if pictures and all(hasattr(one, "data_vars") for one in pictures):
         return Reference([one for store in pictures for one in _from_store(model, store, rows)])
-    seen = (record_values(model, model.prepare(picture), sorted(rows))[0] for picture in pictures)
+    ready = (one if isinstance(one, Prepared) else model.prepare(one) for one in pictures)
+    seen = (one for batch in ready for one in record_values(model, batch, sorted(rows)))
     return Reference(
         [
             {

@@ -16,7 +16,7 @@ from ..models import plain_torch
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..models import MultimodalModel, Site
+    from ..models import MultimodalModel, Prepared, Site
 
 __all__ = [
     "Change",
@@ -48,11 +48,13 @@ class Place:
     prompt: str | None
     target: str
 
+    def prepared(self, model: MultimodalModel, image: Image) -> Prepared:
+        """Return a picture with the caption up to the predicting position."""
+        return model.prepare([image], self.prompt, continuation=[list(self.prediction.prefix)])
+
     def score(self, model: MultimodalModel, image: Image, *, grad: bool = False) -> torch.Tensor:
         """Return y for a picture, teacher-forced to the predicting position; shape (1,)."""
-        prefix = [list(self.prediction.prefix)]
-        prepared = model.prepare([image], self.prompt, continuation=prefix)
-        output = model.forward(prepared, logits_to_keep=1, grad=grad)
+        output = model.forward(self.prepared(model, image), logits_to_keep=1, grad=grad)
         with plain_torch(grad):
             logits = output.logits[:, -1].float()
             values = logits if self.target == "logit" else torch.log_softmax(logits, -1)

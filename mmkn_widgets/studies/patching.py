@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
 from ..activations import predictions
-from ..core import (
-    CancelToken,
-    Handles,
-    bad_argument,
-    neuron_rows,
-    provenance,
-    reporting,
-    whole_number,
-)
+from ..core import CancelToken, bad_argument, provenance, reporting, whole_number
 from ..datasets import as_scenes
-from ..models import plain_torch
 from .on_scene import Place
 
 if TYPE_CHECKING:
@@ -36,9 +26,6 @@ __all__ = ["measure_patching"]
 
 #: scenes that are taken of a data set which is only named
 _MEASURING = 100
-
-#: site row to the neurons there, and to their activations at every token
-_Rows = Mapping[int, torch.Tensor]
 
 
 class _Pairs(Protocol):
@@ -134,15 +121,8 @@ def measure_patching(
     if not scenes:
         raise bad_argument("with_concept", [], "at least one scene that shows the concept")
     sets = [chosen, *(random_like(model, chosen, seed + k) for k in range(n_random))]
-    touched = [neuron_rows(model, one) for one in sets]
-    if not touched[0]:
+    if not len(chosen):
         raise bad_argument("neurons", chosen, "at least one neuron")
-    together = {
-        row: torch.from_numpy(
-            np.unique(np.concatenate([one[row] for one in touched if row in one]))
-        )
-        for row in sorted(set().union(*touched))
-    }
     with reporting(progress) as step, model.interventions.suspended():
         found, left_out = predictions(
             model,
@@ -159,13 +139,7 @@ def measure_patching(
             place = Place(one, study.options["prompt"], study.options["target"])
             shown = scenes[one.scene].image
             gone = study.pairs.inpainted(scenes[one.scene], concept)
-            original, seen = _read(model, place, shown, together)
-            inpainted, unseen = _read(model, place, gone, together)
-            row = [original, inpainted]
-            for rows in touched:
-                row.append(_with(model, place, shown, rows, together, unseen))
-                row.append(_with(model, place, gone, rows, together, seen))
-            scores.append(row)
+            scores.append(_scores(model, place, shown, gone, sets))
             if step is not None:
                 step(f"patching neurons for {concept.word}", done + 1, len(found))
     y = np.asarray(scores, float).T
@@ -207,52 +181,24 @@ def measure_patching(
     )
 
 
-@plain_torch(False)
-def _read(
-    model: MultimodalModel, place: Place, image: Image, wanted: _Rows
-) -> tuple[float, dict[int, torch.Tensor]]:
-    """Return y, and the activations of some neurons at every token, (token, neuron)."""
-    seen: dict[int, torch.Tensor] = {}
+def _scores(
+    model: MultimodalModel, place: Place, shown: Image, gone: Image, sets: Sequence[NeuronSet]
+) -> list[float]:
+    """Return y on both pictures of a pair, then noised and denoised for each set."""
+    from ..interventions import ablate
 
-    def reader(row: int) -> Callable[[torch.Tensor], None]:
-        def read(activation: torch.Tensor) -> None:
-            index = wanted[row].to(activation.device)
-            seen[row] = activation.index_select(-1, index).flatten(0, -2).clone()
-
-        return read
-
-    with model.lock, Handles(model.sites[row].hook(reader(row)) for row in wanted):
-        y = float(place.score(model, image))
-    return y, seen
-
-
-@plain_torch(False)
-def _with(
-    model: MultimodalModel,
-    place: Place,
-    image: Image,
-    rows: Mapping[int, np.ndarray],
-    together: _Rows,
-    values: Mapping[int, torch.Tensor],
-) -> float:
-    """Return y where some neurons have given activations at every token."""
-
-    def writer(row: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        index = torch.from_numpy(rows[row])
-        among = torch.searchsorted(together[row], index)
-
-        def write(activation: torch.Tensor) -> torch.Tensor:
-            given = values[row].index_select(-1, among.to(values[row].device))
-            if given.shape[0] != activation.shape[:-1].numel():
-                raise bad_argument(
-                    "with_concept",
-                    f"a pair of {given.shape[0]} and {activation.shape[:-1].numel()} tokens",
-                    "pictures that give equally many tokens; the inpainter has to keep the size",
-                )
-            given = given.reshape(*activation.shape[:-1], -1)
-            return activation.index_copy(-1, index.to(activation.device), given)
-
-        return write
-
-    with model.lock, Handles(model.sites[row].hook(writer(row)) for row in rows):
-        return float(place.score(model, image))
+    pair = shown, gone
+    ready = [place.prepared(model, image) for image in pair]
+    if ready[0].lengths != ready[1].lengths:
+        lengths = " and ".join(str(one.n_tokens) for one in ready)
+        raise bad_argument(
+            "with_concept",
+            f"a pair of {lengths} tokens",
+            "equally many; the inpainter has to keep the picture's size",
+        )
+    found = [float(place.score(model, image)) for image in pair]
+    for neurons in sets:
+        for image, other in zip(pair, reversed(ready), strict=True):
+            with ablate(model, neurons, "from_inpainted", reference=other):
+                found.append(float(place.score(model, image)))
+    return found

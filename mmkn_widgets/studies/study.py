@@ -340,7 +340,8 @@ class Study:
         In the order of the evidence.
     evidence : xarray.Dataset
         float32 variables of dims (layer, neuron): ``difference`` (stage 1), ``gradcam`` (stage 2),
-        ``gradient_sum``, ``attribution_patching``, ``contribution``, ``activation``.
+        ``gradient_sum``, ``attribution_patching``, ``contribution``, ``activation``,
+        ``activation_std``.
     options : dict
         The arguments that shaped the evidence.
 
@@ -710,14 +711,7 @@ class Study:
         -------
         xarray.Dataset
         """
-        return activation_ranges(
-            self.model,
-            self.concept,
-            self.scored,
-            spread=spread,
-            caption=self.options["caption"],
-            prompt=self.options["prompt"],
-        )
+        return activation_ranges(self.evidence, spread=spread)
 
     def serves(
         self, neurons: NeuronSet | None = None, without_concept: Any = None, *, top: int = 200

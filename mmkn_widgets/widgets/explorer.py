@@ -567,10 +567,9 @@ class Explorer(ExplorerTraits, Following, Choosing):
         words = [str(word) for word in shares["word"].values]
         rest = [at for at, word in enumerate(words) if not self.study.concept.named_in(word)]
         if not rest:
-            return {"serves": [[] for _ in ids], "others": 0}
+            return {"serves": [[] for _ in ids]}
         found = served(shares.isel(word=rest), self.look.index.neurons(ids))
-        lists = [text.split(", ") if text else [] for text in found["serves"]]
-        return {"serves": lists, "others": len(rest)}
+        return {"serves": [text.split(", ") if text else [] for text in found["serves"]]}
 
     def _word_shares(self, progress: Any, cancel: CancelToken) -> Any:
         """Return what every neuron adds to every word that captions name; computed once."""

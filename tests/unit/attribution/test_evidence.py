@@ -148,19 +148,22 @@ def test_contribution_is_the_papers_formula(evidence: Any, plain: Any, pocket: A
 
 
 def test_ranges_are_mean_and_deviation_where_the_word_is_predicted(
-    pocket: Any, cars: Any, plain: Any
+    pocket: Any, cars: Any, plain: Any, evidence: Any
 ) -> None:
     last = np.stack([[v[-1].numpy() for v in one.values(one.original)] for one in plain])
-    found = activation_ranges(pocket, "car", cars, spread=2.0)
-    wanted = {"mean": last.mean(0), "std": last.std(0, ddof=1)}
-    wanted |= {side: wanted["mean"] + k * wanted["std"] for side, k in (("low", -2), ("high", 2))}
-    for name, values in wanted.items():
+    mean, std = last.mean(0), last.std(0, ddof=1)
+    np.testing.assert_allclose(evidence["activation_std"].values, std, rtol=1e-3, atol=1e-4)
+    found = activation_ranges(evidence, spread=2.0)
+    for name, values in (("low", mean - 2 * std), ("high", mean + 2 * std)):
         np.testing.assert_allclose(found[name].values, values, rtol=1e-3, atol=1e-4)
-    assert found.attrs["scenes"] == len(cars)
-    with pytest.raises(BadArgument, match="scenes: got .1 whose caption names"):
-        activation_ranges(pocket, "car", cars[:1])
+    alone = collect(pocket, "car", cars[:1])
+    assert alone["activation_std"].isnull().all()
+    with pytest.raises(BadArgument, match="evidence: got '1 scenes', expected two or more"):
+        activation_ranges(alone)
+    with pytest.raises(BadArgument, match="a study without activation_std"):
+        activation_ranges(evidence.drop_vars("activation_std"))
     with pytest.raises(BadArgument, match="spread: got -1"):
-        activation_ranges(pocket, "car", cars, spread=-1)
+        activation_ranges(evidence, spread=-1)
 
 
 @pytest.mark.parametrize("positions", ["image", "all"])

@@ -223,6 +223,17 @@ def test_from_inpainted_takes_the_value_at_the_same_token(model: Any, inputs: An
             assert greedy(model, original)[0] == expected
 
 
+def test_from_inpainted_of_a_batch_gives_each_row_its_own(model: Any, inputs: Any) -> None:
+    """A batch as the reference is one picture a row, not its first row for all."""
+    original, other = inputs(2), inputs(2)
+    other["pixel_values"] = -other["pixel_values"]
+    rows = [{name: value[k : k + 1] for name, value in other.items()} for k in range(2)]
+    with ablate(model, CHOSEN, "from_inpainted", reference=rows):
+        expected = logits(model, original)
+    with ablate(model, CHOSEN, "from_inpainted", reference=other):
+        np.testing.assert_allclose(logits(model, original), expected, atol=1e-5)
+
+
 def test_every_neuron_from_the_other_picture_is_the_other_pictures_ffn(
     model: Any, inputs: Any
 ) -> None:

@@ -392,3 +392,18 @@ def test_a_replacement_that_fails_leaves_what_was(model: Any) -> None:
     stack.undo()
     assert same_bits(model, before)
     assert not stack.can_undo
+
+
+def test_an_entry_that_has_ended_does_nothing_although_it_is_not_swept_yet(
+    model: Any, inputs: Any
+) -> None:
+    batch = inputs(1)
+    plain = logits(model, batch)
+    with ablate(model, {0: range(24), 1: range(24)}):
+        silenced = logits(model, batch)
+        assert (silenced != plain).any()
+        (entry,) = model.interventions._frame().entries
+        entry.alive = False  # as another thread sees it while this one leaves
+        np.testing.assert_array_equal(logits(model, batch), plain)
+        entry.alive = True
+        np.testing.assert_array_equal(logits(model, batch), silenced)

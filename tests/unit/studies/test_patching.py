@@ -13,6 +13,7 @@ import mmkn_widgets as mmkn
 from mmkn_widgets.attribution import NeuronSet, collect
 from mmkn_widgets.core.errors import BadArgument, Cancelled
 from mmkn_widgets.studies import measure_patching
+from mmkn_widgets.studies.on_scene import Place
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,19 @@ def test_without_a_gap_there_is_no_share(pocket: Any, held: Any) -> None:
     found = measure_patching(same, held, neurons=NeuronSet([4], [1]), n_random=0)
     assert np.isnan(found["noising"].values).all()
     np.testing.assert_array_equal(found["original"], found["inpainted"])
+
+
+def test_a_pair_of_other_lengths_is_refused(
+    study: Any, held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def uneven(self: Any, model: Any, image: Any) -> Any:
+        own = list(self.prediction.prefix)
+        more = own if image is held[0].image else own[:-1]
+        return model.prepare([image], self.prompt, continuation=[more])
+
+    monkeypatch.setattr(Place, "prepared", uneven)
+    with pytest.raises(BadArgument, match="a pair of 7[0-9] and [67][0-9] tokens.*keep the pict"):
+        measure_patching(study, list(held)[:1], neurons=NeuronSet([4], [1]), n_random=0)
 
 
 def test_what_cannot_be_patched_is_said_and_nothing_stays(

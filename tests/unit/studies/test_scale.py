@@ -153,5 +153,5 @@ def test_evidence_over_more_pictures_than_are_kept_is_the_same(
         again = collect(model, "cup", scenes, inpainter=pairs)
         assert all(np.array_equal(again[name], plain[name], equal_nan=True) for name in (
             "difference", "gradcam", "gradient_sum", "attribution_patching", "contribution",
-            "activation", "log_prob",
+            "activation", "activation_std", "log_prob",
         ))  # fmt: skip
