@@ -10,7 +10,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const source = join(here, "src", "widgets");
 const target = join(here, "..", "mmkn_widgets", "static");
 /** Every module is read with each widget of its kind: what is larger is worth a second thought. */
-const LIMIT = 138 * 1024;
+const LIMIT = 136 * 1024;
 
 const options = {
   plugins: [styles],
@@ -38,7 +38,7 @@ if (process.argv.includes("--watch")) {
     tooLarge ||= size > LIMIT;
   }
   if (tooLarge) {
-    console.error("a widget module is larger than 138 KB");
+    console.error("a widget module is larger than 136 KB");
     process.exit(1);
   }
 }

@@ -10,7 +10,6 @@ patching, five other questions), and 10 and 600 of them. Neurons come from ``val
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from mmkn_widgets.core.files import write_whole
 from mmkn_widgets.pocket.words import CATEGORIES
 from mmkn_widgets.studies.summary import mean_interval
 
-from .ordinary import CHOOSING, LEARNING, MODELS, command
+from .ordinary import CHOOSING, LEARNING, MODELS, command, figures_json
 from .tables import figure
 
 if TYPE_CHECKING:
@@ -402,7 +401,7 @@ def _cells(cells: dict[str, Any], names: Sequence[str]) -> str:
 
 
 def _write(models: dict[str, dict[str, Any]], out: Path) -> None:
-    write_whole(out / "choices.json", json.dumps(models, indent=1) + "\n")
+    write_whole(out / "choices.json", figures_json(models))
     write_whole(out / "choices.md", table(models).rstrip() + "\n")
 
 

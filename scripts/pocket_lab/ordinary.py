@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmkn_widgets.attribution import NeuronSet
     from mmkn_widgets.models import MultimodalModel
 
-__all__ = ["MODELS", "SIZES", "command", "measure", "summary", "table"]
+__all__ = ["MODELS", "SIZES", "command", "figures_json", "measure", "summary", "table"]
 
 #: name -> how the model is called, the type it computes in (as its eyes were trained), and for
 #: which sizes a mask is learned, which takes minutes on a pretrained model
@@ -254,6 +254,7 @@ def _csv(models: dict[str, dict[str, Any]]) -> str:
 def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
     """Draw suppression against retention, a line a method, its marks growing with the size."""
     import matplotlib.pyplot as plt
+    from PIL import Image
 
     fig, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 4.4), sharey=True,
                              constrained_layout=True, squeeze=False)  # fmt: skip
@@ -277,15 +278,31 @@ def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel("suppression of the word")
     axes[0][0].legend(fontsize=7, loc="lower left")
-    fig.savefig(path, dpi=110)
+    drawn = io.BytesIO()
+    fig.savefig(drawn, dpi=110)
     plt.close(fig)
+    with Image.open(drawn) as picture:
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
 
 
 def _write(models: dict[str, dict[str, Any]], out: Path) -> None:
-    write_whole(out / "three_models.json", json.dumps(models, indent=1) + "\n")
+    write_whole(out / "three_models.json", figures_json(models))
     write_whole(out / "three_models.csv", _csv(models))
     write_whole(out / "three_models.md", table(models).rstrip() + "\n")
     _picture(models, out / "three_models.png")
+
+
+def rounded(value: Any) -> Any:
+    """Return figures with eight digits: what is written, and what every table is made of."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return round(value, 8) if isinstance(value, float) else value
+
+
+def figures_json(models: dict[str, dict[str, Any]]) -> str:
+    """Return figures as JSON, a line a row."""
+    return json.dumps(models, separators=(",", ":")).replace('},"', '},\n"') + "\n"
 
 
 def command(
@@ -339,7 +356,8 @@ def command(
         for one in MODELS:
             parts = sorted((asked.work / one).glob("*.json"))
             if parts:
-                models[one] = summed([json.loads(part.read_text("utf-8")) for part in parts])
+                held = [json.loads(part.read_text("utf-8")) for part in parts]
+                models[one] = rounded(summed(held))
         write(models, study_path())
 
 

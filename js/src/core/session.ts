@@ -357,6 +357,11 @@ export class Session {
     return this.gone || null;
   }
 
+  /** Whether the kernel can look through scenes for a neuron. */
+  looks(): boolean {
+    return this.blocked() === null && this.store.get("thumbnails") !== undefined;
+  }
+
   /** Ask the kernel; a failure is shown where it was asked, until the next try. Undefined when it failed or was superseded. */
   async ask(
     name: RequestName,

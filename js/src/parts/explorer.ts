@@ -29,7 +29,7 @@ const LESSONS: Record<string, string> = {
     "The same picture with the object painted away. What differs inside the model between the two comes from the object, and from the smear that painting leaves.",
   caption: "What the model writes. Ablate the kept neurons and read what it writes without them.",
   plane:
-    "Each square: one neuron or more. To the right: the activation changes more when the object goes (stage 1). Up: the neuron pushes more towards the word (stage 2). The tinted corner is kept.",
+    "Each square: one neuron or more. Right: the activation changes more when the object goes (stage 1). Up: the neuron pushes more towards the word (stage 2). The tinted corner is kept.",
   layers: "Where in the model the kept neurons sit.",
   table: "The kept neurons and the words each of them writes. Click one to see where it looks.",
 };

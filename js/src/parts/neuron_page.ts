@@ -18,6 +18,9 @@ interface Share {
 }
 
 const SHOWN = 6;
+/** what the words of a neuron are */
+export const WRITES =
+  "the words whose scores the neuron raises most, with the sign of its activation: its output column through the unembedding";
 
 /** What the neuron adds to the words of captions: the largest shares, and the concept's own. */
 function shareBars(
@@ -71,8 +74,7 @@ export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement 
   const scores = h("span", { class: "note" });
   const words = h("div", {
     class: "note writes",
-    title:
-      "the words whose scores this neuron raises most, with the sign of its activation: its output column through the unembedding",
+    title: WRITES,
   });
   const strip = h("div", {
     class: "strip",
@@ -189,7 +191,7 @@ export function neuronPage(session: Session, beside?: HTMLElement): HTMLElement 
           isForm(word, forms) ? h("b", {}, word.trim()) : word.trim(),
         ]),
       );
-      open.hidden = session.blocked() !== null || store.get("thumbnails") === undefined;
+      open.hidden = !session.looks();
     },
   );
   return el;

@@ -11,7 +11,7 @@ import { CUTS, SETS, type Session } from "../core/session";
 import { explains, roving, uniqueId } from "../core/roving";
 import { calmly, derive } from "../core/store";
 import { mountWork } from "../core/work";
-import { neuronPage } from "./neuron_page";
+import { neuronPage, WRITES } from "./neuron_page";
 
 const ROW = 28;
 const SPARE = 6;
@@ -31,11 +31,7 @@ const HEADS: readonly (readonly [SortKey | null, string, string])[] = [
     "at word",
     "its mean activation where the word is predicted: the sign says which end of its column it writes",
   ],
-  [
-    null,
-    "writes",
-    "the words whose scores the neuron raises most, with the sign of its activation: its output column through the unembedding",
-  ],
+  [null, "writes", WRITES],
 ];
 
 interface Row {
@@ -110,10 +106,9 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
   roving(table, () => [...table.querySelectorAll<HTMLElement>(".thead button")]);
   const keys = explains(table, "up and down choose a neuron, space checks or unchecks it");
   const page = paged ? neuronPage(session) : null;
-  const also = button("also serve?", () => void askServes(), {
+  const also = button("", () => void askServes(), {
     class: "btn yields",
-    title:
-      "beside which neuron stands another word that it serves: it is among the 200 that add most to that word's score",
+    title: "other words the neuron is among the best 200 for",
   });
   host.append(
     h(
@@ -224,7 +219,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const chosen = store.get("selected") === id;
     const words = session.words(id);
     const others = session.serves.get(id);
-    const shown = `${id} ${others ? 1 : 0} ${store.version("words")} ${store.version("concept_forms")} ${store.version("difference")} ${words ? 1 : 0}`;
+    const shown = `${id} ${store.version("words")} ${store.version("concept_forms")} ${store.version("difference")} ${words ? 1 : 0}`;
     row.check.checked = !off;
     row.el.classList.toggle("unchecked", off);
     setAttr(row.el, "aria-selected", String(chosen));
@@ -244,7 +239,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
       ...(others?.length
         ? [
             h(
-              "i",
+              "b",
               { class: "also", title: `also serves ${others.join(", ")}` },
               `also ${others[0]}${others.length > 1 ? ` +${others.length - 1}` : ""}`,
             ),
@@ -308,7 +303,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const lists = reply.result["serves"] as string[][];
     ids.forEach((id, k) => session.serves.set(id, lists[k] ?? []));
     const shared = lists.filter((one) => one.length).length;
-    setText(also, `${integer(shared)} of ${integer(ids.length)} shared`);
+    setText(also, `${shared} of ${ids.length} shared`);
     store.touch("words");
   };
 
@@ -361,7 +356,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     }
   });
   store.watch(["difference", "concept", "status", "read_only"], () => {
-    also.hidden = session.blocked() !== null || store.get("thumbnails") === undefined;
+    also.hidden = !session.looks();
     if (!session.serves.size) setText(also, "also serve?");
   });
   store.watch(["activation"], () =>

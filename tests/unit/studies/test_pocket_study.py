@@ -69,7 +69,7 @@ def test_the_curve_is_in_a_table_too(held) -> None:
 
 def test_everything_is_small() -> None:
     files = [*study_path().iterdir(), study_path().parent / "atlas.npz"]
-    assert sum(path.stat().st_size for path in files) < 700_000
+    assert sum(path.stat().st_size for path in files) < 600_000
 
 
 def test_a_concept_measured_again_gives_the_same_figures(held, model, tmp_path) -> None:
