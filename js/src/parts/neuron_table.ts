@@ -241,7 +241,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
             h(
               "b",
               { class: "also", title: `also serves ${others.join(", ")}` },
-              `also ${others[0]}${others.length > 1 ? ` +${others.length - 1}` : ""}`,
+              `${others[0]}${others.length > 1 ? ` +${others.length - 1}` : ""}`,
             ),
             " ",
           ]
@@ -303,7 +303,7 @@ export function mountNeuronTable(session: Session, host: HTMLElement, paged = tr
     const lists = reply.result["serves"] as string[][];
     ids.forEach((id, k) => session.serves.set(id, lists[k] ?? []));
     const shared = lists.filter((one) => one.length).length;
-    setText(also, `${shared} of ${ids.length} shared`);
+    setText(also, `${shared}/${ids.length} shared`);
     store.touch("words");
   };
 
