@@ -106,7 +106,7 @@ class Recording:
         self._carrier.wait()
         return whole
 
-    def gradients(self, of: torch.Tensor) -> dict[int, torch.Tensor]:
+    def gradients(self, of: torch.Tensor, *, retain: bool = False) -> dict[int, torch.Tensor]:
         """Return d sum(of) / d activation for every site, by one backward.
 
         Parameters
@@ -114,6 +114,8 @@ class Recording:
         of : torch.Tensor
             A scalar, or one value per batch row (rows do not mix, so each row gets its own
             gradient).
+        retain : bool
+            Keep the graph, to go through it again.
 
         Returns
         -------
@@ -141,7 +143,7 @@ class Recording:
             with torch.enable_grad():
                 total = of.sum()
             grads: Sequence[torch.Tensor | None] = torch.autograd.grad(
-                total, [part for _, part in parts], allow_unused=True
+                total, [part for _, part in parts], allow_unused=True, retain_graph=retain
             )
             if all(grad is None for grad in grads):
                 raise bad_argument(

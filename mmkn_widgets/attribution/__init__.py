@@ -25,6 +25,7 @@ from .nouns import mentions as mentions
 from .nouns import nouns
 from .ranges import activation_ranges
 from .scoring import SCORES as SCORES
+from .star import attribution_patching_star
 from .thresholds import automatic_thresholds, otsu, permutation_threshold, quantile_threshold
 from .thresholds import share_below as share_below
 from .two_stage import CANDIDATES as CANDIDATES
@@ -38,6 +39,7 @@ from .two_stage import two_stage
 __all__ = [
     "METHODS",
     "activation_ranges",
+    "attribution_patching_star",
     "automatic_thresholds",
     "collect",
     "contrast",

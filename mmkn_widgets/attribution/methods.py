@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..core import (
 from .controls import exists, random_like
 from .evidence import collect
 from .integrated import integrated_gradients
+from .star import attribution_patching_star
 from .two_stage import CANDIDATES, TOP, two_stage
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ METHODS = (
     "gradcam",
     "contribution",
     "attribution_patching",
+    "attribution_patching_star",
     "gradient",
     "integrated_gradients",
     "activation",
@@ -47,7 +49,15 @@ METHODS = (
 
 #: Options that belong to one method or to the filter; all others go to `collect`.
 _FILTER = ("threshold_d", "quantile_d", "candidates")
-_INTEGRATED = ("steps", "target", "caption", "prompt", "progress", "cancel")
+_SHARED = ("target", "caption", "prompt", "progress", "cancel")
+#: methods with a pass of their own, and what they take
+_OWN: dict[str, tuple[Callable[..., xr.DataArray], tuple[str, ...]]] = {
+    "integrated_gradients": (integrated_gradients, ("steps", *_SHARED)),
+    "attribution_patching_star": (
+        attribution_patching_star,
+        ("inpainter", "batch_size", *_SHARED),
+    ),
+}
 
 
 def score(
@@ -71,8 +81,9 @@ def score(
         ``two_stage`` (stage 2 of the neurons that pass stage 1, NaN elsewhere),
         ``activation_difference`` (stage 1 alone), ``gradcam`` (stage 2 alone), ``contribution``
         (Pan et al.), ``attribution_patching`` (AtP: to first order the drop of y when the neuron
-        takes the inpainted picture's activation), ``gradient`` (Schwettmann et al.
-        2023: stage 2 at image tokens),
+        takes the inpainted picture's activation), ``attribution_patching_star`` (AtP* with a
+        backward for every layer, never negative), ``gradient`` (Schwettmann et al. 2023: stage 2
+        at image tokens),
         ``integrated_gradients`` (knowledge neurons, 20 steps), ``activation`` (magnitude at the
         predicting position), ``random``, ``random_like`` (random, with the layer histogram of
         two_stage's `top`; NaN elsewhere).
@@ -113,20 +124,21 @@ def score(
     seed = whole_number("seed", seed, lowest=0)
     top = whole_number("top", top, lowest=1)
     filtering = {name: options.pop(name) for name in _FILTER if name in options}
-    if method in ("integrated_gradients", "gradient", "random", "random_like") and found is None:
+    if method in (*_OWN, "gradient", "random", "random_like") and found is None:
         raise bad_argument("model", "evidence alone", f"the model too, for method {method!r}")
     if method == "random":
         return _random(found, seed)
-    if evidence is not None and method not in ("integrated_gradients", "gradient"):
+    if evidence is not None and method not in (*_OWN, "gradient"):
         made = evidence
     elif concept is None or scenes is None:
         raise BadArgument(f"concept, scenes: got None, which method {method!r} needs")
-    elif method != "integrated_gradients":
+    elif method not in _OWN:
         where = {"positions": "image"} if method == "gradient" else {}
         made = collect(found, concept, scenes, **{**options, **where})
     else:
-        chosen = {name: value for name, value in options.items() if name in _INTEGRATED}
-        return integrated_gradients(found, concept, scenes, **chosen)
+        run, known = _OWN[method]
+        chosen = {name: value for name, value in options.items() if name in known}
+        return run(found, concept, scenes, **chosen)
     if method == "random_like":
         return _random_like(found, made, seed, top, filtering)
     if method == "two_stage":

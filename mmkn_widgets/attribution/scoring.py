@@ -18,7 +18,17 @@ from .direct import through
 if TYPE_CHECKING:
     from ..models import MultimodalModel, Prepared
 
-__all__ = ["SCORES", "Options", "Sums", "batches", "fitting_batch", "in_encoder", "run_batch"]
+__all__ = [
+    "SCORES",
+    "Options",
+    "Sums",
+    "batches",
+    "fitting_batch",
+    "in_encoder",
+    "run_batch",
+    "target_score",
+    "valid_tokens",
+]
 
 _MEANS = (
     "difference",
@@ -149,21 +159,21 @@ def run_batch(
     forced = [[*one.prefix, *one.tokens[: n_sub - 1]] for one in batch]
     prepared = model.prepare(list(originals), options.prompt, continuation=forced)
     with record(model, gradients=True) as seen:
-        y, log_prob = _target(model, prepared, targets, options.target, grad=True)
+        y, log_prob = target_score(model, prepared, targets, options.target, grad=True)
     grads = seen.gradients(y)
     before = {row: value.detach() for row, value in seen.values.items()}
     seen.values.clear()
     del y
     gone = model.prepare(list(inpainted), options.prompt, continuation=forced)
     with record(model) as second:
-        _, log_prob_gone = _target(model, gone, targets, options.target, grad=False)
+        _, log_prob_gone = target_score(model, gone, targets, options.target, grad=False)
     length = before[0].shape[1]
     if second.values[0].shape[1] != length:
         raise BadArgument(
             f"inpainter: the inpainted picture gives {second.values[0].shape[1]} tokens, the "
             f"original {length}; the inpainter has to keep the picture's size"
         )
-    valid, ends = _valid(model, prepared, length)
+    valid, ends = valid_tokens(model, prepared, length)
     predicting = (ends[:, None] - torch.arange(n_sub - 1, -1, -1)).clamp(
         min=0
     )  # (batch, sub-token)
@@ -201,7 +211,7 @@ def run_batch(
     sums.log_prob_inpainted += log_prob_gone.tolist()
 
 
-def _target(
+def target_score(
     model: MultimodalModel, prepared: Prepared, targets: torch.Tensor, target: str, *, grad: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run forward; return y and the log-probability of the tokens, each of shape (batch,)."""
@@ -229,7 +239,7 @@ def in_encoder(model: MultimodalModel) -> bool:
     return model.stack == "encoder"
 
 
-def _valid(
+def valid_tokens(
     model: MultimodalModel, prepared: Prepared, length: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return which positions are tokens, bool (batch, token), and the last of each row."""

@@ -35,6 +35,7 @@ METHODS = (
     "contrastive_maximum",
     "contrastive_exclusive",
     "attribution_patching",
+    "attribution_patching_star",
     "gradient",
     "integrated_gradients",
     "activation",

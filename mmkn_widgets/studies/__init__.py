@@ -10,6 +10,7 @@ from .frontier import Frontier, measure_frontier
 from .jobs import run_jobs as run_jobs
 from .judged import judge as judge
 from .judged import truths as truths
+from .minimal import minimal_set
 from .on_scene import Strongest as Strongest
 from .patching import measure_patching
 from .plot import StudyPlots
@@ -18,6 +19,7 @@ from .run import METHODS as METHODS
 from .run import concepts_of as concepts_of
 from .run import run_study
 from .search import ThresholdSearch, search_thresholds
+from .streams import measure_streams
 from .study import DEFAULTS as DEFAULTS
 from .study import Study, blank_study, open_study, study
 from .text import describe_found as describe_found
@@ -40,6 +42,8 @@ __all__ = [
     "measure_doses",
     "measure_frontier",
     "measure_patching",
+    "measure_streams",
+    "minimal_set",
     "open_study",
     "run_study",
     "search_thresholds",

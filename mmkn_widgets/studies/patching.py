@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ..attribution import NeuronSet
     from ..core import Concept, Progress
     from ..datasets import Scene
-    from ..models import MultimodalModel
+    from ..models import MultimodalModel, Prepared
 
-__all__ = ["measure_patching"]
+__all__ = ["MEASURING", "Patched", "measure_patching", "same_length"]
 
 #: scenes that are taken of a data set which is only named
-_MEASURING = 100
+MEASURING = 100
 
 
 class _Pairs(Protocol):
@@ -117,7 +117,7 @@ def measure_patching(
     chosen = study.neurons() if neurons is None else neurons
     n_random = whole_number("n_random", n_random, lowest=0)
     seed = whole_number("seed", seed, lowest=0)
-    scenes = list(as_scenes(with_concept, concept, name="with_concept", masks=True, n=_MEASURING))
+    scenes = list(as_scenes(with_concept, concept, name="with_concept", masks=True, n=MEASURING))
     if not scenes:
         raise bad_argument("with_concept", [], "at least one scene that shows the concept")
     sets = [chosen, *(random_like(model, chosen, seed + k) for k in range(n_random))]
@@ -189,16 +189,20 @@ def _scores(
 
     pair = shown, gone
     ready = [place.prepared(model, image) for image in pair]
-    if ready[0].lengths != ready[1].lengths:
-        lengths = " and ".join(str(one.n_tokens) for one in ready)
-        raise bad_argument(
-            "with_concept",
-            f"a pair of {lengths} tokens",
-            "equally many; the inpainter has to keep the picture's size",
-        )
+    same_length(*ready)
     found = [float(place.score(model, image)) for image in pair]
     for neurons in sets:
         for image, other in zip(pair, reversed(ready), strict=True):
             with ablate(model, neurons, "from_inpainted", reference=other):
                 found.append(float(place.score(model, image)))
     return found
+
+
+def same_length(shown: Prepared, gone: Prepared) -> None:
+    """Refuse a pair whose pictures are not read as equally many tokens."""
+    if shown.lengths != gone.lengths:
+        raise bad_argument(
+            "with_concept",
+            f"a pair of {shown.n_tokens} and {gone.n_tokens} tokens",
+            "equally many; the inpainter has to keep the picture's size",
+        )

@@ -124,7 +124,7 @@ def split(data: SceneDataset, choosing: SceneDataset, word: str, n_scenes: int) 
     )
 
 
-#: what ``--methods`` accepts: the ten of `attribution.score`; ``two_stage_auto``, two_stage at
+#: what ``--methods`` accepts: those of `attribution.score`; ``two_stage_auto``, two_stage at
 #: the thresholds that the search proposes; ``two_stage_image_signed``, stage 1 as the first
 #: paper writes it (signed, at image tokens); ``learned_mask``, see `learned`; and contribution
 #: against that of other words, see `Study.contrast`
@@ -140,6 +140,7 @@ METHODS = (
     "contrastive_maximum",
     "contrastive_exclusive",
     "attribution_patching",
+    "attribution_patching_star",
     "gradient",
     "integrated_gradients",
     "activation",
@@ -221,7 +222,7 @@ def method_scores(made: Study, method: str, *, seed: int = 0) -> xr.DataArray:
     ----------
     made : Study
     method : str
-        One of the ten of `attribution.score`.
+        One of those of `attribution.score`.
     seed : int
         Of the random methods.
     """

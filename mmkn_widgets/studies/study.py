@@ -52,6 +52,7 @@ from ..core import (
 from ..datasets import CHOOSING, OWN, ObjectInstance, Scene, as_scenes, open_dataset, read_image
 from ..inpainting import get_inpainter
 from .dose import measure_doses
+from .minimal import minimal_set
 from .on_scene import (
     Change,
     PatchScores,
@@ -64,6 +65,7 @@ from .on_scene import (
 )
 from .patching import measure_patching
 from .plot import StudyPlots
+from .streams import measure_streams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -1051,6 +1053,34 @@ class Study:
         xarray.Dataset
         """
         return measure_patching(self, with_concept, **options)
+
+    def streams(self, with_concept: Any, **options: Any) -> xr.Dataset:
+        """Measure where the object's effect travels, layer by layer; see `measure_streams`.
+
+        Parameters
+        ----------
+        with_concept : sequence of Scene, or what stands for them
+            Scenes that chose nothing.
+        **options
+            Of `mmkn_widgets.studies.measure_streams`: layers, parts, positions.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
+        return measure_streams(self, with_concept, **options)
+
+    def minimal_set(self, neurons: NeuronSet | None = None, **options: Any) -> NeuronSet:
+        """Return the fewest of the first neurons that silence the word; see `minimal_set`.
+
+        Parameters
+        ----------
+        neurons : NeuronSet, optional
+            Best first; by default those of `neurons`.
+        **options
+            Of `mmkn_widgets.studies.minimal_set`: suppression, with_concept.
+        """
+        return minimal_set(self, neurons, **options)
 
     def predicted_change(self, neurons: NeuronSet, scale: float = 0.0) -> float:
         """Return the first-order change of y when the neurons are zeroed, or scaled.
