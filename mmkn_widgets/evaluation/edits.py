@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..attribution import CANDIDATES, TOP, collect, two_stage
+from ..attribution import CANDIDATES, TOP, collect, random_like, two_stage
 from ..core import (
     CancelToken,
     Concept,
@@ -40,6 +40,7 @@ __all__ = [
     "TradeOffPoint",
     "edit_report",
     "edit_study",
+    "hallucination_cures",
     "hallucination_study",
     "pairs_to_edit",
     "trade_off",
@@ -393,6 +394,7 @@ def edit_study(
     n_without: int = 60,
     goal: Goal | None = None,
     seed: int = 0,
+    control: int | None = None,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
 ) -> EditStudy:
@@ -413,6 +415,9 @@ def edit_study(
         many without it.
     n_with, n_without : int
         Scenes with and without the source for the figures.
+    control : int, optional
+        Edit as many random neurons of the same layers instead, drawn by this seed: what such an
+        edit does to any neurons.
     progress, cancel : optional
         Told and asked at every pair.
 
@@ -439,6 +444,8 @@ def edit_study(
         if source not in evidence:
             evidence[source] = collect(model, source, shown, cancel=cancel)
         neurons = two_stage(evidence[source], candidates=CANDIDATES, top=max(TOP, top))
+        if control is not None:
+            neurons = random_like(model, neurons.top(top), control)
         lessons = [*shown[: n_choose // 2], *scenes.without_concept(source, n_choose)]
         made = edit(
             model,
@@ -463,6 +470,93 @@ def edit_study(
     return EditStudy(tuple(reports), tuple(alphas))
 
 
+def hallucination_cures(
+    model: MultimodalModel,
+    concept: Any,
+    scenes: Sequence[Any],
+    *,
+    top: Sequence[int] = (5, 10, 20, 40),
+    control: bool = False,
+    goal: Goal | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> list[Any]:
+    """Return two cures of each size: silencing the blamed neurons, and editing them.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+        The model.
+    concept : str or Concept
+        The word that is said although its object is not there.
+    scenes : sequence of Scene
+        For choosing neurons and learning: some where it is said wrongly, some with the object,
+        some others; with reference captions.
+    top : sequence of int
+        Numbers of neurons.
+    control : bool
+        Also the same two of as many random neurons of the same layers.
+    goal, seed
+        As in `edit`; the seed draws the random neurons too.
+    progress, cancel : optional
+        Told and asked at every size.
+
+    Returns
+    -------
+    list of Intervention
+        Named ``zero N`` and ``edit N``, and ``random zero N`` and ``random edit N``; size by size.
+        Measure them with `trade_off`.
+
+    Raises
+    ------
+    BadArgument
+        If no caption names the concept wrongly.
+
+    Examples
+    --------
+    >>> model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    >>> sea = mmkn.datasets.pocket_world("val", 8, subset="hallucination").without_concept("bird")
+    >>> scenes, goal = [*sea[:4], *val.with_concept("bird", 2)], Goal(steps=2)  # too few for a cure
+    >>> [one.name for one in hallucination_cures(model, "bird", scenes, top=(5,), goal=goal)]
+    ['zero 5', 'edit 5']
+    """
+    if not top or min(top) < 1:
+        raise bad_argument("top", top, "numbers of neurons from 1")
+    wanted = as_concept(concept)
+    with model.interventions.suspended():
+        wrong, instead, _ = corrections(model, wanted, scenes)
+        if not wrong:
+            raise bad_argument(
+                "scenes",
+                f"{len(scenes)} scenes",
+                f"some without {wanted.word!r} whose caption names it",
+            )
+        neurons = blame(model, wrong, instead, top=max(top))
+    cures: list[Any] = []
+    for number, size in enumerate(top):
+        sets = {"": neurons.top(size)}
+        if control:
+            sets["random "] = random_like(model, sets[""], seed)
+        for kind, chosen in sets.items():
+            cures.append(ablate(model, chosen, name=f"{kind}zero {size}"))
+            cures.append(
+                reduce_hallucination(
+                    model,
+                    wanted,
+                    scenes,
+                    neurons=chosen,
+                    goal=goal,
+                    seed=seed,
+                    name=f"{kind}edit {size}",
+                    cancel=cancel,
+                )
+            )
+        if progress is not None:
+            progress(f"curing {wanted.word}", number + 1, len(top))
+    return cures
+
+
 def hallucination_study(
     model: MultimodalModel,
     concept: Any,
@@ -471,6 +565,7 @@ def hallucination_study(
     without_concept: Sequence[Any],
     *,
     top: Sequence[int] = (5, 10, 20, 40),
+    control: bool = False,
     goal: Goal | None = None,
     words: Sequence[str] | None = None,
     seed: int = 0,
@@ -492,8 +587,8 @@ def hallucination_study(
         For the figures: with the object, and without it (of the kind where it is said).
     top : sequence of int
         Numbers of neurons, one point of each curve for each.
-    goal, seed
-        As in `edit`.
+    control, goal, seed
+        As in `hallucination_cures`.
     words : sequence of str, optional
         All categories, as in `trade_off`.
     progress, cancel : optional
@@ -502,7 +597,7 @@ def hallucination_study(
     Returns
     -------
     list of TradeOffPoint
-        ``none``, then ``zero N`` and ``edit N`` for every size.
+        ``none``, then the cures of every size.
 
     Examples
     --------
@@ -515,34 +610,15 @@ def hallucination_study(
     >>> [point.name for point in points]
     ['none', 'zero 5', 'edit 5']
     """
-    if not top or min(top) < 1:
-        raise bad_argument("top", top, "numbers of neurons from 1")
-    wanted = as_concept(concept)
-    with model.interventions.suspended():
-        wrong, instead, _ = corrections(model, wanted, scenes)
-        if not wrong:
-            raise bad_argument(
-                "scenes",
-                f"{len(scenes)} scenes",
-                f"some without {wanted.word!r} whose caption names it",
-            )
-        neurons = blame(model, wrong, instead, top=max(top))
-    cures: list[Any] = []
-    for number, size in enumerate(top):
-        chosen = neurons.top(size)
-        cures.append(ablate(model, chosen, name=f"zero {size}"))
-        cures.append(
-            reduce_hallucination(
-                model,
-                wanted,
-                scenes,
-                neurons=chosen,
-                goal=goal,
-                seed=seed,
-                name=f"edit {size}",
-                cancel=cancel,
-            )
-        )
-        if progress is not None:
-            progress(f"curing {wanted.word}", number + 1, len(top))
-    return trade_off(model, cures, wanted, with_concept, without_concept, words=words)
+    cures = hallucination_cures(
+        model,
+        concept,
+        scenes,
+        top=top,
+        control=control,
+        goal=goal,
+        seed=seed,
+        progress=progress,
+        cancel=cancel,
+    )
+    return trade_off(model, cures, concept, with_concept, without_concept, words=words)

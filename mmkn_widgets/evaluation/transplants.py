@@ -59,6 +59,7 @@ def transplant_report(
     scenes: Sequence[Any],
     *,
     donors: str = "other",
+    patches: str = "object",
     neurons: Any = None,
     layers: Sequence[int] | None = None,
     threshold: float = 0.4,
@@ -81,6 +82,9 @@ def transplant_report(
     donors : {"other", "same"}
         The object comes from another scene (of a category the picture does not show), or is
         another object of the same picture (scenes with one object are left out).
+    patches : {"object", "background"}
+        What is put there: the object's patches, or as a control those of the same picture that
+        show no object at all.
     neurons, layers, threshold, prompt
         As in `transplant_object`; on the pocket model layers 4 and 5.
     seed : int
@@ -103,6 +107,8 @@ def transplant_report(
     """
     if donors not in ("other", "same"):
         raise bad_argument("donors", donors, "'other' or 'same'")
+    if patches not in ("object", "background"):
+        raise bad_argument("patches", patches, "'object' or 'background'")
     draw = np.random.default_rng(seed)
     results: list[TransplantResult] = []
     with model.interventions.suspended():
@@ -111,7 +117,7 @@ def transplant_report(
                 cancel.raise_if_cancelled()
             group = list(scenes[start : start + batch_size])
             results += _batch(
-                model, group, scenes, donors, draw, neurons, layers, threshold, prompt
+                model, group, scenes, donors, patches, draw, neurons, layers, threshold, prompt
             )
             if progress is not None:
                 progress("transplanting", min(start + batch_size, len(scenes)), len(scenes))
@@ -131,6 +137,7 @@ def _batch(
     group: list[Any],
     scenes: Sequence[Any],
     donors: str,
+    patches: str,
     draw: np.random.Generator,
     neurons: Any,
     layers: Sequence[int] | None,
@@ -155,7 +162,7 @@ def _batch(
     values = patch_mean(
         model,
         [donor.image for *_, donor, _ in plans],
-        [scene_mask(donor, as_concept(other)) for _, _, _, other, donor, _ in plans],
+        [_patches(donor, other, patches) for _, _, _, other, donor, _ in plans],
         prompt,
         threshold=threshold,
     )
@@ -181,6 +188,13 @@ def _batch(
             )
         )
     return made
+
+
+def _patches(donor: Any, other: str, patches: str) -> np.ndarray:
+    if patches == "object":
+        return scene_mask(donor, as_concept(other))
+    nothing: np.ndarray = ~np.logical_or.reduce([donor.mask(one) for one in donor.masked])
+    return nothing
 
 
 def _donor(

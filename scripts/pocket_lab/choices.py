@@ -51,6 +51,7 @@ CHOSEN = {
     "two_stage_image_signed": "stage 1 signed and at image tokens, stage 2 where it is predicted",
     "attribution_patching": "AtP: (original - inpainted activation) x gradient, log-probability",
     "attribution_patching, logit": "the same of the logit",
+    "attribution_patching_star": "AtP*: with a gradient for every layer left out, sizes only",
     "integrated_gradients": "20 steps from 0, where the word is predicted",
     "gradient": "activation x gradient at image tokens",
     "activation": "the largest activations where the word is predicted",
@@ -58,6 +59,7 @@ CHOSEN = {
     "contrastive_maximum": "contribution less the largest of another word",
     "contrastive_exclusive": "contribution, without the best 200 of any other word",
     "one picture": "the default, from one picture instead of twelve",
+    "two_stage, minimal": "the fewest of its first 600 that silence .95 of the choosing scenes",
     "two_stage, 10": "the default's first ten",
     "two_stage, 600": "the default's first six hundred, or all it keeps",
     "contribution, 10": "ten by contribution score",
@@ -71,19 +73,30 @@ PUT_OUT = {
     "mean": "set to their mean over twelve pictures without the word, all tokens",
     "resample": "set to what they are at one token of the caption of another picture, without it",
 }
+#: words of which masks are learned, on the model's own question and on three; and what is asked
+LEARNED = ("boat", "car", "cat", "dog")
+TAUGHT: dict[str, tuple[str | None, ...]] = {"one": (None,), "three": (None, *QUESTIONS[:2])}
+TESTED = (None, *QUESTIONS[2:])
+#: scenes and layers of which whole parts are patched, and both ways
+STREAMING, LAYERS = 4, 7
+WAYS = ("noising", "denoising")
 FIGURES = ("suppression", "scene", "other", "identical", "substitution", "random")
 #: per word: how much of the effect goes through the default's sixty
 PATCHING = ("noising", "denoising", "random_noising", "random_denoising")
 FORCED = ("drop", "random_drop")
 
 
-def measure(model: MultimodalModel, word: str) -> dict[str, Any]:
+def measure(
+    model: MultimodalModel, word: str, held: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Measure all rows of one word.
 
     Parameters
     ----------
     model : MultimodalModel
     word : str
+    held : dict, optional
+        What was measured before: only what is not in it is measured.
 
     Returns
     -------
@@ -96,53 +109,95 @@ def measure(model: MultimodalModel, word: str) -> dict[str, Any]:
     from mmkn_widgets.studies import measure_frontier
     from mmkn_widgets.studies.study import study
 
-    begun = time.monotonic()
+    begun, before = time.monotonic(), {} if held is None else held
+    known_rows = before.get("chosen", {})
+    rows = [name for name in CHOSEN if name not in known_rows]
+    learned = word in LEARNED
+    if held and not rows and "streams" in held and ("masks" in held or not learned):
+        return held
     val, test = pocket_world("val"), pocket_world("test")
     shown = list(val.with_concept(word, CHOOSING))
     absent = list(val.without_concept(word, LEARNING))
     made = study(model, word, shown)
     logit = study(model, word, shown, inpainter=made.pairs, **{**made.options, "target": "logit"})
-    sets = _chosen(made, logit, study(model, word, shown[:1]), absent)
+    sets = _chosen(rows, made, logit, study(model, word, shown[:1]), absent)
     present, rest = test.with_concept(word, MEASURING), test.without_concept(word, MEASURING)
-    found = measure_frontier(
-        made,
-        present,
-        rest,
-        methods={name: [one] for name, one in sets.items() if len(one)},
-        n_random=1,
-    )
-    names = [str(name) for name in found.points["method"].values]
-    points = found.to_dataframe().to_dict("records")
-    chosen = {name: _cell(point) for name, point in zip(names, points, strict=True)}
-    default = sets["two_stage"]
+    chosen = {name: _nothing() for name, one in sets.items() if not len(one)}
+    if methods := {name: [one] for name, one in sets.items() if len(one)}:
+        found = measure_frontier(made, present, rest, methods=methods, n_random=1)
+        names = [str(name) for name in found.points["method"].values]
+        points = found.to_dataframe().to_dict("records")
+        chosen |= {name: _cell(point) for name, point in zip(names, points, strict=True)}
     known = known_words(present, rest)
-    scenes = [*present, *rest]
-    put_out = {
-        how: _under(model, made, scenes, len(present), known, change)
-        for how, change in _ways(made, default, absent[:CHOOSING]).items()
+    scenes, n = [*present, *rest], len(present)
+    default = made.neurons(quantile_d=0.95, top=TOP)
+    done: dict[str, Any] = {
+        "word": word,
+        "chosen": {name: {**known_rows, **chosen}[name] for name in CHOSEN},
     }
-    questions = {}
-    for question in QUESTIONS:
-        asked = _asked(model, made, scenes, len(present), known, default, question)
-        questions[question] = asked
+
+    def add(part: str, run: Callable[[], Any]) -> None:
+        done[part] = before[part] if part in before else run()
+
+    def put_out() -> dict[str, Any]:
+        ways = _ways(made, default, absent[:CHOOSING]).items()
+        return {how: _under(model, made, scenes, n, known, change) for how, change in ways}
+
+    def asked(neurons: NeuronSet, questions: Sequence[str | None]) -> dict[str, Any]:
+        return {str(one): _asked(model, made, scenes, n, known, neurons, one) for one in questions}
+
+    def masks() -> dict[str, Any]:
+        learner = study(model, word, list(val.with_concept(word, LEARNING)))
+        return {
+            name: asked(learner.learned_mask(absent, size=TOP, prompts=prompts), TESTED)
+            for name, prompts in TAUGHT.items()
+        }
+
+    add("put_out", put_out)
+    add("questions", lambda: asked(default, QUESTIONS))
+    add("forced", lambda: _forced(made, present, default))
+    add("patching", lambda: _patched(made, present, default))
+    add("streams", lambda: _streams(made, list(present)[:STREAMING]))
+    if learned:
+        add("masks", masks)
+    return {**done, "seconds": before.get("seconds", 0.0) + time.monotonic() - begun}
+
+
+def _nothing() -> dict[str, Any]:
+    return {"neurons": 0, **dict.fromkeys(FIGURES)}
+
+
+def _patched(made: Any, present: Sequence[Scene], default: NeuronSet) -> dict[str, Any]:
     patched = made.patching(present, neurons=default, n_random=2)
     return {
-        "word": word,
-        "chosen": chosen,
-        "put_out": put_out,
-        "questions": questions,
-        "forced": _forced(made, present, default),
-        "patching": {
-            "noising": _number(patched["noising"].values[0]),
-            "denoising": _number(patched["denoising"].values[0]),
-            "random_noising": _number(patched["noising"].values[1:].mean()),
-            "random_denoising": _number(patched["denoising"].values[1:].mean()),
-        },
-        "seconds": time.monotonic() - begun,
+        "noising": _number(patched["noising"].values[0]),
+        "denoising": _number(patched["denoising"].values[0]),
+        "random_noising": _number(patched["noising"].values[1:].mean()),
+        "random_denoising": _number(patched["denoising"].values[1:].mean()),
     }
 
 
-def _chosen(made: Any, logit: Any, alone: Any, absent: Sequence[Scene]) -> dict[str, NeuronSet]:
+def _streams(made: Any, present: Sequence[Scene]) -> dict[str, Any]:
+    """Return part and position to layer to both shares."""
+    last = len(made.model.blocks) - 1
+    layers = sorted({round(share * last) for share in np.linspace(0, 1, LAYERS)})
+    found = made.streams(present, layers=layers)
+    return {
+        f"{part}, {position}": {
+            str(layer): {
+                way: _number(found[way].sel(part=part, position=position, layer=layer))
+                for way in WAYS
+            }
+            for layer in layers
+        }
+        for part in found["part"].values.tolist()
+        for position in found["position"].values.tolist()
+    }
+
+
+def _chosen(
+    rows: Sequence[str], made: Any, logit: Any, alone: Any, absent: Sequence[Scene]
+) -> dict[str, NeuronSet]:
     from mmkn_widgets.attribution import top_neurons
     from mmkn_widgets.core import BadArgument
     from mmkn_widgets.studies.run import select_neurons
@@ -151,7 +206,7 @@ def _chosen(made: Any, logit: Any, alone: Any, absent: Sequence[Scene]) -> dict[
         return select_neurons(scored, method, top, without_concept=absent)
 
     sets = {}
-    for name in CHOSEN:
+    for name in rows:
         method, _, how = name.partition(", ")
         try:
             if name == "one picture":
@@ -160,6 +215,8 @@ def _chosen(made: Any, logit: Any, alone: Any, absent: Sequence[Scene]) -> dict[
                 sets[name] = by(method, TOP, logit)
             elif how == "600" and method == "two_stage":
                 sets[name] = made.neurons(quantile_d=0.5, top=600)
+            elif how == "minimal":
+                sets[name] = made.minimal_set(made.neurons(quantile_d=0.5, top=600))
             elif how:
                 sets[name] = by(method, int(how))
             else:
@@ -239,7 +296,7 @@ def _asked(
     split: int,
     known: Any,
     neurons: NeuronSet,
-    question: str,
+    question: str | None,
 ) -> dict[str, Any]:
     from mmkn_widgets.evaluation import Captioner
 
@@ -304,6 +361,7 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
     words : sequence of dict
         From `measure`.
     """
+    with_masks = [word for word in words if "masks" in word]
 
     def rows(part: str, names: Sequence[str], figures: Sequence[str]) -> dict[str, Any]:
         found = {}
@@ -320,6 +378,26 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "chosen": rows("chosen", tuple(CHOSEN), FIGURES),
         "put_out": rows("put_out", tuple(PUT_OUT), FIGURES[:-1]),
         "questions": rows("questions", QUESTIONS, ("named", *FIGURES[:-1])),
+        "streams": {
+            part: {
+                layer: {
+                    way: mean_interval([word["streams"][part][layer][way] for word in words])
+                    for way in WAYS
+                }
+                for layer in cells
+            }
+            for part, cells in words[0]["streams"].items()
+        },
+        "masks": {
+            f"{taught}, {question}": {
+                key: mean_interval([word["masks"][taught][question][key] for word in with_masks])
+                for key in ("named", *FIGURES[:-1])
+            }
+            for taught in TAUGHT
+            for question in map(str, TESTED)
+            if with_masks
+        },
+        "mask_words": [word["word"] for word in with_masks],
         "forced": {key: mean_interval([word["forced"][key] for word in words]) for key in FORCED},
         "patching": {
             key: mean_interval([word["patching"][key] for word in words]) for key in PATCHING
@@ -374,6 +452,8 @@ def table(models: dict[str, dict[str, Any]]) -> str:
             f"neurons {figure(patched['random_noising'])} and "
             f"{figure(patched['random_denoising'])}.",
             "",
+            *_streams_table(found["streams"]),
+            *_masks_table(found["masks"], found["mask_words"]),
         ]
     lines += [
         "The rows:",
@@ -381,6 +461,42 @@ def table(models: dict[str, dict[str, Any]]) -> str:
         *(f"- *{_shown(name)}*: {what}" for name, what in {**CHOSEN, **PUT_OUT}.items()),
     ]
     return "\n".join(lines)
+
+
+def _streams_table(streams: dict[str, Any]) -> list[str]:
+    layers = list(next(iter(streams.values())))
+    lines = [
+        f"Patching of whole parts ({STREAMING} scenes a word), noising / denoising, by layer. "
+        "*Residual*: the stream behind the layer; *attention*, *ffn*: what these put out:",
+        "",
+        "| part, at | " + " | ".join(layers) + " |",
+        "|---" * (len(layers) + 1) + "|",
+    ]
+    for part, cells in streams.items():
+        shown = (
+            " / ".join(figure(cells[layer][way]).partition(" ")[0] for way in WAYS)
+            for layer in layers
+        )
+        lines.append(f"| {part} | " + " | ".join(shown) + " |")
+    return [*lines, ""]
+
+
+def _masks_table(masks: dict[str, Any], words: Sequence[str]) -> list[str]:
+    if not words:
+        return []
+    asked = ("named", *FIGURES[:-1])
+    lines = [
+        f"Masks of {TOP} ({', '.join(words)}), learned on the model's own question or on that and "
+        "the first two of the five, asked that and the other three:",
+        "",
+        "| learned on, asked " + _columns(asked),
+        "|---" * 7 + "|",
+    ]
+    for row, cells in masks.items():
+        taught, _, question = row.partition(", ")
+        own = "its own" if question == "None" else question
+        lines.append(f"| {taught}: {own} {_cells(cells, asked)}")
+    return [*lines, ""]
 
 
 def _shown(name: str) -> str:
@@ -408,7 +524,7 @@ def _write(models: dict[str, dict[str, Any]], out: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="pocket_lab.choices", description=__doc__)
-    command(parser, argv, lambda model, word, _: measure(model, word), summary, _write)
+    command(parser, argv, lambda model, word, _, held: measure(model, word, held), summary, _write)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ MODELS = {
     "pocket-plain": ("ordinary small", None, (20, 60)),
     "pocket-smollm2": ("ordinary pretrained", "bfloat16", (60,)),
 }
-SIZES = (5, 20, 60, 200)
+SIZES = (5, 10, 20, 60, 200, 600)
 #: what each row ranks neurons by
 METHODS = {
     "two_stage": "difference, then GradCAM, both where the word is predicted (the default)",
@@ -62,6 +62,7 @@ def measure(
     word: str,
     sizes: Sequence[int] = SIZES,
     learned: Sequence[int] = (60,),
+    held: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measure every method at every size on one word.
 
@@ -71,6 +72,8 @@ def measure(
     word : str
     sizes, learned : sequence of int
         Of a mask that is learned, the sizes that are in both.
+    held : dict, optional
+        What was measured before: only what is not in it is measured.
 
     Returns
     -------
@@ -84,23 +87,36 @@ def measure(
     from mmkn_widgets.studies.run import select_neurons
     from mmkn_widgets.studies.study import study
 
-    begun = time.monotonic()
+    begun, before = time.monotonic(), {} if held is None else held
+    known = before.get("methods", {})
+    asked = {
+        name: [
+            n
+            for n in sizes
+            if str(n) not in known.get(name, {}) and (name != "learned_mask" or n in learned)
+        ]
+        for name in METHODS
+    }
+    if held and not any(asked.values()):
+        return held
     val, test = pocket_world("val"), pocket_world("test")
     chosen = list(val.with_concept(word, CHOOSING))
     made = study(model, word, chosen)
     options = {**made.options, "positions": "image", "difference": "signed"}
     image = study(model, word, chosen, inpainter=made.pairs, **options)
-    sources = {name: (made, name, sizes) for name in METHODS}
-    sources["two_stage_image"] = (image, "two_stage", sizes)
-    if asked := [n for n in sizes if n in learned]:
+    sources = {name: (made, name, asked[name]) for name in METHODS}
+    sources["two_stage_image"] = (image, "two_stage", asked["two_stage_image"])
+    if asked["learned_mask"]:
         learner = study(model, word, list(val.with_concept(word, LEARNING)))
-        sources["learned_mask"] = (learner, "learned_mask", asked)
-    else:
-        del sources["learned_mask"]
+        sources["learned_mask"] = (learner, "learned_mask", asked["learned_mask"])
     absent = list(val.without_concept(word, LEARNING))
+    draw = CATEGORIES.index(word)  # other random neurons for every word
     wanted: dict[str, list[tuple[int, NeuronSet]]] = {}
     for name, (scored, how, counts) in sources.items():
-        sets = ((n, select_neurons(scored, how, n, without_concept=absent)) for n in counts)
+        seed = draw if name == "random" else 0
+        sets = (
+            (n, select_neurons(scored, how, n, without_concept=absent, seed=seed)) for n in counts
+        )
         wanted[name] = [(n, one) for n, one in sets if len(one)]
     measured = measure_frontier(
         made,
@@ -113,14 +129,18 @@ def measure(
     found = {
         name: {str(size): _cell(next(points)) for size, _ in sets} for name, sets in wanted.items()
     }
-    one = study(model, word, chosen[:1]).neurons(quantile_d=0.9, top=60)
-    many = dict(wanted["two_stage"])[60]
+    if "overlap" in before:
+        overlap = before["overlap"]
+    else:
+        one = study(model, word, chosen[:1]).neurons(quantile_d=0.9, top=60)
+        many = select_neurons(made, "two_stage", 60)
+        overlap = len(one & many) / max(len(one), 1)
     return {
         "word": word,
         "recall": measured.n_scenes["named"] / measured.n_scenes["with"],
-        "methods": found,
-        "overlap": len(one & many) / max(len(one), 1),
-        "seconds": time.monotonic() - begun,
+        "methods": {name: {**known.get(name, {}), **found.get(name, {})} for name in METHODS},
+        "overlap": overlap,
+        "seconds": before.get("seconds", 0.0) + time.monotonic() - begun,
     }
 
 
@@ -308,7 +328,7 @@ def figures_json(models: dict[str, dict[str, Any]]) -> str:
 def command(
     parser: argparse.ArgumentParser,
     argv: Sequence[str] | None,
-    measured: Callable[[MultimodalModel, str, argparse.Namespace], dict[str, Any]],
+    measured: Callable[[MultimodalModel, str, argparse.Namespace, dict[str, Any]], dict[str, Any]],
     summed: Callable[[Sequence[dict[str, Any]]], dict[str, Any]],
     write: Callable[[dict[str, dict[str, Any]], Path], None],
 ) -> None:
@@ -320,7 +340,8 @@ def command(
         Gets the options that every such command has.
     argv : sequence of str, optional
     measured : callable
-        ``(model, word, options)`` to the figures of a word, with its ``seconds``.
+        ``(model, word, options, held)`` to the figures of a word, with its ``seconds``; `held` is
+        what an earlier run measured of it, and is returned where nothing is missing.
     summed : callable
         The figures of some words to those of the model.
     write : callable
@@ -333,6 +354,7 @@ def command(
 
     name = str(parser.prog).rpartition(".")[2]
     parser.add_argument("--model", choices=tuple(MODELS))
+    parser.add_argument("--weights", help="a folder of the same kind; keep it a --work of its own")
     parser.add_argument("--words", nargs="*", help="default: all sixteen")
     parser.add_argument("--work", type=Path, default=Path("build") / name)
     parser.add_argument("--threads", type=int, default=1)
@@ -341,14 +363,15 @@ def command(
     if asked.model:
         torch.set_num_threads(asked.threads)
         set_progress(False)
-        model = load_model(asked.model, dtype=MODELS[asked.model][1])
+        model = load_model(asked.weights or asked.model, dtype=MODELS[asked.model][1])
         folder = asked.work / asked.model
         folder.mkdir(parents=True, exist_ok=True)
         for word in asked.words or CATEGORIES:
             part = folder / f"{word}.json"
-            if part.is_file():
+            held = json.loads(part.read_text("utf-8")) if part.is_file() else {}
+            found = measured(model, word, asked, held)
+            if found is held:
                 continue
-            found = measured(model, word, asked)
             write_whole(part, json.dumps(found, indent=1) + "\n")
             print(f"{asked.model} {word}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
     if asked.write:
@@ -364,11 +387,14 @@ def command(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
 
-    def measured(model: MultimodalModel, word: str, asked: argparse.Namespace) -> dict[str, Any]:
-        sizes = MODELS[asked.model][2] if asked.learned is None else asked.learned
-        return measure(model, word, learned=sizes)
+    def measured(
+        model: MultimodalModel, word: str, asked: argparse.Namespace, held: dict[str, Any]
+    ) -> dict[str, Any]:
+        learned = MODELS[asked.model][2] if asked.learned is None else asked.learned
+        return measure(model, word, asked.sizes or SIZES, learned, held)
 
     parser = argparse.ArgumentParser(prog="pocket_lab.ordinary", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="*", help="numbers of neurons")
     parser.add_argument("--learned", type=int, nargs="*", help="sizes of masks")
     command(parser, argv, measured, summary, _write)
 

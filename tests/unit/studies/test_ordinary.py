@@ -29,10 +29,13 @@ def test_the_choices_of_a_word_are_measured(monkeypatch: pytest.MonkeyPatch) -> 
         "attribution_patching",
         "one picture",
         "contribution, 10",
+        "two_stage, minimal",
     )
     monkeypatch.setattr(choices, "CHOSEN", {name: choices.CHOSEN[name] for name in some})
     monkeypatch.setattr(choices, "QUESTIONS", choices.QUESTIONS[:1])
-    for name, value in (("CHOOSING", 4), ("LEARNING", 4), ("MEASURING", 3)):
+    small = {"CHOOSING": 4, "LEARNING": 4, "MEASURING": 3, "STREAMING": 1, "LAYERS": 2}
+    monkeypatch.setattr(choices, "LEARNED", ())
+    for name, value in small.items():
         monkeypatch.setattr(choices, name, value)
     model = mmkn.load_model("pocket")
     found = choices.measure(model, "car")
@@ -43,7 +46,13 @@ def test_the_choices_of_a_word_are_measured(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["put_out"]["zero"]["suppression"] == 1.0
     assert found["forced"]["drop"] > 1 > abs(found["forced"]["random_drop"])
     assert found["patching"]["noising"] > 0.5 > abs(found["patching"]["random_noising"])
+    assert set(found["streams"]["residual, predicting"]) == {"0", "5"}
+    assert found["streams"]["residual, predicting"]["5"]["noising"] == pytest.approx(1, abs=1e-3)
     assert not model.interventions.active
+    assert choices.measure(model, "car", found) is found
+    lacking = {**found, "chosen": {k: v for k, v in found["chosen"].items() if k != "one picture"}}
+    again = choices.measure(model, "car", lacking)
+    assert {**again, "seconds": 0} == {**found, "seconds": 0}
     shown = choices.table({"pocket": choices.summary([found])})
     assert "| two stage | " in shown
     assert "**Only**: car." in shown
