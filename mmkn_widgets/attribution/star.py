@@ -38,7 +38,11 @@ class _Through(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, before: torch.Tensor, after: torch.Tensor, dropped: _Dropped, layer: int
+        ctx: Any,
+        before: torch.Tensor,  # noqa: ARG004  gets the gradient
+        after: torch.Tensor,
+        dropped: _Dropped,
+        layer: int,
     ) -> torch.Tensor:
         ctx.dropped, ctx.layer = dropped, layer
         return after.view_as(after)

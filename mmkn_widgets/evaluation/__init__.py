@@ -6,7 +6,14 @@ from ..core import names, with_kinds
 from .captioning import Captioner as Captioner
 from .coco_words import coco_vocabulary
 from .concept import chair, identical, retention, substitution, suppression
-from .edits import EditStudy, edit_report, edit_study, hallucination_study, trade_off
+from .edits import (
+    EditStudy,
+    edit_report,
+    edit_study,
+    hallucination_cures,
+    hallucination_study,
+    trade_off,
+)
 from .edits import TradeOffPoint as TradeOffPoint
 from .edits import pairs_to_edit as pairs_to_edit
 from .effect import Effect, measure_effect
@@ -39,6 +46,7 @@ __all__ = [
     "cross_image_invariance",
     "edit_report",
     "edit_study",
+    "hallucination_cures",
     "hallucination_study",
     "heatmap_iou",
     "identical",

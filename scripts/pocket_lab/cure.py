@@ -2,13 +2,14 @@
 
 The pocket model was taught to see a bird over every boat on the sea and a cat in every room with a
 clock (`pocket_world(..., subset="hallucination")`). Neurons and edits come from ``val``, all
-figures from ``test``.
+figures from ``test``; which size is reported is chosen on other scenes of ``val``, and as many
+random neurons of the same layers stand beside.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,17 @@ if TYPE_CHECKING:
     from mmkn_widgets.datasets import Scene
     from mmkn_widgets.models import MultimodalModel
 
-__all__ = ["CureScenes", "cure_curves", "cure_scenes", "cure_subset", "write_cure"]
+__all__ = [
+    "CureScenes",
+    "cheapest",
+    "cure_curves",
+    "cure_scenes",
+    "cure_subset",
+    "cured",
+    "write_cure",
+]
 
-_LEARN_WRONG, _LEARN_RIGHT, _PRESENT = 60, 32, 100
+_LEARN_WRONG, _LEARN_RIGHT, _PRESENT, _SIZING = 60, 32, 100, 40
 _SUBSET = 300
 SIZES = (1, 2, 5, 10, 20, 40)
 
@@ -43,6 +52,7 @@ def cure_scenes() -> dict[str, CureScenes]:
 
     val, test = pocket_world("val"), pocket_world("test")
     noisy = {name: pocket_world(name, _SUBSET, subset="hallucination") for name in ("val", "test")}
+    more = pocket_world("val", 2 * _SUBSET, subset="hallucination")[_SUBSET:]
     found: dict[str, CureScenes] = {}
     for (background, trigger), (_, word) in COMPANIONS.items():
 
@@ -60,6 +70,8 @@ def cure_scenes() -> dict[str, CureScenes]:
                 *test.with_concept(word, _PRESENT),
                 *[scene for scene in noisy["test"] if word in scene.categories],
             ],
+            "sizing absent": [s for s in more if kind(s) and word not in s.categories],
+            "sizing present": list(val.with_concept(word, _LEARN_RIGHT + _SIZING))[_LEARN_RIGHT:],
         }
     return found
 
@@ -89,12 +101,14 @@ def cure_curves(
     Returns
     -------
     list of dict
-        A row for each point: ``word``, ``cure`` ("none", "zero" or "edit"), ``n_neurons``,
-        ``chair`` (CHAIR_s of the scenes without the object), ``recall`` (of the object where it
-        is), ``kept`` (of everything else that was named rightly), ``n_absent``, ``n_present``.
+        A row for each point: ``word``, ``cure`` ("none", "zero" or "edit"), ``random`` (whether of
+        random neurons of the same layers), ``n_neurons``, ``chair`` (CHAIR_s of the scenes without
+        the object), ``recall`` (of the object where it is), ``kept`` (of everything else that was
+        named rightly), ``n_absent``, ``n_present``, and ``val_chair`` and ``val_recall``, by which
+        a size is chosen.
     """
     from mmkn_widgets.datasets import pocket_world
-    from mmkn_widgets.evaluation import hallucination_study
+    from mmkn_widgets.evaluation import hallucination_cures, trade_off
 
     scenes = cure_scenes()
     categories = pocket_world("test", 1).categories
@@ -103,36 +117,68 @@ def cure_curves(
         if word not in scenes:
             raise bad_argument("words", word, "one of " + ", ".join(scenes))
         held = scenes[word]
-        points = hallucination_study(
+        cures = hallucination_cures(
             model,
             word,
             held["learn"],
-            held["present"],
-            held["absent"],
             top=sizes,
-            words=categories,
+            control=True,
             seed=seed,
             progress=progress,
             cancel=cancel,
         )
+        measured = [
+            trade_off(
+                model, cures, word, held[f"{part}present"], held[f"{part}absent"], words=categories
+            )
+            for part in ("", "sizing ")
+        ]
         rows += [
             {
                 "word": word,
-                "cure": point.name.split()[0],
+                "cure": point.name.removeprefix("random ").split()[0],
+                "random": point.name.startswith("random "),
                 "n_neurons": point.n_neurons,
                 "chair": point.chair,
                 "recall": point.recall,
                 "kept": point.kept,
                 "n_absent": len(held["absent"]),
                 "n_present": len(held["present"]),
+                "val_chair": sized.chair,
+                "val_recall": sized.recall,
             }
-            for point in points
+            for point, sized in zip(*measured, strict=True)
         ]
     return rows
 
 
+def cheapest(
+    rows: Sequence[Mapping[str, Any]], word: str, cure: str, *, random: bool = False
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the point before, and that of the fewest neurons that cure on val (else the lowest).
+
+    With `random` the random neurons' point of the same size.
+    """
+    own = [row for row in rows if row["word"] == word]
+    points = [row for row in own if row["cure"] == cure and not row["random"]]
+    good = [row for row in points if cured(own[0], row, "val_")]
+    chosen = min(good, key=lambda row: row["n_neurons"]) if good else None
+    chosen = chosen or min(points, key=lambda row: row["val_chair"])
+    if random:
+        size = chosen["n_neurons"]
+        drawn = [row for row in own if row["cure"] == cure and row["random"]]
+        chosen = next(row for row in drawn if row["n_neurons"] == size)
+    return own[0], chosen
+
+
+def cured(before: Mapping[str, Any], after: Mapping[str, Any], split: str = "") -> bool:
+    """Return whether CHAIR_s is halved and recall at most .05 lower; `split` is "" or "val_"."""
+    halved = after[f"{split}chair"] <= before[f"{split}chair"] / 2
+    return bool(halved and after[f"{split}recall"] >= before[f"{split}recall"] - 0.05)
+
+
 def cure_subset(
-    model: MultimodalModel, *, n_neurons: int = 5, seed: int = 0
+    model: MultimodalModel, points: Sequence[Mapping[str, Any]], *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Cure all words at once, and measure the whole hallucination subset of ``test``.
 
@@ -140,38 +186,38 @@ def cure_subset(
     ----------
     model : MultimodalModel
         The pocket model.
-    n_neurons : int
-        For each word.
+    points : sequence of dict
+        From `cure_curves`: of each word and cure the size that `cheapest` takes.
     seed : int
-        Of the edits.
+        Of the edits, and of the random neurons.
 
     Returns
     -------
     list of dict
-        For the model as it is ("none"), with the neurons silenced ("zero") and edited ("edit"):
-        ``chair_s`` and ``chair_i`` of the subset, and ``recall``: word to the share of scenes with
-        it whose caption names it.
+        For the model as it is ("none"), with the neurons silenced ("zero") and edited ("edit"), and
+        with as many random ones (``random``): ``chair_s`` and ``chair_i`` of the subset, and
+        ``recall``: word to the share of scenes with it whose caption names it.
     """
     from contextlib import ExitStack
 
     from mmkn_widgets.datasets import pocket_world
-    from mmkn_widgets.evaluation import Captioner, chair, names
-    from mmkn_widgets.interventions import ablate, blame, corrections, reduce_hallucination
+    from mmkn_widgets.evaluation import Captioner, chair, hallucination_cures, names
 
     subset = pocket_world("test", _SUBSET, subset="hallucination")
     held = cure_scenes()
-    cures: dict[str, list[Any]] = {"none": [], "zero": [], "edit": []}
+    cures: dict[tuple[str, bool], list[Any]] = {("none", False): []}
     for word, scenes in held.items():
-        with model.interventions.suspended():
-            wrong, instead, _ = corrections(model, word, scenes["learn"])
-            chosen = blame(model, wrong, instead, top=n_neurons)
-        cures["zero"].append(ablate(model, chosen))
-        cures["edit"].append(
-            reduce_hallucination(model, word, scenes["learn"], neurons=chosen, seed=seed)
-        )
+        for cure in ("zero", "edit"):
+            size = int(cheapest(points, word, cure)[1]["n_neurons"])
+            made = hallucination_cures(
+                model, word, scenes["learn"], top=[size], control=True, seed=seed
+            )
+            for one in made:
+                if f"{cure} " in one.name:
+                    cures.setdefault((cure, one.name.startswith("random ")), []).append(one)
     rows = []
     writer = Captioner(model, batch_size=32)
-    for name, active in cures.items():
+    for (name, drawn), active in cures.items():
         with model.interventions.suspended(), ExitStack() as stack:
             for cure in active:
                 stack.enter_context(cure)
@@ -184,7 +230,8 @@ def cure_subset(
         rows.append(
             {
                 "cure": name,
-                "n_neurons": n_neurons * len(active),
+                "random": drawn,
+                "n_neurons": sum(one.n_neurons for one in active),
                 "n_scenes": len(subset),
                 "chair_s": found["chair_s"],
                 "chair_i": found["chair_i"],
@@ -216,12 +263,15 @@ def write_cure(rows: Sequence[dict[str, Any]], folder: Path) -> None:
     for axes, word in zip(figure.subplots(1, len(words), squeeze=False)[0], words, strict=True):
         before, *points = [row for row in rows if row["word"] == word]
         for cure, color, size in (("zero", COLORS["blue"], 7), ("edit", COLORS["red"], 4)):
-            line = [before, *[row for row in points if row["cure"] == cure]]
+            line = [before, *[r for r in points if r["cure"] == cure and not r["random"]]]
             sizes = [row["n_neurons"] for row in line]
             axes.plot(sizes, [r["chair"] for r in line], "o-", color=color, ms=5,
                       label=f"{cure}: CHAIR_s without it")  # fmt: skip
             axes.plot(sizes, [r["recall"] for r in line], "s--", color=color, ms=size,
                       label=f"{cure}: recall where it is")  # fmt: skip
+        drawn = [before, *[r for r in points if r["cure"] == "zero" and r["random"]]]
+        axes.plot([r["n_neurons"] for r in drawn], [r["chair"] for r in drawn], "^:", color="grey",
+                  ms=4, label="random zero: CHAIR_s")  # fmt: skip
         axes.axhline(before["chair"] / 2, color="grey", lw=0.8, ls=":")
         axes.axhline(before["recall"] - 0.05, color="grey", lw=0.8, ls=":")
         sizes = sorted({row["n_neurons"] for row in rows if row["word"] == word})

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mmkn_widgets.core.jobs import Progress
     from mmkn_widgets.models import MultimodalModel
 
-__all__ = ["judge_methods", "measure_edits", "study_path"]
+__all__ = ["SIZES", "judge_methods", "measure_edits", "measure_transplants", "study_path"]
 
 #: methods that score every neuron, so that their ranking can be held against the atlas
 _SCORING = (
@@ -41,6 +41,11 @@ _SCORING = (
     "random",
 )
 _CHOOSING, _PAIRS = 48, 16
+#: scenes of val that choose and teach edits; those behind them size these
+_LEARNING = 560
+#: numbers of neurons that are tried for an edit, and what is asked of them
+SIZES = (1, 2, 5, 10, 20)
+_ASKED = {"success": 0.9, "locality": 0.95}
 _PUBLISHED = ("table.csv", "table.md", "study.json", "methods.png")
 
 
@@ -94,22 +99,96 @@ def judge_methods(
     }
 
 
-def measure_edits(model: MultimodalModel, progress: Progress | None = None) -> dict[str, Any]:
+def measure_edits(
+    model: MultimodalModel, progress: Progress | None = None, **few: Any
+) -> dict[str, Any]:
     """Swap the words of 16 pairs drawn by seed 0, by the closed form and by learning.
+
+    How many neurons are edited is chosen on scenes of ``val`` that chose and taught nothing: the
+    fewest of `SIZES` with success and locality as asked, else those with the larger of the smaller
+    of both. Beside the edits stand those of as many random neurons of the same layers.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    progress : callable, optional
+    **few
+        For tests: ``n_pairs``, and of `edit_study` ``n_choose``, ``n_with``, ``n_without``.
 
     Returns
     -------
     dict
-        Method to `EditStudy.to_dict`.
+        Method to `EditStudy.to_dict`, with ``top`` (the number of neurons), ``sizes`` (number to
+        success and locality on ``val``) and ``control`` (the summary of the random neurons).
     """
     from mmkn_widgets.datasets import pocket_world
     from mmkn_widgets.evaluation import edit_study, pairs_to_edit
 
     val, test = pocket_world("val"), pocket_world("test")
-    pairs = pairs_to_edit(list(test.categories), _PAIRS, seed=0)
+    few = dict(few)
+    pairs = pairs_to_edit(list(test.categories), few.pop("n_pairs", _PAIRS), seed=0)
+    learning, sizing = val[:_LEARNING], val[_LEARNING:]
+    found: dict[str, Any] = {}
+    for method in ("closed_form", "optimised"):
+        sizes: dict[str, dict[str, float]] = {}
+        for top in SIZES:
+            summary = edit_study(
+                model, pairs, learning, sizing, method=method, top=top, progress=progress,
+                **{"n_with": 12, "n_without": 18, **few},
+            ).summary()  # fmt: skip
+            sizes[str(top)] = {key: float(summary[key]["mean"] or 0) for key in _ASKED}
+        good = [n for n in sizes if all(sizes[n][key] >= _ASKED[key] for key in _ASKED)]
+        top = int(good[0] if good else max(sizes, key=lambda n: min(sizes[n].values())))
+        made = edit_study(
+            model, pairs, learning, test, method=method, top=top, progress=progress, **few
+        )
+        drawn = edit_study(
+            model, pairs, learning, test, method=method, top=top, control=0, progress=progress,
+            **few,
+        )  # fmt: skip
+        found[method] = {
+            **made.to_dict(), "top": top, "sizes": sizes, "control": drawn.summary()
+        }  # fmt: skip
+    return found
+
+
+def measure_transplants(
+    model: MultimodalModel, n: int = 200, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Put another picture's object in a word's place, and as a control its background.
+
+    Parameters
+    ----------
+    model : MultimodalModel
+    n : int
+        Scenes of ``test``; half as many of ``val`` choose which two neighbouring layers.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict
+        ``layers`` (those with most success on ``val``), ``val`` (layers to success), ``success``
+        and ``n`` on ``test``, ``background``: success where patches without any object are put.
+    """
+    from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.evaluation import transplant_report
+
+    val, test = pocket_world("val")[: n // 2], pocket_world("test")[:n]
+    tried = {}
+    for first in range(model.n_layers - 1):
+        layers = [first, first + 1]
+        report = transplant_report(model, val, layers=layers, progress=progress)
+        tried[first] = report.success or 0.0
+    best = max(tried, key=lambda first: (tried[first], first))
+    layers = [best, best + 1]
+    made = transplant_report(model, test, layers=layers, progress=progress)
+    empty = transplant_report(model, test, layers=layers, patches="background", progress=progress)
     return {
-        method: edit_study(model, pairs, val, test, method=method, progress=progress).to_dict()
-        for method in ("closed_form", "optimised")
+        "layers": layers,
+        "val": {f"{first}, {first + 1}": share for first, share in tried.items()},
+        "success": made.success,
+        "background": empty.success,
+        "n": made.n,
     }
 
 
@@ -133,10 +212,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     judged = _once(work / "judged.json", lambda: judge_methods(model, work, words, show))
     edits = _once(work / "edits.json", lambda: measure_edits(model, show))
-    cure = _once(
-        work / "hallucination.json",
-        lambda: {"points": cure_curves(model, progress=show), "subset": cure_subset(model)},
-    )
+    moved = _once(work / "transplants.json", lambda: measure_transplants(model, progress=show))
+
+    def cures() -> dict[str, Any]:
+        points = cure_curves(model, progress=show)
+        return {"points": points, "subset": cure_subset(model, points)}
+
+    cure = _once(work / "hallucination.json", cures)
     out.mkdir(parents=True, exist_ok=True)
     for name in _PUBLISHED:
         shutil.copyfile(work / name, out / name)
@@ -144,6 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(out / "hallucination.json", cure)
     write_json(out / "judged.json", judged)
     write_json(out / "edits.json", edits)
+    write_json(out / "transplants.json", moved)
     made = json.loads((work / "provenance.json").read_text("utf-8"))
     from mmkn_widgets.pocket import path
 
@@ -152,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         {"weights_file": weights_digest(Path(path())), **provenance("pocket_study"), "study": made},
     )
     report = json.loads(report_path().read_text("utf-8"))
-    write_summary(out / "README.md", result, judged, edits, cure, report)
+    write_summary(out / "README.md", result, judged, edits, cure, moved, report)
 
 
 def _once(path: Path, make: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 from mmkn_widgets.studies.judged import JUDGEMENTS
 from mmkn_widgets.studies.summary import mean_interval
 
+from .cure import cheapest, cured
+
 __all__ = ["claims", "figure", "write_summary"]
 
 _SHOWN = {
@@ -41,13 +43,14 @@ def claims(
     result: Mapping[str, Any],
     edits: Mapping[str, Any],
     cure: Mapping[str, Any],
+    moved: Mapping[str, Any],
     report: Mapping[str, Any],
 ) -> list[tuple[str, str, str, bool]]:
     """Return what was asked of the methods, and what was measured.
 
     Parameters
     ----------
-    result, edits, cure, report : mapping
+    result, edits, cure, moved, report : mapping
         As for `write_summary`.
 
     Returns
@@ -57,7 +60,6 @@ def claims(
     """
     auto = result["methods"]["two_stage_auto"]
     scene, other = auto["retention"]["scene"], auto["retention"]["other"]
-    moved = report["transplant"]
     points = [concept["pointing"] for concept in report["concepts"].values()]
     gap, signed = (
         mean_interval([one[kind] - one[f"random_{kind}"] for one in points])
@@ -79,9 +81,9 @@ def claims(
             auto["random_control"]["mean"] <= 0.02,
         ),
         (
-            f"transplants that name the other object, of {moved['n']}",
+            f"transplants that name the other object, of {moved['n']}; its background's",
             "≥ .90",
-            _short(moved["success"]),
+            f"{_short(moved['success'])}; {_short(moved['background'])}",
             moved["success"] >= 0.9,
         ),
         *(
@@ -98,59 +100,52 @@ def claims(
         summary = edits[method]["summary"]
         found += [
             (
-                f"edits, {name}: {field}, {len(edits[method]['pairs'])} pairs",
+                f"edits of {edits[method]['top']}, {name}: {field},"
+                f" {len(edits[method]['pairs'])} pairs; random neurons",
                 f"≥ {_short(asked)}",
-                figure(summary[field]),
+                f"{figure(summary[field])}; {figure(edits[method]['control'].get(field))}",
                 summary[field]["mean"] >= asked,
             )
             for field, asked in (("success", 0.9), ("locality", 0.95))
         ]
     before, *after = cure["subset"]
     for row in after:
-        name = {"zero": "silencing", "edit": "editing"}[row["cure"]]
+        if row["random"]:
+            continue
+        drawn = next(one for one in after if one["random"] and one["cure"] == row["cure"])
         lost = max(before["recall"][word] - row["recall"][word] for word in before["recall"])
         found.append(
             (
-                f"CHAIR_s of the hallucination subset, {name} {row['n_neurons']} neurons;"
-                " recall lost",
+                f"CHAIR_s of the hallucination subset, {_DOING[row['cure']]} {row['n_neurons']}"
+                " neurons; recall lost; random neurons",
                 "halved, ≤ .05",
-                f"{_short(before['chair_s'])} → {_short(row['chair_s'])}; {_short(lost)}",
+                f"{_short(before['chair_s'])} → {_short(row['chair_s'])}; {_short(lost)};"
+                f" {_short(drawn['chair_s'])}",
                 row["chair_s"] <= before["chair_s"] / 2 and lost <= 0.05,
             )
         )
     rows = cure["points"]
     for word in dict.fromkeys(row["word"] for row in rows):
-        for kind, name in (("zero", "silencing"), ("edit", "editing")):
+        for kind, name in _DOING.items():
             start, end = cheapest(rows, word, kind)
+            _, drawn = cheapest(rows, word, kind, random=True)
             shown = (
                 f"{_short(start['chair'])} → {_short(end['chair'])}, recall "
-                f"{_short(start['recall'])} → {_short(end['recall'])}"
+                f"{_short(start['recall'])} → {_short(end['recall'])}; {_short(drawn['chair'])}"
             )
             found.append(
                 (
-                    f"false {word}, {name}, neurons: {end['n_neurons']}; CHAIR_s, recall",
+                    f"false {word}, {name}, neurons: {end['n_neurons']}; CHAIR_s, recall; random"
+                    " neurons",
                     "halved, ≤ .05 lost",
                     shown,
-                    _cured(start, end),
+                    cured(start, end),
                 )
             )
     return found
 
 
-def cheapest(
-    rows: Sequence[Mapping[str, Any]], word: str, cure: str
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return the point before, and the one of fewest neurons that cures (else the lowest)."""
-    own = [row for row in rows if row["word"] == word]
-    points = [row for row in own if row["cure"] == cure]
-    good = [row for row in points if _cured(own[0], row)]
-    best = min(good, key=lambda row: row["n_neurons"]) if good else None
-    return own[0], best or min(points, key=lambda row: row["chair"])
-
-
-def _cured(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    halved = after["chair"] <= before["chair"] / 2
-    return bool(halved and after["recall"] >= before["recall"] - 0.05)
+_DOING = {"zero": "silencing", "edit": "editing"}
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
@@ -168,6 +163,7 @@ def write_summary(
     judged: Mapping[str, Any],
     edits: Mapping[str, Any],
     cure: Mapping[str, Any],
+    moved: Mapping[str, Any],
     report: Mapping[str, Any],
 ) -> None:
     """Write the page.
@@ -183,6 +179,8 @@ def write_summary(
         From `measure_edits`.
     cure : mapping
         ``points`` from `cure_curves`, ``subset`` from `cure_subset`.
+    moved : mapping
+        From `measure_transplants`.
     report : mapping
         The pocket model's ``report.json``.
     """
@@ -191,7 +189,8 @@ def write_summary(
         "",
         "Written by `make study`; `provenance.json` says from what. Neurons, thresholds, sizes and"
         " deltas come from `val`, all figures from `test` but those against the atlas, which was"
-        " measured on `val`; means over concepts (edits: pairs) with 95 % bootstrap intervals. One"
+        " measured on other scenes of `val` than those that choose; means over concepts (edits:"
+        " pairs) with 95 % bootstrap intervals. One"
         " model, one seed. That silencing a concept's neurons removes"
         " its word is what this model was trained for (its card says how): the figures show that"
         " the package finds and measures what is there, not what another model hides.",
@@ -201,7 +200,7 @@ def write_summary(
         *_table(
             ("", "asked", "measured", ""),
             [(a, b, c, "yes" if ok else "**no**") for a, b, c, ok in claims(
-                result, edits, cure, report)],
+                result, edits, cure, moved, report)],
         ),
         "## Methods",
         "",
@@ -234,7 +233,8 @@ def write_summary(
         "",
         "The atlas holds the measured effect of every single neuron (`single`), and a greedy order"
         " in which they were switched off together (`joint`). Truth by the first: neurons whose"
-        " loss costs at least 5 % of what the strongest one's costs"
+        " loss costs at least 5 % of what the strongest one's costs, and surely more than nothing:"
+        " its 95 % interval over scenes is above 0"
         f" ({_span(judged, 'single')} a concept); by the second: the first of the order, until no"
         f" scene says the word ({_span(judged, 'joint')}). A choice of 60 cannot be precise about"
         " so few; rank correlation is over all 3,072 neurons.",
@@ -246,7 +246,26 @@ def write_summary(
                 for name, row in judged["methods"].items()
             ],
         ),
+        "## Transplants",
+        "",
+        f"An object's patches in the place of a word, at two neighbouring layers; on `val` they"
+        f" name the object in {_listed(moved['val'])} of the scenes (by layers). Layers"
+        f" {moved['layers'][0]} and {moved['layers'][1]} on `test`: {_short(moved['success'])} of"
+        f" {moved['n']}; where the patches show no object at all, {_short(moved['background'])}.",
+        "",
         "## Edits",
+        "",
+        "The number of neurons is the smallest with the asked success and locality on other scenes"
+        " of `val` than those that choose and teach; random: as many neurons of the same layers,"
+        " edited in the same way. On `val`, neurons: success / locality: "
+        + "; ".join(
+            f"{name} " + ", ".join(
+                f"{n}: {_short(one['success'])} / {_short(one['locality'])}"
+                for n, one in edits[method]["sizes"].items()
+            )
+            for method, name in (("closed_form", "closed form"), ("optimised", "optimised"))
+        )
+        + ".",
         "",
         *_table(
             ("pair", "closed form: success", "locality", "optimised: success", "locality"),
@@ -266,14 +285,15 @@ def write_summary(
         "## Hallucination",
         "",
         "Silencing (`zero`) and editing (`edit`) of the neurons that push a caption from the truth"
-        " where it leaves it; `hallucination.csv` has every point.",
+        " where it leaves it; *random*: as many neurons of the same layers. The sizes that count"
+        " are chosen on `val`. `hallucination.csv` has every point.",
         "",
         *_table(
             ("word", "cure", "neurons", "CHAIR_s", "recall", "other objects kept"),
             [
                 (
                     str(row["word"]),
-                    str(row["cure"]),
+                    f"random {row['cure']}" if row["random"] else str(row["cure"]),
                     str(row["n_neurons"]),
                     _short(row["chair"]),
                     _short(row["recall"]),
@@ -285,6 +305,10 @@ def write_summary(
         "![the trade-off](hallucination.png)",
     ]  # fmt: skip
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _listed(shares: Mapping[str, float]) -> str:
+    return "; ".join(f"{_short(share)} ({layers})" for layers, share in shares.items())
 
 
 def _worse(method: tuple[str, Mapping[str, Any]]) -> float:
