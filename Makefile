@@ -39,7 +39,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures test-lowest docs \
         bench bench-gpu bench-peers faults mutants screenshots pictures tutorials train-pocket train-plain \
-        train-smollm2 study-ordinary evaluate-pocket \
+        train-smollm2 train-seeds study-ordinary evaluate-pocket \
         atlas study browser ordinary wheel clean
 
 help: ## this list
@@ -142,10 +142,17 @@ train-smollm2: build ## teach SmolLM2 to see the pocket world, into .pocket-smol
 train-plain: build ## the pocket network by captions alone, into .pocket-plain/ (resumes)
 	PYTHONPATH=scripts python -m pocket_lab.train --recipe plain --out .pocket-plain $(if $(wildcard .pocket-plain/checkpoint.pt),--resume) --steps 6700 $(TRAIN_ARGS)
 
+# seeds of pocket-plain that `make train-seeds` has trained here
+SEEDS := $(strip $(foreach s,1 2,$(if $(wildcard .pocket-plain-$(s)/model),$(s))))
+
+train-seeds: build ## pocket-plain with seeds 1 and 2, into .pocket-plain-1/ and -2/ (an hour each; resumes)
+	@$(foreach s,1 2,PYTHONPATH=scripts python -m pocket_lab.train --recipe plain --seed $(s) --out .pocket-plain-$(s) $(if $(wildcard .pocket-plain-$(s)/checkpoint.pt),--resume) --steps 6700 $(TRAIN_ARGS) &) wait
+
 study-ordinary: build ordinary ## prepared, ordinary small and ordinary pretrained model side by side
 	@$(foreach name,pocket pocket-plain pocket-smollm2,PYTHONPATH=scripts python -m pocket_lab.ordinary --model $(name) &) wait
 	@$(foreach name,pocket pocket-plain pocket-smollm2,PYTHONPATH=scripts python -m pocket_lab.choices --model $(name) &) wait
-	PYTHONPATH=scripts python -m pocket_lab.ordinary --write
+	@$(foreach s,$(SEEDS),PYTHONPATH=scripts python -m pocket_lab.ordinary --model pocket-plain --weights .pocket-plain-$(s)/model --sizes 60 600 --work build/seed$(s) &) wait
+	PYTHONPATH=scripts python -m pocket_lab.ordinary --write $(if $(strip $(SEEDS)),--seeds $(addprefix build/seed,$(SEEDS)))
 	PYTHONPATH=scripts python -m pocket_lab.choices --write
 
 evaluate-pocket: build ## measure the shipped pocket model, write its report

@@ -37,7 +37,7 @@ class _Through(torch.autograd.Function):
     """A layer's output; backward, what the layer adds to its input may be left out."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         before: torch.Tensor,  # noqa: ARG004  gets the gradient
         after: torch.Tensor,
@@ -48,7 +48,7 @@ class _Through(torch.autograd.Function):
         return after.view_as(after)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
         if ctx.dropped.layer == ctx.layer:
             return grad, torch.zeros_like(grad), None, None
         return torch.zeros_like(grad), grad, None, None
@@ -231,7 +231,7 @@ def _dropping(model: MultimodalModel, dropped: _Dropped) -> Iterator[None]:
             after = output[0] if isinstance(output, tuple) else output
             if not after.requires_grad:
                 return None
-            made = _Through.apply(before, after, dropped, layer)
+            made = _Through.apply(before, after, dropped, layer)  # type: ignore[no-untyped-call]
             return (made, *output[1:]) if isinstance(output, tuple) else made
 
         return run

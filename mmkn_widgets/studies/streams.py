@@ -193,7 +193,7 @@ def _names(argument: str, given: Sequence[str], known: Sequence[str]) -> tuple[s
 
 
 def _module(model: MultimodalModel, part: str, layer: int) -> nn.Module:
-    block = model.blocks[layer]
+    block: nn.Module = model.blocks[layer]
     if part == "residual":
         return block
     if part == "ffn":
@@ -204,7 +204,8 @@ def _module(model: MultimodalModel, part: str, layer: int) -> nn.Module:
     for name, child in block.named_modules():
         own = name.rpartition(".")[2]
         if _ATTENTION.search(own) and not _NOT_ATTENTION.search(type(child).__name__):
-            return child
+            found: nn.Module = child
+            return found
     raise NotSupported(
         f"parts: layer {layer} of {model.name} ({type(block).__name__}) has no attention; leave it "
         "out of layers, or 'attention' out of parts"

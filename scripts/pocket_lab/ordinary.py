@@ -170,8 +170,8 @@ give. *Suppression*: captions that lose the word. *Retention*: other objects sti
 same and in other scenes. *Identical*: captions of other scenes that stay letter for letter.
 *Substitution*: captions that lost the word and now name another object that is not there.
 *Random*: suppression by as many random neurons of the same layers, two draws. One trained model
-of each kind, so nothing here says how another seed would come out. Other ways to choose, to put out
-and to measure: [what the choices carry](choices.md). `make study-ordinary` makes both again.
+of each kind; how far other seeds of the ordinary small one differ stands at the end. Other ways to
+choose, to put out and to measure: [what the choices carry](choices.md). `make study-ordinary` makes both again.
 """
 #: Okabe and Ito's, which colour-blind readers tell apart
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#767676")
@@ -209,13 +209,15 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def table(models: dict[str, dict[str, Any]]) -> str:
+def table(models: dict[str, dict[str, Any]], seeds: dict[str, dict[str, Any]]) -> str:
     """Return the three models' figures as Markdown, method under method.
 
     Parameters
     ----------
     models : dict of str to dict
         Model's name to `summary`.
+    seeds : dict of str to dict
+        Seed of pocket-plain's training to `summary`.
     """
     lines = [*_HEAD.strip().splitlines(), ""]
     lines += [f"- *{name.replace('_', ' ')}*: {what}" for name, what in METHODS.items()] + [""]
@@ -242,7 +244,44 @@ def table(models: dict[str, dict[str, Any]]) -> str:
                     f"| {method.replace('_', ' ')} | {size} | {row['neurons']:.0f} | {cells} |"
                 )
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_seeds_table(seeds)])
+
+
+#: what is asked of every seed
+SEED_SIZES = ("60", "600")
+
+
+def _seeds_table(seeds: dict[str, dict[str, Any]]) -> list[str]:
+    """Return one trained model beside others of the same recipe: mean, lowest and highest."""
+    if not seeds:
+        return []
+    recall = ", ".join(figure(one["recall"]).partition(" ")[0] for one in seeds.values())
+    lines = [
+        f"## pocket-plain, seeds {', '.join(seeds)}",
+        "",
+        f"The same training with other seeds ({recall} of the words that are there are named); "
+        f"seed {next(iter(seeds))} ships. Mean over seeds [lowest, highest]:",
+        "",
+        "| method | asked | suppression | retention, scene | retention, other | identical "
+        "| substitution | random |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    first = next(iter(seeds.values()))["methods"]
+    for method, sizes in first.items():
+        for size in sizes:
+            rows = [one["methods"][method].get(size) for one in seeds.values()]
+            if size not in SEED_SIZES or None in rows:
+                continue
+            cells = []
+            for key in _FIGURES:
+                means = [row[key]["mean"] for row in rows if row and row[key]]
+                if len(means) < len(rows):
+                    cells.append("-")
+                else:
+                    spread = {"mean": float(np.mean(means)), "low": min(means), "high": max(means)}
+                    cells.append(figure(spread))
+            lines.append(f"| {method.replace('_', ' ')} | {size} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _few(words: Sequence[str]) -> list[str]:
@@ -306,18 +345,19 @@ def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
         small.save(path, optimize=True)
 
 
-def _write(models: dict[str, dict[str, Any]], out: Path) -> None:
+def _write(models: dict[str, dict[str, Any]], out: Path, seeds: dict[str, dict[str, Any]]) -> None:
     write_whole(out / "three_models.json", figures_json(models))
     write_whole(out / "three_models.csv", _csv(models))
-    write_whole(out / "three_models.md", table(models).rstrip() + "\n")
+    write_whole(out / "seeds.json", figures_json(seeds))
+    write_whole(out / "three_models.md", table(models, seeds).rstrip() + "\n")
     _picture(models, out / "three_models.png")
 
 
 def rounded(value: Any) -> Any:
-    """Return figures with eight digits: what is written, and what every table is made of."""
+    """Return figures with five digits: what is written, and what every table is made of."""
     if isinstance(value, dict):
         return {key: rounded(one) for key, one in value.items()}
-    return round(value, 8) if isinstance(value, float) else value
+    return round(value, 5) if isinstance(value, float) else value
 
 
 def figures_json(models: dict[str, dict[str, Any]]) -> str:
@@ -396,7 +436,41 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="pocket_lab.ordinary", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", help="numbers of neurons")
     parser.add_argument("--learned", type=int, nargs="*", help="sizes of masks")
-    command(parser, argv, measured, summary, _write)
+    parser.add_argument(
+        "--seeds", type=Path, nargs="*", default=[],
+        help="work folders of pocket-plain trained with seeds 1, 2, ...",
+    )  # fmt: skip
+    asked, _ = parser.parse_known_args(argv)
+
+    def write(models: dict[str, dict[str, Any]], out: Path) -> None:
+        found = {}
+        for number, folder in enumerate([None, *asked.seeds]):
+            if folder is None:
+                found["0"] = models["pocket-plain"]
+                continue
+            parts = sorted((folder / "pocket-plain").glob("*.json"))
+            held = [json.loads(part.read_text("utf-8")) for part in parts]
+            found[str(number)] = rounded(summary(held))
+        kept = out / "seeds.json"
+        if not asked.seeds and kept.is_file():  # they take hours to train
+            found = json.loads(kept.read_text("utf-8"))
+        _write(models, out, _of_seeds(found))
+
+    command(parser, argv, measured, summary, write)
+
+
+def _of_seeds(seeds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Keep what the table of seeds shows."""
+    return {
+        seed: {
+            "recall": found["recall"],
+            "methods": {
+                method: {n: row for n, row in sizes.items() if n in SEED_SIZES}
+                for method, sizes in found["methods"].items()
+            },
+        }
+        for seed, found in seeds.items()
+    }
 
 
 if __name__ == "__main__":

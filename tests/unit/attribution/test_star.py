@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mmkn_widgets as mmkn
-from mmkn_widgets.attribution import attribution_patching_star, collect, score
+from mmkn_widgets.attribution import attribution_patching_star, score
 from mmkn_widgets.core.errors import BadArgument, Cancelled, NotSupported
 from mmkn_widgets.core.jobs import CancelToken
 from mmkn_widgets.inpainting import get_inpainter

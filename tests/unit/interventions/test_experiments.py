@@ -11,7 +11,13 @@ import pytest
 import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import BadArgument, Cancelled
 from mmkn_widgets.core.jobs import CancelToken
-from mmkn_widgets.evaluation import EditStudy, edit_study, hallucination_study, pairs_to_edit
+from mmkn_widgets.evaluation import (
+    EditStudy,
+    edit_study,
+    hallucination_cures,
+    hallucination_study,
+    pairs_to_edit,
+)
 from mmkn_widgets.interventions import EditReport, Goal
 from tests.unit.interventions.helpers import n_hooks, same_bits, snapshot
 
@@ -35,6 +41,10 @@ def test_swaps_of_seeded_pairs(pocket: Any) -> None:
     assert summary["locality"]["mean"] >= 0.9
     assert len(study.alphas) == 3
     assert same_bits(pocket, before)
+    drawn = edit_study(pocket, pairs[:1], val, test, n_choose=24, n_with=12, n_without=16,
+                       control=3)  # fmt: skip
+    assert drawn.reports[0].n_neurons == study.reports[0].n_neurons
+    assert drawn.reports[0].success < 0.5 < study.reports[0].success
 
 
 def test_the_summary_is_over_pairs() -> None:
@@ -91,3 +101,11 @@ def test_the_curve_of_a_cure(pocket: Any) -> None:
         hallucination_study(pocket, "bird", learn, [], absent, top=())
     with pytest.raises(BadArgument, match="whose caption names it"):
         hallucination_study(pocket, "cup", absent[:2], [], [])
+    cures = hallucination_cures(pocket, "bird", learn, top=(5,), control=True, goal=Goal(steps=2))
+    names = ["zero 5", "edit 5", "random zero 5", "random edit 5"]
+    assert [one.name for one in cures] == names
+    found, drawn = cures[0], cures[2]
+    assert {row: len(index) for row, index in found.rows.items()} == {
+        row: len(index) for row, index in drawn.rows.items()
+    }
+    assert not any(set(found.rows[row]) & set(drawn.rows[row]) for row in found.rows)

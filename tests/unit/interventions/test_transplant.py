@@ -157,6 +157,11 @@ def test_the_patches_of_an_object_say_its_word(pocket: Any, scenes: Any) -> None
     random = {layer: np.random.default_rng(2).choice(512, 30, replace=False) for layer in (4, 5)}
     control = transplant_report(pocket, list(scenes), layers=(4, 5), neurons=random)
     assert control.success <= 0.1
+    empty = transplant_report(pocket, list(scenes), layers=(4, 5), patches="background")
+    assert empty.n >= 15
+    assert empty.success <= 0.2
+    with pytest.raises(BadArgument, match="patches: got 'all'"):
+        transplant_report(pocket, [], patches="all")
 
 
 @pytest.mark.parametrize(

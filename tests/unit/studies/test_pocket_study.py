@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pocket_lab.atlas import lesioned
-from pocket_lab.cure import cure_scenes
+from pocket_lab.atlas import BEHIND, lesioned
+from pocket_lab.cure import cheapest, cure_scenes, cured
 from pocket_lab.report import weights_digest
-from pocket_lab.study import study_path
+from pocket_lab.study import _CHOOSING, study_path
 from pocket_lab.tables import claims
 
 import mmkn_widgets as mmkn
@@ -34,9 +34,8 @@ def model():
 @pytest.fixture(scope="module")
 def held() -> dict:
     folder = study_path()
-    read = {name: json.loads((folder / f"{name}.json").read_text())
-            for name in ("study", "judged", "edits", "hallucination", "provenance")}  # fmt: skip
-    return read
+    names = ("study", "judged", "edits", "hallucination", "transplants", "provenance")
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
 
 
 def test_it_is_about_the_shipped_weights(held, model) -> None:
@@ -51,7 +50,7 @@ def test_it_is_about_the_shipped_weights(held, model) -> None:
 
 def test_what_was_asked_holds_and_stands_on_the_page(held) -> None:
     report = json.loads((Path(pocket.path()) / "report.json").read_text())
-    found = claims(held["study"], held["edits"], held["hallucination"], report)
+    found = claims(held["study"], held["edits"], held["hallucination"], held["transplants"], report)
     assert len(found) == 17
     assert [what for what, _, _, holds in found if not holds] == []
     page = (study_path() / "README.md").read_text()
@@ -87,7 +86,8 @@ def test_a_concept_measured_again_gives_the_same_figures(held, model, tmp_path) 
 def test_neurons_of_the_atlas_measured_again(model) -> None:
     atlas = open_atlas()
     n = int(atlas["scenes"].sel(concept=WORD))
-    scenes = lesioned(model, WORD, mmkn.datasets.pocket_world("val").with_concept(WORD, n))
+    behind = mmkn.datasets.pocket_world("val").with_concept(WORD, BEHIND + n)[BEHIND:]
+    scenes = lesioned(model, WORD, behind)
     base = [scene.lesion(None)[0] for scene in scenes]
     written = atlas["single"].sel(concept=WORD).values
     for layer in (4, 5):
@@ -108,7 +108,8 @@ def test_neurons_of_the_atlas_measured_again(model) -> None:
 def test_an_edit_made_again_gives_the_same_figures(held, model) -> None:
     written = next(p for p in held["edits"]["closed_form"]["pairs"] if p["source"] == WORD)
     worlds = mmkn.datasets.pocket_world("val"), mmkn.datasets.pocket_world("test")
-    again = edit_study(model, [(WORD, written["target"])], *worlds).reports[0]
+    top = held["edits"]["closed_form"]["top"]
+    again = edit_study(model, [(WORD, written["target"])], *worlds, top=top).reports[0]
     assert again.success == pytest.approx(written["success"], abs=0.03)
     assert again.locality == pytest.approx(written["locality"], abs=0.03)
 
@@ -122,7 +123,11 @@ def test_a_point_of_the_curve_measured_again(held, model) -> None:
     )
     rows = [row for row in held["hallucination"]["points"] if row["word"] == "bird"]
     assert before.chair == pytest.approx(rows[0]["chair"], abs=0.01)
-    written = next(row for row in rows if row["cure"] == "zero" and row["n_neurons"] == 10)
+    written = next(
+        row
+        for row in rows
+        if row["cure"] == "zero" and row["n_neurons"] == 10 and not row["random"]
+    )
     assert after.chair == pytest.approx(written["chair"], abs=0.02)
     assert after.recall == pytest.approx(written["recall"], abs=0.01)
 
@@ -136,3 +141,42 @@ def test_the_two_stage_filter_finds_what_the_atlas_knows(held, model) -> None:
     assert judged["recall_single"] == pytest.approx(hits / len(known))
     chance = held["judged"]["methods"]["random"]["recall_single"]["mean"]
     assert held["judged"]["methods"]["two_stage"]["recall_single"]["mean"] > chance + 0.3
+
+
+def test_sizes_are_chosen_on_val_and_random_neurons_do_nothing(held) -> None:
+    points = held["hallucination"]["points"]
+    for word in {row["word"] for row in points}:
+        for cure in ("zero", "edit"):
+            _, chosen = cheapest(points, word, cure)
+            smaller = [
+                row
+                for row in points
+                if (row["word"], row["cure"]) == (word, cure)
+                and not row["random"]
+                and row["n_neurons"] < chosen["n_neurons"]
+            ]
+            before = next(row for row in points if row["word"] == word)
+            assert not any(cured(before, row, "val_") for row in smaller)
+            _, drawn = cheapest(points, word, cure, random=True)
+            assert drawn["n_neurons"] == chosen["n_neurons"]
+            assert drawn["chair"] > chosen["chair"]
+    for method in held["edits"].values():
+        assert method["top"] in map(int, method["sizes"])
+        assert method["control"]["success"]["mean"] < 0.5 < method["summary"]["success"]["mean"]
+    assert held["transplants"]["background"] < 0.2 < held["transplants"]["success"]
+
+
+def test_no_scene_of_the_atlas_chooses_neurons() -> None:
+    val = mmkn.datasets.pocket_world("val")
+    chosen = {scene.id for scene in val.with_concept(WORD, _CHOOSING)}
+    asked = {scene.id for scene in val.with_concept(WORD, BEHIND + 16)[BEHIND:]}
+    assert len(asked) == 16
+    assert not chosen & asked
+
+
+def test_no_scene_sizes_what_it_taught() -> None:
+    for scenes in cure_scenes().values():
+        learned = {scene.id for scene in scenes["learn"]}
+        sized = {scene.id for part in ("absent", "present") for scene in scenes[f"sizing {part}"]}
+        assert len(scenes["sizing absent"]) >= 20
+        assert not learned & sized
