@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from mmkn_widgets.models import MultimodalModel
 
 __all__ = [
-    "BEHIND",
     "TeacherForced",
     "gather_atlas",
     "joint_order",
@@ -43,8 +42,6 @@ __all__ = [
     "single_effects",
 ]
 
-#: scenes of a concept that choose neurons in a study; the atlas is measured on those behind them
-BEHIND = 48
 #: of layers before the last two, so many neurons compete in each round of the greedy selection
 _POOL = 32
 #: neurons taken in a round
@@ -58,9 +55,7 @@ def lesioned(model: MultimodalModel, concept: Any, scenes: Sequence[Scene]) -> l
     return [LesionedScene(model, *place) for place in places]
 
 
-def single_effects(
-    scenes: Sequence[LesionedScene], shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def single_effects(scenes: Sequence[LesionedScene], shape: tuple[int, int]) -> np.ndarray:
     """Zero every neuron by itself.
 
     Parameters
@@ -72,24 +67,17 @@ def single_effects(
 
     Returns
     -------
-    effect : numpy.ndarray of float32, shape (layer, neuron)
+    numpy.ndarray of float32, shape (layer, neuron)
         Mean fall of the log-probability over the scenes, in nats; positive means the neuron
         carries the word.
-    error : numpy.ndarray of float32, shape (layer, neuron)
-        Standard error of that mean; NaN of a single scene.
     """
     layers, width = shape
-    total, squares = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
+    total = np.zeros(shape, np.float64)
     for scene in scenes:
         before, _ = scene.lesion(None)
         for layer in range(layers):
-            fall = before - scene.effect_of(layer, np.arange(width)).astype(np.float64)
-            total[layer] += fall
-            squares[layer] += fall**2
-    n = len(scenes)
-    mean = total / n
-    spread = np.maximum(squares / n - mean**2, 0) / (n - 1) if n > 1 else np.full(shape, np.nan)
-    return mean.astype(np.float32), np.sqrt(spread).astype(np.float32)
+            total[layer] += before - scene.effect_of(layer, np.arange(width))
+    return (total / len(scenes)).astype(np.float32)
 
 
 def joint_order(
@@ -169,7 +157,7 @@ def measure_atlas(
     out : pathlib.Path
         Folder of the parts, which several processes may share.
     n_scenes : int
-        Validation scenes a concept, behind the `BEHIND` that choose neurons in a study.
+        Validation scenes a concept.
     n_joint : int
         Length of the joint reference.
     client : dask.distributed.Client, optional
@@ -202,9 +190,9 @@ def _measured(
     from mmkn_widgets.datasets import pocket_world
 
     begun = time.monotonic()
-    chosen = pocket_world("val").with_concept(concept, BEHIND + n_scenes)[BEHIND:]
+    chosen = pocket_world("val").with_concept(concept, n_scenes)
     scenes = lesioned(model, concept, chosen)
-    single, error = single_effects(scenes, (len(model.sites), model.n_neurons))
+    single = single_effects(scenes, (len(model.sites), model.n_neurons))
     between = time.monotonic()
     order, course = joint_order(scenes, single, n_joint)
     print(
@@ -212,13 +200,7 @@ def _measured(
         f"reference {time.monotonic() - between:.0f} s",
         flush=True,
     )
-    return {
-        "single": single,
-        "error": error,
-        "joint": order,
-        "course": course,
-        "scenes": np.asarray(len(scenes)),
-    }
+    return {"single": single, "joint": order, "course": course, "scenes": np.asarray(len(scenes))}
 
 
 def _on_worker(load: Any, weights: str, *asked: Any) -> dict[str, np.ndarray]:
@@ -242,14 +224,13 @@ def gather_atlas(model: MultimodalModel, concepts: Sequence[str], out: Path, res
     """Write the parts of all concepts as one ``atlas.npz``."""
     held = _parts(model, out)
     parts = [np.load(held / f"{concept}.npz", allow_pickle=False) for concept in concepts]
-    about = {"weights": model.weights_hash, "split": "pocket:val", "unit": "nats", "version": 2}
-    single, error = (np.stack([part[name] for part in parts]) for name in ("single", "error"))
+    about = {"weights": model.weights_hash, "split": "pocket:val", "unit": "nats", "version": 1}
+    single = np.stack([part["single"] for part in parts])
     unfinished = result.with_suffix(f".{os.getpid()}.npz.part")
     with unfinished.open("wb") as file:
         np.savez_compressed(
             file,
             single=(single * SCALE).astype(np.float16),
-            error=_rounded(error * SCALE),
             joint=np.stack([part["joint"] for part in parts]).astype(np.int16),
             course=np.stack([part["course"] for part in parts]).astype(np.float32),
             scenes=np.asarray([int(part["scenes"]) for part in parts]),
@@ -257,13 +238,6 @@ def gather_atlas(model: MultimodalModel, concepts: Sequence[str], out: Path, res
             about=np.asarray(json.dumps(about)),
         )
     os.replace(unfinished, result)
-
-
-def _rounded(values: np.ndarray) -> np.ndarray:
-    """Return half precision with four bits of mantissa (3 %), which packs into a third."""
-    bits = values.astype(np.float16).view(np.uint16).astype(np.uint32)
-    rounded: np.ndarray = ((bits + 0x20) & 0xFFC0).astype(np.uint16).view(np.float16)
-    return rounded
 
 
 @contextmanager

@@ -59,7 +59,8 @@ CHOSEN = {
     "contrastive_maximum": "contribution less the largest of another word",
     "contrastive_exclusive": "contribution, without the best 200 of any other word",
     "one picture": "the default, from one picture instead of twelve",
-    "two_stage, minimal": "the fewest of its first 600 that silence .95 of the choosing scenes",
+    "two_stage, minimal": "the fewest of its first 600 that silence .95 of the choosing scenes;"
+    " no set where all are not enough",
     "two_stage, 10": "the default's first ten",
     "two_stage, 600": "the default's first six hundred, or all it keeps",
     "contribution, 10": "ten by contribution score",
@@ -369,8 +370,9 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
             cells = [word[part][name] for word in words if name in word[part]]
             found[name] = {key: mean_interval([cell[key] for cell in cells]) for key in figures}
             found[name]["words"] = len(cells)
-            if cells and "neurons" in cells[0]:
-                found[name]["neurons"] = float(np.mean([cell["neurons"] for cell in cells]))
+            some = [cell["neurons"] for cell in cells if cell.get("neurons")]
+            if some:  # of the words that have any
+                found[name] |= {"neurons": float(np.mean(some)), "sets": len(some)}
         return found
 
     return {
@@ -432,8 +434,12 @@ def table(models: dict[str, dict[str, Any]]) -> str:
             lines += [f"**Only**: {', '.join(found['words'])}.", ""]
         lines += ["| chosen by | neurons " + _columns(FIGURES), "|---" * 8 + "|"]
         for row, cells in found["chosen"].items():
-            if cells["words"]:
-                lines.append(f"| {_shown(row)} | {cells['neurons']:.0f} {_cells(cells, FIGURES)}")
+            if not cells["words"]:
+                continue
+            number = f"{cells['neurons']:.0f}" if "neurons" in cells else "none"
+            if 0 < cells.get("sets", 0) < cells["words"]:
+                number += f" ({cells['sets']} words)"
+            lines.append(f"| {_shown(row)} | {number} {_cells(cells, FIGURES)}")
         lines += ["", "| put out by " + _columns(FIGURES[:-1]), "|---" * 6 + "|"]
         for row, cells in found["put_out"].items():
             lines.append(f"| {_shown(row)} {_cells(cells, FIGURES[:-1])}")

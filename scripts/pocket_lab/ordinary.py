@@ -171,7 +171,8 @@ same and in other scenes. *Identical*: captions of other scenes that stay letter
 *Substitution*: captions that lost the word and now name another object that is not there.
 *Random*: suppression by as many random neurons of the same layers, two draws. One trained model
 of each kind; how far other seeds of the ordinary small one differ stands at the end. Other ways to
-choose, to put out and to measure: [what the choices carry](choices.md). `make study-ordinary` makes both again.
+choose, to put out and to measure: [what the choices carry](choices.md). `make study-ordinary` makes both
+again.
 """
 #: Okabe and Ito's, which colour-blind readers tell apart
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#767676")
@@ -229,6 +230,7 @@ def table(models: dict[str, dict[str, Any]], seeds: dict[str, dict[str, Any]]) -
             f"that one picture finds, {figure(found['overlap'])} are among those of {CHOOSING}.",
             "",
             *_few(found["words"]),
+            *_unmeasured(found["methods"]),
             "",
             "| method | asked | kept | suppression | retention, scene | retention, other "
             "| identical | substitution | random |",
@@ -291,6 +293,13 @@ def _few(words: Sequence[str]) -> list[str]:
     if len(words) == 1:
         return [f"**Only {named}** of the {len(CATEGORIES)} words: an example with no spread."]
     return [f"**Only these of the {len(CATEGORIES)} words**: {named}."]
+
+
+def _unmeasured(methods: dict[str, Any]) -> list[str]:
+    """Say which sizes nobody measured on this model."""
+    known = {int(size) for sizes in methods.values() for size in sizes}
+    missing = [str(size) for size in SIZES if size not in known]
+    return [f"No sets of {' or '.join(missing)} were measured on this model."] if missing else []
 
 
 def _csv(models: dict[str, dict[str, Any]]) -> str:
