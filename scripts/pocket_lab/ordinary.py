@@ -171,8 +171,8 @@ same and in other scenes. *Identical*: captions of other scenes that stay letter
 *Substitution*: captions that lost the word and now name another object that is not there.
 *Random*: suppression by as many random neurons of the same layers, two draws. One trained model
 of each kind; how far other seeds of the ordinary small one differ stands at the end. Other ways to
-choose, to put out and to measure: [what the choices carry](choices.md). `make study-ordinary` makes both
-again.
+choose, to put out and to measure: [what the choices carry](choices.md). `make study-ordinary` makes
+both again.
 """
 #: Okabe and Ito's, which colour-blind readers tell apart
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#767676")
