@@ -26,7 +26,7 @@ from mmkn_widgets.pocket.words import CATEGORIES
 from mmkn_widgets.studies.summary import mean_interval
 
 from .study import study_path
-from .tables import figure
+from .tables import figure, shrink
 
 if TYPE_CHECKING:
     from mmkn_widgets.attribution import NeuronSet
@@ -322,7 +322,6 @@ def _csv(models: dict[str, dict[str, Any]]) -> str:
 def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
     """Draw suppression against retention, a line a method, its marks growing with the size."""
     import matplotlib.pyplot as plt
-    from PIL import Image
 
     fig, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 4.4), sharey=True,
                              constrained_layout=True, squeeze=False)  # fmt: skip
@@ -335,7 +334,7 @@ def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
             ]
             x, y = [one[0] for one in at], [one[1] for one in at]
             axis.plot(x, y, color=colour, lw=1, alpha=0.6)
-            axis.scatter(x, y, [12 + 0.6 * one[2] for one in at], color=colour,
+            axis.scatter(x, y, [6 + 6 * one[2] ** 0.5 for one in at], color=colour,
                          label=method.replace("_", " "), alpha=0.85)  # fmt: skip
         words = found["words"]
         asked = f"{words[0]} alone" if len(words) == 1 else f"{len(words)} words"
@@ -346,12 +345,9 @@ def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel("suppression of the word")
     axes[0][0].legend(fontsize=7, loc="lower left")
-    drawn = io.BytesIO()
-    fig.savefig(drawn, dpi=110)
+    fig.savefig(path, dpi=110)
     plt.close(fig)
-    with Image.open(drawn) as picture:
-        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        small.save(path, optimize=True)
+    shrink(path)
 
 
 def _write(models: dict[str, dict[str, Any]], out: Path, seeds: dict[str, dict[str, Any]]) -> None:

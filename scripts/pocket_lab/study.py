@@ -22,7 +22,7 @@ from mmkn_widgets.studies.judged import judge, mean_judgement
 from mmkn_widgets.studies.run import METHODS, PACKAGED, method_scores, run_study
 
 from .cure import cure_curves, cure_subset, write_cure
-from .tables import write_summary
+from .tables import shrink, write_summary
 
 if TYPE_CHECKING:
     from mmkn_widgets.core.jobs import Progress
@@ -229,6 +229,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in _PUBLISHED:
         shutil.copyfile(work / name, out / name)
     write_cure(cure["points"], out)
+    for name in ("methods.png", "hallucination.png"):
+        shrink(out / name)
     write_json(out / "hallucination.json", cure)
     write_json(out / "judged.json", judged)
     write_json(out / "edits.json", edits)
