@@ -271,8 +271,9 @@ def write_cure(rows: Sequence[dict[str, Any]], folder: Path) -> None:
                       label=f"{cure}: recall where it is")  # fmt: skip
         for cure, mark in (("zero", "^:"), ("edit", "v-")):
             drawn = [before, *[r for r in points if r["cure"] == cure and r["random"]]]
-            axes.plot([r["n_neurons"] for r in drawn], [r["chair"] for r in drawn], mark,
-                      color="grey", ms=4, lw=1, label=f"{cure} of random neurons: CHAIR_s")  # fmt: skip
+            sizes, shares = [r["n_neurons"] for r in drawn], [r["chair"] for r in drawn]
+            name = f"{cure} of random neurons: CHAIR_s"
+            axes.plot(sizes, shares, mark, color="grey", ms=4, lw=1, label=name)
         axes.axhline(before["chair"] / 2, color="grey", lw=0.8, ls=":")
         axes.axhline(before["recall"] - 0.05, color="grey", lw=0.8, ls=":")
         sizes = sorted({row["n_neurons"] for row in rows if row["word"] == word})
