@@ -5,14 +5,18 @@ Kills are not among it: `tests/unit/core/test_files.py` has them, each at every 
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from ipywidgets import Widget
 
+from mmkn_widgets.models.state import UNCOMPILED
 from tests.faults.kinds import COUNTS, run_kind
 from tests.faults.memory import slope
 from tests.faults.tally import Tally, table
@@ -27,6 +31,15 @@ SHARES = {
     "together": 0.02,
     "rounds": 0.016,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_stays() -> Iterator[None]:
+    """Close every widget: one left open holds its model, whose ablation holds torch's stance."""
+    yield
+    Widget.close_all()
+    gc.collect()
+    assert not UNCOMPILED._holders
 
 
 @pytest.mark.filterwarnings("ignore")
