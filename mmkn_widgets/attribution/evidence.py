@@ -15,10 +15,12 @@ from ..core import (
     Progress,
     as_concept,
     bad_argument,
+    neuron_coords,
     provenance,
 )
 from ..inpainting import get_inpainter
 from ..models import BatchSize
+from .controls import exists
 from .direct import unaccounted
 from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
 
@@ -242,8 +244,7 @@ def _labelled(
     import xarray as xr
 
     data, pairs = sums.means(), sums.each()
-    width = np.asarray([site.width for site in model.sites])
-    outside = np.arange(model.n_neurons)[None] >= width[:, None]
+    outside = ~exists(model)
     for values in (*data.values(), *pairs.values()):
         values[..., outside] = np.nan
     order = np.argsort(sums.order)
@@ -256,9 +257,7 @@ def _labelled(
             "log_prob_inpainted": ("scene", np.asarray(sums.log_prob_inpainted, np.float32)[order]),
         },
         coords={
-            "layer": [site.layer for site in model.sites],
-            "expert": ("layer", [site.expert for site in model.sites]),
-            "neuron": np.arange(model.n_neurons),
+            **neuron_coords(model),
             "scene": [str(scenes[one.scene].id) for one in found],
             "caption": ("scene", np.asarray([one.caption for one in found], dtype=str)),
             "token": ("scene", np.asarray([one.token for one in found], np.int64)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,7 @@ from ..core import (
     provenance,
 )
 from ..models import plain_torch
-from .controls import exists
-from .scoring import in_encoder
+from .scoring import in_encoder, scores_in_units
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -171,8 +169,6 @@ def integrated_gradients(
     >>> found.dims, found.shape
     (('layer', 'neuron'), (6, 512))
     """
-    import xarray as xr
-
     if steps < 1:
         raise bad_argument("steps", steps, "a whole number from 1")
     if target not in ("log_prob", "logit"):
@@ -199,32 +195,18 @@ def integrated_gradients(
             total += _one(model, picture, prompt, item, steps, target, last)
             if progress is not None:
                 progress(f"integrating gradients for {wanted.word}", done + 1, len(found))
-    values = (total / len(found)).astype(np.float32)
-    values[~exists(model)] = np.nan
-    made = json.dumps(
-        provenance(
-            "integrated_gradients",
-            model=model.name,
-            weights=model.weights_hash,
-            concept=wanted.to_dict(),
-            steps=steps,
-            target=target,
-            caption=caption,
-            prompt=prompt,
-            scenes=[f"{scene.source}/{scene.id}" for scene in scenes],
-        )
+    made = provenance(
+        "integrated_gradients",
+        model=model.name,
+        weights=model.weights_hash,
+        concept=wanted.to_dict(),
+        steps=steps,
+        target=target,
+        caption=caption,
+        prompt=prompt,
+        scenes=[f"{scene.source}/{scene.id}" for scene in scenes],
     )
-    return xr.DataArray(
-        values,
-        {
-            "layer": [site.layer for site in model.sites],
-            "expert": ("layer", [site.expert for site in model.sites]),
-            "neuron": np.arange(model.n_neurons),
-        },
-        ("layer", "neuron"),
-        name="integrated_gradients",
-        attrs={"provenance": made, "units": "nats" if target == "log_prob" else "logit"},
-    )
+    return scores_in_units(model, "integrated_gradients", total / len(found), target, made)
 
 
 def _one(

@@ -14,6 +14,7 @@ from ..core import (
     NeuronIndex,
     NeuronSet,
     bad_argument,
+    neuron_coords,
     over_neurons,
     provenance,
     whole_number,
@@ -177,13 +178,8 @@ def _random(model: MultimodalModel, seed: int) -> xr.DataArray:
 
     values = np.random.default_rng(seed).random((len(model.sites), model.n_neurons), np.float32)
     values[~exists(model)] = np.nan
-    labels = {
-        "layer": [site.layer for site in model.sites],
-        "expert": ("layer", [site.expert for site in model.sites]),
-        "neuron": np.arange(model.n_neurons),
-    }
     made = json.dumps(provenance("random", seed=seed))
-    return _named(xr.DataArray(values, labels, ("layer", "neuron")), "random", made)
+    return _named(xr.DataArray(values, neuron_coords(model), ("layer", "neuron")), "random", made)
 
 
 def _random_like(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ import numpy as np
 import torch
 
 from ..activations import Prediction, record
-from ..core import BadArgument, NotSupported, bad_argument
+from ..core import BadArgument, NotSupported, bad_argument, neuron_coords
 from ..models import image_mask, inserted, plain_torch, site_device
+from .controls import exists
 from .direct import through
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from ..models import MultimodalModel, Prepared
 
 __all__ = [
@@ -26,6 +30,8 @@ __all__ = [
     "fitting_batch",
     "in_encoder",
     "run_batch",
+    "same_tokens",
+    "scores_in_units",
     "target_score",
     "valid_tokens",
 ]
@@ -168,11 +174,7 @@ def run_batch(
     with record(model) as second:
         _, log_prob_gone = target_score(model, gone, targets, options.target, grad=False)
     length = before[0].shape[1]
-    if second.values[0].shape[1] != length:
-        raise BadArgument(
-            f"inpainter: the inpainted picture gives {second.values[0].shape[1]} tokens, the "
-            f"original {length}; the inpainter has to keep the picture's size"
-        )
+    same_tokens(second.values[0].shape[1], length)
     valid, ends = valid_tokens(model, prepared, length)
     predicting = (ends[:, None] - torch.arange(n_sub - 1, -1, -1)).clamp(
         min=0
@@ -209,6 +211,28 @@ def run_batch(
     sums.order += [one.scene for one in batch]
     sums.log_prob += log_prob.tolist()
     sums.log_prob_inpainted += log_prob_gone.tolist()
+
+
+def same_tokens(inpainted: int, original: int) -> None:
+    """Refuse a pair of which the inpainted picture is read as more or fewer tokens."""
+    if inpainted != original:
+        raise BadArgument(
+            f"inpainter: the inpainted picture gives {inpainted} tokens, the original {original}; "
+            "the inpainter has to keep the picture's size"
+        )
+
+
+def scores_in_units(
+    model: MultimodalModel, name: str, values: np.ndarray, target: str, made: dict[str, Any]
+) -> xr.DataArray:
+    """Return scores over (layer, neuron) of a method with a pass of its own, NaN where narrow."""
+    import xarray as xr
+
+    scores = values.astype(np.float32)
+    scores[~exists(model)] = np.nan
+    units = "nats" if target == "log_prob" else "logit"
+    attrs = {"provenance": json.dumps(made), "units": units}
+    return xr.DataArray(scores, neuron_coords(model), ("layer", "neuron"), name, attrs)
 
 
 def target_score(

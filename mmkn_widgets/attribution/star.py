@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..activations import Prediction, predictions, record
-from ..core import CancelToken, Concept, NotSupported, Progress, as_concept, provenance
+from ..core import (
+    CancelToken,
+    Concept,
+    Handles,
+    NotSupported,
+    Progress,
+    as_concept,
+    bad_argument,
+    provenance,
+)
 from ..inpainting import get_inpainter
 from ..models import BatchSize, plain_torch
-from .controls import exists
 from .evidence import scene_mask
-from .scoring import Options, batches, fitting_batch, in_encoder, target_score, valid_tokens
+from .scoring import (
+    Options,
+    batches,
+    fitting_batch,
+    in_encoder,
+    same_tokens,
+    scores_in_units,
+    target_score,
+    valid_tokens,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -116,8 +132,6 @@ def attribution_patching_star(
     >>> found.dims, bool((found >= 0).all())
     (('layer', 'neuron'), True)
     """
-    import xarray as xr
-
     options = Options(target=target, prompt=prompt)
     if in_encoder(model):
         raise NotSupported(
@@ -130,13 +144,15 @@ def attribution_patching_star(
             "the others; use attribution_patching"
         )
     wanted, chosen = as_concept(concept), list(scenes)
+    if not chosen:
+        raise bad_argument("scenes", [], f"at least one scene that shows {wanted.word!r}")
     masks = [scene_mask(scene, wanted) for scene in chosen]
     painter = get_inpainter(inpainter)
     total = np.zeros((len(model.sites), model.n_neurons), np.float64)
     done = 0
     with model.interventions.suspended():
         if batch_size is None:
-            n_tokens = model.prepare([scene.image for scene in chosen[:1]], prompt).n_tokens + 16
+            n_tokens = model.prepare([chosen[0].image], prompt).n_tokens + 16
             batch_size = fitting_batch(model, n_tokens)
         found, _ = predictions(
             model, wanted, chosen,
@@ -158,33 +174,19 @@ def attribution_patching_star(
                 done += len(part)
                 if progress is not None:
                     progress(f"scoring neurons for {wanted.word}", done, len(found))
-    values = (total / len(found)).astype(np.float32)
-    values[~exists(model)] = np.nan
-    made = json.dumps(
-        provenance(
-            "attribution_patching_star",
-            model=model.name,
-            weights=model.weights_hash,
-            concept=wanted.to_dict(),
-            scenes=[f"{scene.source}/{scene.id}" for scene in chosen],
-            inpainter=str(painter.name),
-            inpainter_parameters=dict(painter.parameters),
-            target=target,
-            caption=caption,
-            prompt=prompt,
-        )
+    made = provenance(
+        "attribution_patching_star",
+        model=model.name,
+        weights=model.weights_hash,
+        concept=wanted.to_dict(),
+        scenes=[f"{scene.source}/{scene.id}" for scene in chosen],
+        inpainter=str(painter.name),
+        inpainter_parameters=dict(painter.parameters),
+        target=target,
+        caption=caption,
+        prompt=prompt,
     )
-    return xr.DataArray(
-        values,
-        {
-            "layer": [site.layer for site in model.sites],
-            "expert": ("layer", [site.expert for site in model.sites]),
-            "neuron": np.arange(model.n_neurons),
-        },
-        ("layer", "neuron"),
-        name="attribution_patching_star",
-        attrs={"provenance": made, "units": "nats" if target == "log_prob" else "logit"},
-    )
+    return scores_in_units(model, "attribution_patching_star", total / len(found), target, made)
 
 
 @plain_torch(False)
@@ -206,6 +208,7 @@ def _estimated(
     with record(model, gradients=True) as seen, _dropping(model, dropped):
         y, _ = target_score(model, prepared, targets, options.target, grad=True)
     length = seen.values[0].shape[1]
+    same_tokens(second.values[0].shape[1], length)
     valid, _ = valid_tokens(model, prepared, length)
     change = {}
     for row, value in seen.values.items():
@@ -221,23 +224,22 @@ def _estimated(
     return total / (n_layers - 1)  # a layer's own neurons get nothing where it is left out
 
 
-@contextmanager
-def _dropping(model: MultimodalModel, dropped: _Dropped) -> Iterator[None]:
-    """Let what each layer adds be left out of gradients of the forwards inside."""
+def _dropping(model: MultimodalModel, dropped: _Dropped) -> Handles:
+    """Let what each layer adds be left out of gradients of this thread's forwards inside."""
+    thread = get_ident()
 
     def hook(layer: int) -> Any:
         def run(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
             before = args[0] if args else kwargs["hidden_states"]
             after = output[0] if isinstance(output, tuple) else output
-            if not after.requires_grad:
+            if get_ident() != thread or not after.requires_grad:
                 return None
             made = _Through.apply(before, after, dropped, layer)  # type: ignore[no-untyped-call]
             return (made, *output[1:]) if isinstance(output, tuple) else made
 
         return run
 
-    with ExitStack() as stack:
-        for layer, block in enumerate(model.blocks):
-            handle = block.register_forward_hook(hook(layer), with_kwargs=True)
-            stack.callback(handle.remove)
-        yield
+    return Handles(
+        block.register_forward_hook(hook(layer), with_kwargs=True)
+        for layer, block in enumerate(model.blocks)
+    )

@@ -59,6 +59,7 @@ from .neurons import array_over_neurons as array_over_neurons
 from .neurons import count as count
 from .neurons import describe_layers as describe_layers
 from .neurons import described_numbers as described_numbers
+from .neurons import neuron_coords as neuron_coords
 from .neurons import neuron_rows as neuron_rows
 from .neurons import neuron_set as neuron_set
 from .neurons import over_neurons as over_neurons

@@ -801,6 +801,22 @@ def neuron_set(
     return index.neurons(ids[order], score=values[order], provenance=made, sign=sign)
 
 
+def neuron_coords(model: NeuronModel) -> dict[str, Any]:
+    """Return the coordinates of an array over a model's neurons: layer, expert, neuron.
+
+    Examples
+    --------
+    >>> made = neuron_coords(mmkn.load_model("pocket"))
+    >>> made["layer"], made["neuron"].size
+    ([0, 1, 2, 3, 4, 5], 512)
+    """
+    return {
+        "layer": [site.layer for site in model.sites],
+        "expert": ("layer", [site.expert for site in model.sites]),
+        "neuron": np.arange(model.n_neurons),
+    }
+
+
 def over_neurons(values: xr.DataArray, argument: str) -> xr.DataArray:
     """Return labelled scores with the dims in the order (layer, neuron).
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..activations import find_span
 from ..attribution import as_concept, through, unaccounted
+from ..core import neuron_coords
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -100,9 +101,7 @@ def word_shares(
         },
         coords={
             "word": named,
-            "layer": [site.layer for site in model.sites],
-            "expert": ("layer", [site.expert for site in model.sites]),
-            "neuron": np.arange(model.n_neurons),
+            **neuron_coords(model),
         },
         attrs={
             "scenes": len(scenes),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from ..models import MultimodalModel, Prepared
 
-__all__ = ["MEASURING", "Patched", "measure_patching", "same_length"]
+__all__ = ["MEASURING", "Patched", "described", "measure_patching", "same_length"]
 
 #: scenes that are taken of a data set which is only named
 MEASURING = 100
@@ -160,25 +160,41 @@ def measure_patching(
             "scene": [str(scenes[one.scene].id) for one in found],
         },
         attrs={
-            "concept": concept.word,
             "n_neurons": len(chosen),
-            "units": "nats" if study.options["target"] == "log_prob" else "logits",
-            "left_out": json.dumps(left_out),
-            "provenance": json.dumps(
-                provenance(
-                    "measure_patching",
-                    model=model.name,
-                    weights=model.weights_hash,
-                    concept=concept.to_dict(),
-                    scenes=[f"{scene.source}/{scene.id}" for scene in scenes],
-                    n_neurons=len(chosen),
-                    n_random=n_random,
-                    seed=seed,
-                    **{name: study.options[name] for name in ("prompt", "target", "caption")},
-                )
+            **described(
+                study,
+                "measure_patching",
+                scenes,
+                left_out,
+                n_neurons=len(chosen),
+                n_random=n_random,
+                seed=seed,
             ),
         },
     )
+
+
+def described(
+    study: Patched, method: str, scenes: Sequence[Scene], left_out: Any, **arguments: Any
+) -> dict[str, Any]:
+    """Return what a patching's result says of itself: concept, units, scenes, provenance."""
+    options, model, concept = study.options, study.model, study.concept
+    return {
+        "concept": concept.word,
+        "units": "nats" if options["target"] == "log_prob" else "logits",
+        "left_out": json.dumps(left_out),
+        "provenance": json.dumps(
+            provenance(
+                method,
+                model=model.name,
+                weights=model.weights_hash,
+                concept=concept.to_dict(),
+                scenes=[f"{scene.source}/{scene.id}" for scene in scenes],
+                **arguments,
+                **{name: options[name] for name in ("prompt", "target", "caption")},
+            )
+        ),
+    }
 
 
 def _scores(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..activations import predictions
-from ..core import CancelToken, NotSupported, bad_argument, provenance, reporting, whole_numbers
+from ..core import CancelToken, Handles, NotSupported, bad_argument, reporting, whole_numbers
 from ..datasets import as_scenes
 from ..models import plain_torch
 from .on_scene import Place
-from .patching import MEASURING, same_length
+from .patching import MEASURING, described, same_length
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -164,24 +163,15 @@ def measure_streams(
             "layer": chosen,
             "scene": [str(scenes[one.scene].id) for one in found],
         },
-        attrs={
-            "concept": concept.word,
-            "units": "nats" if study.options["target"] == "log_prob" else "logits",
-            "left_out": json.dumps(left_out),
-            "provenance": json.dumps(
-                provenance(
-                    "measure_streams",
-                    model=model.name,
-                    weights=model.weights_hash,
-                    concept=concept.to_dict(),
-                    scenes=[f"{scene.source}/{scene.id}" for scene in scenes],
-                    layers=chosen,
-                    parts=list(parts),
-                    positions=list(positions),
-                    **{name: study.options[name] for name in ("prompt", "target", "caption")},
-                )
-            ),
-        },
+        attrs=described(
+            study,
+            "measure_streams",
+            scenes,
+            left_out,
+            layers=chosen,
+            parts=list(parts),
+            positions=list(positions),
+        ),
     )
 
 
@@ -235,32 +225,30 @@ def _seen(
 ) -> tuple[float, dict[Key, torch.Tensor]]:
     """Return y, and what every module puts out."""
     held: dict[Key, torch.Tensor] = {}
+    thread = get_ident()
 
     def keep(key: Key) -> Any:
         def run(_module: Any, _args: Any, output: Any) -> None:
-            held[key] = _hidden(output).detach()
+            if get_ident() == thread:
+                held[key] = _hidden(output).detach()
 
         return run
 
-    with ExitStack() as stack:
-        for key, module in modules.items():
-            stack.callback(module.register_forward_hook(keep(key)).remove)
+    with Handles(module.register_forward_hook(keep(key)) for key, module in modules.items()):
         y = float(place.score(model, image))
     return y, held
 
 
-@contextmanager
-def _put(module: nn.Module, values: torch.Tensor, at: np.ndarray) -> Iterator[None]:
-    """Give a module's output other values at some tokens."""
+def _put(module: nn.Module, values: torch.Tensor, at: np.ndarray) -> Handles:
+    """Give a module's output other values at some tokens, in this thread's forwards inside."""
+    thread = get_ident()
 
     def run(_module: Any, _args: Any, output: Any) -> Any:
+        if get_ident() != thread:
+            return None
         with plain_torch(False):
             made = _hidden(output).clone()
             made[..., at, :] = values[..., at, :]
         return (made, *output[1:]) if isinstance(output, tuple) else made
 
-    handle = module.register_forward_hook(run)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return Handles(module.register_forward_hook(run) for _ in (0,))

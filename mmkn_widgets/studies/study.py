@@ -42,6 +42,7 @@ from ..core import (
     html_figure,
     html_gallery,
     html_picture,
+    neuron_coords,
     provenance,
     reporting,
     seal,
@@ -1212,11 +1213,7 @@ def blank_study(
     nothing = np.zeros((len(model.sites), model.n_neurons), np.float32)
     evidence = xr.Dataset(
         {name: (("layer", "neuron"), nothing.copy()) for name in SCORES},
-        coords={
-            "layer": [site.layer for site in model.sites],
-            "expert": ("layer", [site.expert for site in model.sites]),
-            "neuron": np.arange(model.n_neurons),
-        },
+        coords=neuron_coords(model),
         attrs={
             "concept": wanted.word,
             "model": model.name,

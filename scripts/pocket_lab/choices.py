@@ -522,7 +522,7 @@ def _cells(cells: dict[str, Any], names: Sequence[str]) -> str:
     return "".join(f"| {figure(cells[name])} " for name in names) + "|"
 
 
-def _write(models: dict[str, dict[str, Any]], out: Path) -> None:
+def _write(models: dict[str, dict[str, Any]], out: Path, _: argparse.Namespace) -> None:
     write_whole(out / "choices.json", figures_json(models))
     write_whole(out / "choices.md", table(models).rstrip() + "\n")
 

@@ -207,14 +207,16 @@ def cure_subset(
     held = cure_scenes()
     cures: dict[tuple[str, bool], list[Any]] = {("none", False): []}
     for word, scenes in held.items():
-        for cure in ("zero", "edit"):
-            size = int(cheapest(points, word, cure)[1]["n_neurons"])
-            made = hallucination_cures(
-                model, word, scenes["learn"], top=[size], control=True, seed=seed
-            )
-            for one in made:
-                if f"{cure} " in one.name:
-                    cures.setdefault((cure, one.name.startswith("random ")), []).append(one)
+        sizes = {
+            cure: int(cheapest(points, word, cure)[1]["n_neurons"]) for cure in ("zero", "edit")
+        }
+        made = hallucination_cures(
+            model, word, scenes["learn"], top=sorted(set(sizes.values())), control=True, seed=seed
+        )
+        named = {one.name: one for one in made}
+        for cure, size in sizes.items():
+            for drawn, kind in ((False, ""), (True, "random ")):
+                cures.setdefault((cure, drawn), []).append(named[f"{kind}{cure} {size}"])
     rows = []
     writer = Captioner(model, batch_size=32)
     for (name, drawn), active in cures.items():

@@ -375,7 +375,7 @@ def command(
     argv: Sequence[str] | None,
     measured: Callable[[MultimodalModel, str, argparse.Namespace, dict[str, Any]], dict[str, Any]],
     summed: Callable[[Sequence[dict[str, Any]]], dict[str, Any]],
-    write: Callable[[dict[str, dict[str, Any]], Path], None],
+    write: Callable[[dict[str, dict[str, Any]], Path, argparse.Namespace], None],
 ) -> None:
     """Measure the words of a model one by one, each kept in a file; or write what is done.
 
@@ -390,7 +390,7 @@ def command(
     summed : callable
         The figures of some words to those of the model.
     write : callable
-        ``(models, folder)``: writes the tables.
+        ``(models, folder, options)``: writes the tables.
     """
     import torch
 
@@ -426,7 +426,7 @@ def command(
             if parts:
                 held = [json.loads(part.read_text("utf-8")) for part in parts]
                 models[one] = rounded(summed(held))
-        write(models, study_path())
+        write(models, study_path(), asked)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -445,9 +445,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--seeds", type=Path, nargs="*", default=[],
         help="work folders of pocket-plain trained with seeds 1, 2, ...",
     )  # fmt: skip
-    asked, _ = parser.parse_known_args(argv)
 
-    def write(models: dict[str, dict[str, Any]], out: Path) -> None:
+    def write(models: dict[str, dict[str, Any]], out: Path, asked: argparse.Namespace) -> None:
         found = {}
         for number, folder in enumerate([None, *asked.seeds]):
             if folder is None:

@@ -86,11 +86,29 @@ def test_batches_add_up_and_nothing_stays_on_the_model(pocket: Any, cars: Any) -
     assert not any(block._forward_hooks for block in pocket.blocks)
 
 
+def test_a_pair_of_other_lengths_is_refused(
+    pocket: Any, cars: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = type(pocket).prepare
+
+    def uneven(self: Any, pictures: Any, *args: Any, **options: Any) -> Any:
+        painted = pictures[0] is not cars[0].image
+        if painted and options.get("continuation"):
+            options["continuation"] = [one[:-1] for one in options["continuation"]]
+        return prepare(self, pictures, *args, **options)
+
+    monkeypatch.setattr(type(pocket), "prepare", uneven)
+    with pytest.raises(BadArgument, match="inpainter: the inpainted picture gives .* keep the pic"):
+        attribution_patching_star(pocket, "car", cars[:1], batch_size=1)
+
+
 def test_what_it_cannot_do_is_said(pocket: Any, cars: Any) -> None:
     with pytest.raises(BadArgument, match="target: got 'odds'"):
         attribution_patching_star(pocket, "car", cars, target="odds")
     with pytest.raises(BadArgument, match="concept: got 'zebra'"):
         attribution_patching_star(pocket, "zebra", cars)
+    with pytest.raises(BadArgument, match="scenes: got .*at least one scene that shows 'car'"):
+        attribution_patching_star(pocket, "car", [])
     encoder = mmkn.load_model("pocket", stack="encoder")
     with pytest.raises(NotSupported, match="load the model with stack='decoder'"):
         attribution_patching_star(encoder, "car", cars)

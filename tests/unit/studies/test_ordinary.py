@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pocket_lab import choices
+from pocket_lab import choices, ordinary
 from pocket_lab.ordinary import MODELS
 from pocket_lab.study import study_path
 
@@ -68,6 +68,25 @@ def test_the_choices_in_the_package_are_of_known_rows() -> None:
         assert set(found["questions"]) == set(choices.QUESTIONS), name
     text = (study_path() / "choices.md").read_text("utf-8")
     assert text == choices.table(held).rstrip() + "\n"
+
+
+def test_the_table_is_made_of_the_figures_in_the_package(three: dict[str, Any]) -> None:
+    seeds = json.loads((study_path() / "seeds.json").read_text("utf-8"))
+    assert list(seeds) == ["0", "1", "2"]
+    text = (study_path() / "three_models.md").read_text("utf-8")
+    assert text == ordinary.table(three, seeds).rstrip() + "\n"
+
+
+def test_the_page_says_what_other_seeds_give(three: dict[str, Any]) -> None:
+    seeds = json.loads((study_path() / "seeds.json").read_text("utf-8"))
+    page = " ".join((ROOT / "docs" / "evidence.md").read_text("utf-8").split())
+    for method, size in (("contribution", "600"), ("two_stage", "60"), ("learned_mask", "60")):
+        shares = [one["methods"][method][size]["suppression"]["mean"] for one in seeds.values()]
+        mean, low, high = (f"{x:.2f}"[1:] for x in (sum(shares) / 3, min(shares), max(shares)))
+        assert f"{mean} [{low}, {high}]" in page
+    plain = three["pocket-plain"]["methods"]
+    small = [row[n]["suppression"]["mean"] for row in plain.values() for n in row if n != "600"]
+    assert max(small) <= 0.03
 
 
 def test_the_page_says_what_was_measured(three: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import BadArgument, Cancelled, NotSupported
-from mmkn_widgets.studies import measure_streams
+from mmkn_widgets.studies import measure_streams, streams
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,17 @@ def test_the_word_is_in_the_stream_at_the_end_and_in_the_picture_at_the_start(
     first = found.sel(part="residual", position="image", layer=0)
     assert float(first["noising"]) > 0.9 and float(first["denoising"]) > 0.9
     assert found.attrs["units"] == "logits"
+
+
+def test_a_forward_of_another_thread_is_left_alone(pocket: Any, held: Any) -> None:
+    inputs = pocket.prepare(held[0].image)
+    before = pocket.forward(inputs).logits
+    block = pocket.blocks[2]
+    other = torch.full((1, inputs.n_tokens, pocket.hf.config.text_config.hidden_size), 3.0)
+    with streams._put(block, other, np.asarray([-1])), ThreadPoolExecutor(1) as own:
+        assert not torch.equal(pocket.forward(inputs).logits, before)
+        assert torch.equal(own.submit(pocket.forward, inputs).result().logits, before)
+    assert torch.equal(pocket.forward(inputs).logits, before)
 
 
 def test_what_cannot_be_patched_is_said_and_nothing_stays(
