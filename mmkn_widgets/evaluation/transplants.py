@@ -83,8 +83,8 @@ def transplant_report(
         The object comes from another scene (of a category the picture does not show), or is
         another object of the same picture (scenes with one object are left out).
     patches : {"object", "background"}
-        What is put there: the object's patches, or as a control those of the same picture that
-        show no object at all.
+        What is put there: the object's patches, or as a control those of the same picture that no
+        object's mask covers.
     neurons, layers, threshold, prompt
         As in `transplant_object`; on the pocket model layers 4 and 5.
     seed : int

@@ -447,17 +447,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     )  # fmt: skip
 
     def write(models: dict[str, dict[str, Any]], out: Path, asked: argparse.Namespace) -> None:
-        found = {}
-        for number, folder in enumerate([None, *asked.seeds]):
-            if folder is None:
-                found["0"] = models["pocket-plain"]
-                continue
+        kept = out / "seeds.json"  # they take hours to train: what is not given stays
+        found = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+        if "pocket-plain" in models:
+            found["0"] = models["pocket-plain"]
+        for number, folder in enumerate(asked.seeds, 1):
             parts = sorted((folder / "pocket-plain").glob("*.json"))
             held = [json.loads(part.read_text("utf-8")) for part in parts]
             found[str(number)] = rounded(summary(held))
-        kept = out / "seeds.json"
-        if not asked.seeds and kept.is_file():  # they take hours to train
-            found = json.loads(kept.read_text("utf-8"))
         _write(models, out, _of_seeds(found))
 
     command(parser, argv, measured, summary, write)

@@ -59,6 +59,45 @@ def test_the_choices_of_a_word_are_measured(monkeypatch: pytest.MonkeyPatch) -> 
     assert "| zero, predicting |" in shown
 
 
+def test_a_word_is_measured_where_figures_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("two_stage", "two_stage_image", "learned_mask", "random")
+    monkeypatch.setattr(ordinary, "METHODS", {name: ordinary.METHODS[name] for name in names})
+    for name, value in (("CHOOSING", 4), ("LEARNING", 4), ("MEASURING", 3)):
+        monkeypatch.setattr(ordinary, name, value)
+    model = mmkn.load_model("pocket")
+    first = ordinary.measure(model, "car", (20,), ())
+    assert {name: list(found) for name, found in first["methods"].items()} == {
+        "two_stage": ["20"],
+        "two_stage_image": ["20"],
+        "learned_mask": [],
+        "random": ["20"],
+    }
+    assert ordinary.measure(model, "car", (20,), (), first) is first
+    more = ordinary.measure(model, "car", (20, 5), (), first)
+    assert set(more["methods"]["two_stage"]) == {"5", "20"}
+    assert more["methods"]["two_stage"]["20"] is first["methods"]["two_stage"]["20"]
+    assert more["methods"]["two_stage"]["5"]["neurons"] == 5
+    assert more["overlap"] == first["overlap"]
+
+
+def test_seeds_that_are_not_given_stay(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = study_path()
+    (tmp_path / "seeds.json").write_bytes((shipped / "seeds.json").read_bytes())
+    parts = tmp_path / "work" / "pocket-plain"
+    parts.mkdir(parents=True)
+    cell = {"neurons": 60, **dict.fromkeys(ordinary._FIGURES, 0.25)}
+    methods = {name: {"60": cell} for name in ordinary.METHODS}
+    made = {"word": "car", "recall": 1.0, "overlap": 0.5, "methods": methods, "seconds": 1.0}
+    (parts / "car.json").write_text(json.dumps(made))
+    monkeypatch.setattr(ordinary, "study_path", lambda: tmp_path)
+    ordinary.main(["--work", str(tmp_path / "work"), "--write"])
+    before = json.loads((shipped / "seeds.json").read_text())
+    after = json.loads((tmp_path / "seeds.json").read_text())
+    assert after["1"] == before["1"]
+    assert after["0"]["methods"]["two_stage"]["60"]["suppression"]["mean"] == 0.25
+    assert "| two stage | 60 | " in (tmp_path / "three_models.md").read_text()
+
+
 def test_the_choices_in_the_package_are_of_known_rows() -> None:
     held = json.loads((study_path() / "choices.json").read_text("utf-8"))
     assert list(held) == list(MODELS)
