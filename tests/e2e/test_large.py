@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from .explorer import ExplorerOnPage
-from .notebook import NotebookPage
+from .notebook import NotebookPage, wait_for
 
 WIRE = Path(__file__).resolve().parents[1] / "wire"
 CELLS = [
@@ -122,6 +122,13 @@ def test_quantiles_and_an_ablation_at_this_size(
     explorer.settings().get_by_role("radio", name="quantile", exact=True).click()
     notebook.wait_for_python("explorer.mode == 'quantile'")
     explorer.drag_slider("difference", 0.05)
+
+    def where_the_drag_ended() -> int:
+        """How many the page keeps, once Python has heard of it; 0 before."""
+        shown = explorer.ablate.inner_text().split()[1].replace(",", "")
+        return int(shown) if notebook.python(f"len(explorer.kept) == {shown}") else 0
+
+    wait_for("the page and Python to agree", where_the_drag_ended)
     notebook.wait_for_python("len(explorer.neurons) == len(explorer.kept)")
     cut = notebook.python("float(np.float32(np.quantile(d.astype(float), explorer.quantile_d)))")
     assert notebook.python("explorer.thresholds[0]") == cut
