@@ -86,6 +86,11 @@ class MaskGoal:
         So many times `size` neurons may act at the beginning.
     narrow : float
         Share of the steps in which they become `size`; in those that follow shares go to 0 or 1.
+    again : int
+        So many times, evenly over the steps behind the first third, the model writes of the scenes
+        with the word what it says with the mask of that moment. Captions that still name the
+        concept, by a kind of it or in another place (and, with `substitute`, those that name an
+        object which is not there), are learned from as well.
     batch_size : int
         Captions of each kind (with the word, without it) in a step.
 
@@ -107,6 +112,7 @@ class MaskGoal:
     most: float = 0.2
     wide: float = 8.0
     narrow: float = 0.6
+    again: int = 2
     batch_size: int = 7
 
     def __post_init__(self) -> None:
@@ -122,11 +128,14 @@ class MaskGoal:
         real_number("wide", self.wide, lowest=1)
         real_number("narrow", self.narrow, lowest=0, highest=1)
         whole_number("steps", self.steps, lowest=1)
+        whole_number("again", self.again, lowest=0)
         whole_number("batch_size", self.batch_size, lowest=1)
 
 
 #: weight of the squared gradients before, in the scale of a step
 _SQUARE = 0.95
+#: a caption that was written under a mask: the scene's number, the question's, the token ids
+_Written = tuple[int, int, list[int]]
 #: nats by which running on from the cache may differ: bfloat16 rounds by 1e-3, a wrong place is 1
 _ROUNDING = 0.01
 
@@ -168,6 +177,9 @@ class _Captions:
         Objects that may stand in the word's place.
     positions : {None, "predicting"}
         Where neurons will be silenced.
+    under_mask : bool
+        Whether the captions were written under a mask: then one that does not name the concept is
+        asked where it names one of `others` that is not there.
     """
 
     def __init__(
@@ -179,6 +191,7 @@ class _Captions:
         prompt: str | None,
         others: Sequence[Concept],
         positions: str | None,
+        under_mask: bool = False,
     ) -> None:
         self._model = model
         forced = [list(one) for one in ids]
@@ -191,10 +204,13 @@ class _Captions:
         for row, tokens in enumerate(forced):
             first = made.prompt_lengths[row] - 1 - (total - self.width)
             kept[row, first : first + len(tokens) + 1] = True
-            for at, end in _mentions(model, tokens, concept):
+            gone = list(_mentions(model, tokens, concept))
+            if under_mask and not gone:
+                gone = _instead(model, tokens, others, scenes[row])
+            for at, end in gone:
                 kept[row, first + at : first + end] = False
-                if asked[row] < 0:
-                    asked[row] = first + at
+            if gone:
+                asked[row] = first + gone[0][0]
         where = model.device
         self._prefix: Any = None
         own = model.forward(made, logits_to_keep=self.width).logits[:, -self.width :]
@@ -248,12 +264,15 @@ class _Captions:
             return own
         return again
 
-    def logits(self, grad: bool = False) -> Tensor:
-        """Return logits (row, place, word) at the caption's places, under whatever is active."""
-        if self._prefix is None:
+    def logits(self, grad: bool = False, *, whole: bool = False) -> Tensor:
+        """Return logits (row, place, word) at the caption's places, under whatever is active.
+
+        With `whole` the prompt is read again, under it too.
+        """
+        if self._prefix is None or whole:
             made = self._model.forward(self.prepared, logits_to_keep=self.width, grad=grad)
-            whole: Tensor = made.logits[:, -self.width :]
-            return whole
+            every: Tensor = made.logits[:, -self.width :]
+            return every
         inputs = self.prepared.inputs
         start = self.prepared.prompt_lengths[0] - 1
         with self._model.measuring(grad=grad), self._model.running(self.prepared):
@@ -314,6 +333,15 @@ def _mentions(
         offset += span[1]
 
 
+def _instead(
+    model: MultimodalModel, ids: Sequence[int], others: Sequence[Concept], scene: Scene
+) -> list[tuple[int, int]]:
+    """Return where a caption first names an object that is not on the picture: none or one."""
+    absent = [one for one in others if not any(one.named_in(name) for name in scene.categories)]
+    spans = [span for other in absent if (span := find_span(model, ids, other)) is not None]
+    return [min(spans)] if spans else []
+
+
 def _apart(own: Tensor, again: Tensor) -> float:
     """Return the mean KL(own || again) over rows and places, in nats."""
     first, then = (torch.log_softmax(one.float(), -1) for one in (own, again))
@@ -341,12 +369,16 @@ class _Learner:
         size: int,
         goal: MaskGoal,
         seed: int,
-        positions: str | None,
+        texts: _Texts,
     ) -> None:
-        self._said, self._unsaid = said, unsaid
+        self._said, self._unsaid = list(said), unsaid
+        self._first = tuple(said)
         self._size, self._seed = size, seed
+        self._texts = texts
+        self._written: list[list[_Written]] = []
         self.goal = goal
-        self.mask = _Shares(model, rows, positions)
+        self.mask = _Shares(model, rows, texts.positions)
+        self._everywhere = _Shares(model, rows, None)
         n = count(rows)
         with plain_torch(False):
             self.shares = torch.zeros(n, device=model.device)
@@ -366,8 +398,27 @@ class _Learner:
         wide: float = self.goal.wide**left
         return max(self._size, round(self._size * wide))
 
+    def _when(self) -> list[int]:
+        """Return before which steps the model writes again."""
+        goal = self.goal
+        last = goal.steps * (1 - 1 / (2 * goal.again + 1)) if goal.again else 0
+        return [round(at) for at in np.linspace(goal.steps / 3, last, goal.again)]
+
+    def _rewrite(self) -> None:
+        """Learn from what the model writes under the mask of now, too."""
+        with plain_torch(False):
+            self.mask.put(self.shares)
+            self._take(self._texts.rewritten())
+
+    def _take(self, written: list[_Written]) -> None:
+        self._written.append(written)
+        self.mask.put(torch.zeros_like(self.shares))  # what the model as it is would say of them
+        self._said += self._texts.again(written)
+
     def advance(self) -> None:
         """Make one step."""
+        if self._when()[len(self._written) : len(self._written) + 1] == [self.step]:
+            self._rewrite()
         shares = self.shares.clone().requires_grad_()
         self.mask.put(shares)
         gradient, parts = torch.zeros_like(self.shares), dict[str, float]()
@@ -396,14 +447,21 @@ class _Learner:
         self.shares = moved
         self.step += 1
 
-    def total(self, shares: Tensor) -> float:
-        """Return the loss over all captions under given shares."""
-        self.mask.put(shares)
+    def total(self, shares: Tensor, *, everywhere: bool = False) -> float:
+        """Return the loss over the captions of the model as it is, under given shares.
+
+        With `everywhere` they are silenced at all tokens, wherever the mask was learned.
+        """
+        mask = self._everywhere if everywhere else self.mask
+        mask.put(shares)
         found = []
-        for kind in (self._said, self._unsaid):
-            values = [float(one.loss(one.logits(), self.goal)[0]) for one in kind]
-            if values:
-                found.append(sum(values) / len(values))
+        with mask:
+            for kind in (self._first, self._unsaid):
+                values = [
+                    float(one.loss(one.logits(whole=everywhere), self.goal)[0]) for one in kind
+                ]
+                if values:
+                    found.append(sum(values) / len(values))
         return sum(found)
 
     def state(self) -> dict[str, Any]:
@@ -414,6 +472,7 @@ class _Learner:
             "velocity": self.velocity.tolist(),
             "square": self.square,
             "losses": self.losses,
+            "written": self._written,
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
@@ -424,6 +483,8 @@ class _Learner:
         self.velocity = torch.tensor(state["velocity"], dtype=torch.float32, device=where)
         self.square = float(state["square"])
         self.losses = list(state["losses"])
+        for written in state["written"]:
+            self._take([(scene, prompt, list(ids)) for scene, prompt, ids in written])
 
 
 _RESTARTS = 2
@@ -473,8 +534,8 @@ def learn_mask(
     positions : {None, "predicting"}
         Where the mask will be used, as in `ablate`: at all tokens, or from the prompt's last one
         on, where words are chosen. The second learns in half the time (what stands before is read
-        once), and is to be used there: silenced at all tokens, such a mask of *dog* changed every
-        other caption of ``pocket-smollm2``.
+        once). Silenced at all tokens such a mask may do other things, the more the lower its
+        neurons are; compare ``loss_everywhere``.
     goal : MaskGoal, optional
     seed : int
         Order of the captions.
@@ -488,7 +549,8 @@ def learn_mask(
     NeuronSet
         Its scores are the shares at the end, above 0.5; best first. May be empty, and then
         ``provenance["why"]`` says why. The provenance holds the losses of the last step and over
-        all captions, without the mask and with it.
+        all captions: without the mask (``loss_before``), with it (``loss_after``), and with it at
+        all tokens (``loss_everywhere``).
 
     Raises
     ------
@@ -552,28 +614,18 @@ def learn_mask(
     key = _key(made, rows)
     held = _read(file, key)
     with model.interventions.suspended(), plain_torch(False):
-        said, unsaid = _batches(
-            model,
-            wanted,
-            with_concept,
-            without_concept,
-            prompts,
-            others,
-            positions,
-            goal,
-            cancel,
-        )
+        texts = _Texts(model, wanted, prompts, others, positions, goal, cancel)
+        said, unsaid = texts.batches(with_concept, without_concept)
         for attempt in range(int(held.get("attempt", 0)), _RESTARTS + 1):
             now = replace(goal, rate=goal.rate / 2**attempt)
-            learner = _Learner(model, rows, said, unsaid, size, now, seed, positions)
+            learner = _Learner(model, rows, said, unsaid, size, now, seed, texts)
             if held:
                 learner.resume(held["state"])
                 held = {}
             _learn(learner, attempt, file, key, progress, cancel)
-            with learner.mask:
-                without = learner.total(torch.zeros_like(learner.shares))
-                chosen = learner.shares > 0.5
-                within = learner.total(chosen.float())
+            without = learner.total(torch.zeros_like(learner.shares))
+            chosen = learner.shares > 0.5
+            within = learner.total(chosen.float())
             if chosen.any() and within < without:
                 break
         else:
@@ -583,6 +635,7 @@ def learn_mask(
     made.update(
         loss_before=without,
         loss_after=within,
+        loss_everywhere=learner.total(chosen.float(), everywhere=True),
         last_step=learner.losses[-1],
         restarts=attempt,
         prefix_cached=all(batch.cached for batch in (*said, *unsaid)),
@@ -630,41 +683,86 @@ def _learn(
                 progress(f"learning a mask, {told}", learner.step, steps)
 
 
-def _batches(
-    model: MultimodalModel,
-    concept: Concept,
-    with_concept: Sequence[Scene],
-    without_concept: Sequence[Scene],
-    prompts: Sequence[str | None],
-    others: Sequence[str | Concept],
-    positions: str | None,
-    goal: MaskGoal,
-    cancel: CancelToken | None,
-) -> tuple[list[_Captions], list[_Captions]]:
-    """Caption the scenes, and lay the captions out in batches with and without the word."""
-    instead = [as_concept(other) for other in others]
-    said: list[_Captions] = []
-    unsaid: list[_Captions] = []
-    scenes = [*with_concept, *without_concept]
-    for prompt in prompts:
-        named: list[tuple[Scene, list[int]]] = []
-        rest: list[tuple[Scene, list[int]]] = []
-        for pair in write(model, scenes, prompt, 16):
-            if cancel is not None:
-                cancel.raise_if_cancelled()
-            (named if concept.named_in(model.decode(pair[1])) else rest).append(pair)
-        for kind, pairs in ((said, named), (unsaid, rest)):
-            for start in range(0, len(pairs), goal.batch_size):
-                part = pairs[start : start + goal.batch_size]
-                shown, ids = [scene for scene, _ in part], [written for _, written in part]
-                kind.append(_Captions(model, shown, ids, concept, prompt, instead, positions))
-    if not said:
-        raise bad_argument(
-            "with_concept",
-            f"{len(with_concept)} scenes",
-            f"some whose caption names {concept.word!r}",
-        )
-    return said, unsaid
+class _Texts:
+    """Captions of the scenes, by the model as it is and under a mask, in batches."""
+
+    def __init__(
+        self,
+        model: MultimodalModel,
+        concept: Concept,
+        prompts: Sequence[str | None],
+        others: Sequence[str | Concept],
+        positions: str | None,
+        goal: MaskGoal,
+        cancel: CancelToken | None,
+    ) -> None:
+        self.positions = positions
+        self._model, self._concept, self._prompts = model, concept, list(prompts)
+        self._others = [as_concept(other) for other in others]
+        self._goal, self._cancel = goal, cancel
+        self._present: list[Scene] = []
+
+    def _written(self, scenes: Sequence[Scene]) -> Iterator[tuple[int, Scene, list[int], str]]:
+        """Yield the number of a prompt, a scene, and its caption under whatever is active."""
+        for number, prompt in enumerate(self._prompts):
+            for scene, ids in write(self._model, scenes, prompt, 16):
+                if self._cancel is not None:
+                    self._cancel.raise_if_cancelled()
+                yield number, scene, ids, self._model.decode(ids)
+
+    def batches(
+        self, with_concept: Sequence[Scene], without_concept: Sequence[Scene]
+    ) -> tuple[list[_Captions], list[_Captions]]:
+        """Lay out what the model says of the scenes, with and without the word."""
+        self._present = list(with_concept)
+        named: list[tuple[int, Scene, list[int]]] = []
+        rest: list[tuple[int, Scene, list[int]]] = []
+        for number, scene, ids, text in self._written([*with_concept, *without_concept]):
+            (named if self._concept.named_in(text) else rest).append((number, scene, ids))
+        if not named:
+            raise bad_argument(
+                "with_concept",
+                f"{len(with_concept)} scenes",
+                f"some whose caption names {self._concept.word!r}",
+            )
+        return self._laid_out(named), self._laid_out(rest)
+
+    def rewritten(self) -> list[_Written]:
+        """Return what is still said of the scenes with the concept and should not be."""
+        place = {id(scene): number for number, scene in enumerate(self._present)}
+        found: list[_Written] = []
+        for number, scene, ids, text in self._written(self._present):
+            instead = self._goal.substitute and _instead(self._model, ids, self._others, scene)
+            if instead or self._concept.named_in(text):
+                found.append((place[id(scene)], number, list(ids)))
+        return found
+
+    def again(self, written: Sequence[_Written]) -> list[_Captions]:
+        """Lay out `rewritten` captions."""
+        texts = [(prompt, self._present[scene], ids) for scene, prompt, ids in written]
+        return self._laid_out(texts, under_mask=True)
+
+    def _laid_out(
+        self, texts: Sequence[tuple[int, Scene, list[int]]], under_mask: bool = False
+    ) -> list[_Captions]:
+        made: list[_Captions] = []
+        for number, prompt in enumerate(self._prompts):
+            asked = [(scene, ids) for at, scene, ids in texts if at == number]
+            for start in range(0, len(asked), self._goal.batch_size):
+                part = asked[start : start + self._goal.batch_size]
+                made.append(
+                    _Captions(
+                        self._model,
+                        [scene for scene, _ in part],
+                        [ids for _, ids in part],
+                        self._concept,
+                        prompt,
+                        self._others,
+                        self.positions,
+                        under_mask,
+                    )
+                )
+        return made
 
 
 def _key(made: Mapping[str, Any], rows: Mapping[int, np.ndarray]) -> str:

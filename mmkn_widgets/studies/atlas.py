@@ -37,7 +37,8 @@ def open_atlas(path: str | Path | None = None) -> xr.Dataset:
     -------
     xarray.Dataset
         ``single`` (concept, layer, neuron): fall of the log-probability in nats when that neuron
-        alone is zeroed. ``joint`` (concept, rank, place): layer and neuron in the order of greedy
+        alone is zeroed; ``error``: the standard error of that mean over scenes, to 3%.
+        ``joint`` (concept, rank, place): layer and neuron in the order of greedy
         selection. ``course`` (concept, rank, figure): with these off, the mean log-probability and
         the share of scenes that still say the word. ``scenes`` (concept).
 
@@ -73,6 +74,7 @@ def _read(source: Path) -> xr.Dataset:
         return xr.Dataset(
             {
                 "single": (("concept", "layer", "neuron"), held["single"] / np.float32(SCALE)),
+                "error": (("concept", "layer", "neuron"), held["error"] / np.float32(SCALE)),
                 "joint": (("concept", "rank", "place"), held["joint"].astype(np.int64)),
                 "course": (("concept", "rank", "figure"), held["course"]),
                 "scenes": ("concept", held["scenes"]),

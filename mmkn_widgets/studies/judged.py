@@ -44,7 +44,8 @@ def truths(atlas: xr.Dataset, concept: str, share: float = 0.05) -> dict[str, li
     concept : str
     share : float
         A neuron counts by itself if zeroing it costs at least this share of what the strongest
-        neuron's costs.
+        neuron's costs, and the 95% interval of what it costs (1.96 standard errors over scenes)
+        is above 0.
 
     Returns
     -------
@@ -62,7 +63,8 @@ def truths(atlas: xr.Dataset, concept: str, share: float = 0.05) -> dict[str, li
     one = atlas.sel(concept=concept)
     effect = one["single"].values
     ranked = np.argsort(-effect, axis=None, kind="stable")
-    enough = ranked[effect.ravel()[ranked] >= share * effect.max()]
+    sure = effect > 1.96 * one["error"].values
+    enough = ranked[(effect.ravel()[ranked] >= share * effect.max()) & sure.ravel()[ranked]]
     index = NeuronIndex.of_labelled(one["single"])
     order = [(int(layer), int(number)) for layer, number in one["joint"].values]
     said = one["course"].sel(figure="said").values

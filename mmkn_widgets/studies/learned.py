@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import NeuronSet, bad_argument, provenance, real_number, whole_numbers, with_kinds
@@ -13,10 +15,14 @@ if TYPE_CHECKING:
     from ..datasets import Scene
     from .search import Searched
 
-__all__ = ["CANDIDATES", "SIZES", "learned_mask"]
+__all__ = ["CANDIDATES", "DEPTH", "SIZES", "learned_mask", "mask_candidates"]
 
 #: Candidates of a learned mask: the best so many by GradCAM.
 CANDIDATES = 500
+#: Share of the layers below which there are none of them.
+DEPTH = 0.4
+#: A mask is learned where words are chosen, if silenced at all tokens it keeps so much of its gain.
+_HOLDS = 0.8
 #: Sizes that are tried where a retention is asked for.
 SIZES = (10, 20, 40, 60, 100, 150)
 
@@ -29,6 +35,7 @@ def learned_mask(
     retain: float | None = None,
     sizes: Sequence[int] = SIZES,
     candidates: int = CANDIDATES,
+    depth: float = DEPTH,
     kinds: Sequence[str] = (),
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
@@ -53,13 +60,18 @@ def learned_mask(
         See `retain`.
     candidates : int
         The best so many neurons by GradCAM, of a positive score.
+    depth : float
+        Only those from this share of the layers upwards, 0 to below 1. What lies below works at the
+        picture's tokens too, on which everything else that is said of it depends.
     kinds : sequence of str
         Words that shall go too, beside the shipped kinds of the concept (see
         `mmkn_widgets.evaluation.with_kinds`).
     progress, cancel : optional
     **options
         Of `learn_mask`: ``prompts``, ``positions``, ``goal``, ``seed``, ``checkpoint`` (with `size`
-        only).
+        only). Without ``positions`` a mask is for all tokens, where `ablate` silences; it is
+        learned where words are chosen, which is faster, and again at all tokens if there it keeps
+        less than four fifths of what it gained (``provenance["loss_everywhere"]``).
 
     Returns
     -------
@@ -81,8 +93,6 @@ def learned_mask(
     >>> len(mask) <= 10
     True
     """
-    from ..interventions import learn_mask
-
     if size is not None and retain is not None:
         raise bad_argument("size, retain", (size, retain), "one of the two")
     absent = list(
@@ -97,13 +107,13 @@ def learned_mask(
     )
     counted = with_kinds(study.concept, kinds)
     options = {"prompts": (study.options["prompt"],), **options}
-    among = study.best_by_gradcam(candidates)
+    among = mask_candidates(study, candidates, depth)
     if not len(among):
         why = among.provenance.get("why", "no neuron has a positive GradCAM score")
         return NeuronSet([], [], provenance={**provenance("learned_mask"), "why": why})
     if retain is None:
-        return learn_mask(
-            study.model,
+        return _learned(
+            study,
             counted,
             study.scored,
             absent,
@@ -114,6 +124,40 @@ def learned_mask(
             **options,
         )
     return _smallest(study, counted, absent, among, retain, sizes, progress, cancel, options)
+
+
+def mask_candidates(study: Searched, n: int = CANDIDATES, depth: float = DEPTH) -> NeuronSet:
+    """Return the neurons that a study's masks are learned among; see `learned_mask`."""
+    if not 0 <= real_number("depth", depth) < 1:
+        raise bad_argument("depth", depth, "a share of the layers, from 0 to below 1")
+    return study.best_by_gradcam(n, math.floor(depth * study.model.n_layers))
+
+
+def _learned(
+    study: Searched,
+    concept: Concept,
+    present: Sequence[Scene],
+    absent: Sequence[Scene],
+    *,
+    checkpoint: str | Path | None = None,
+    **options: Any,
+) -> NeuronSet:
+    """Learn a mask where it was asked for; for all tokens first where that is fast."""
+    from ..interventions import learn_mask
+
+    def learned(file: str | Path | None, **where: Any) -> NeuronSet:
+        given = {**options, **where, "checkpoint": file}
+        return learn_mask(study.model, concept, present, absent, **given)
+
+    if "positions" in options:
+        return learned(checkpoint)
+    first = learned(checkpoint, positions="predicting")
+    made = first.provenance
+    before = made["loss_before"]
+    if before - made["loss_everywhere"] >= _HOLDS * (before - made["loss_after"]):
+        return first
+    beside = None if checkpoint is None else Path(checkpoint).with_suffix(".everywhere")
+    return learned(beside, positions=None)
 
 
 def _smallest(
@@ -128,7 +172,6 @@ def _smallest(
     options: dict[str, Any],
 ) -> NeuronSet:
     from ..evaluation import Captioner, retention, suppression
-    from ..interventions import learn_mask
 
     retain = real_number("retain", retain, lowest=0, highest=1)
     tried = sorted(set(whole_numbers("sizes", sizes, lowest=1).tolist()))
@@ -152,8 +195,8 @@ def _smallest(
     for number, size in enumerate(tried):
         if progress is not None:
             progress("trying sizes of a mask", number, len(tried))
-        mask = learn_mask(
-            study.model,
+        mask = _learned(
+            study,
             counted,
             study.scored[::2],
             absent[::2],

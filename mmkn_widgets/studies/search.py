@@ -40,7 +40,7 @@ class Searched(Protocol):
     ) -> NeuronSet:
         """Return the neurons that pass both stages."""
 
-    def best_by_gradcam(self, n: int) -> NeuronSet:
+    def best_by_gradcam(self, n: int, first_layer: int = 0) -> NeuronSet:
         """Return the best neurons by stage 2 alone."""
 
 

@@ -649,9 +649,18 @@ class Study:
             )
         return found.with_words(self.model) if words else found
 
-    def best_by_gradcam(self, n: int) -> NeuronSet:
-        """Return the `n` neurons of the highest positive GradCAM scores, whatever stage 1 says."""
-        return two_stage(self.evidence, candidates=1.0, top=n)
+    def best_by_gradcam(self, n: int, first_layer: int = 0) -> NeuronSet:
+        """Return the `n` neurons of the highest positive GradCAM scores, whatever stage 1 says.
+
+        Parameters
+        ----------
+        n : int
+        first_layer : int
+            None below it.
+        """
+        scores = self.evidence["gradcam"]
+        among = (scores["layer"] >= first_layer).broadcast_like(scores) if first_layer else None
+        return two_stage(self.evidence, candidates=1.0, top=n, among=among)
 
     def learned_mask(self, without_concept: Any = None, **options: Any) -> NeuronSet:
         """Learn which neurons to silence so that the word goes and all else stays.

@@ -29,7 +29,7 @@ from ..core import (
 )
 from ..datasets import as_scenes
 from .frontier import measure_frontier
-from .learned import CANDIDATES
+from .learned import CANDIDATES, DEPTH, mask_candidates
 from .study import Study
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def mask_trust(
     progress, cancel
         As in `mmkn_widgets.study`.
     **options
-        Of `Study.learned_mask`: ``goal``, ``candidates``, ``kinds``.
+        Of `Study.learned_mask`: ``goal``, ``candidates``, ``depth``, ``kinds``.
 
     Returns
     -------
@@ -254,7 +254,8 @@ def _overlaps(
     progress: Progress | None,
 ) -> list[dict[str, Any]]:
     """Return what masks share that saw no scene in common."""
-    among = len(study.best_by_gradcam(wanted.get("candidates", CANDIDATES)))
+    size, depth = wanted.get("candidates", CANDIDATES), wanted.get("depth", DEPTH)
+    among = len(mask_candidates(study, size, depth))
     masks: dict[str, list[NeuronSet]] = {"even": [], "odd": []}
     for start, half in enumerate(masks):
         part = Study(

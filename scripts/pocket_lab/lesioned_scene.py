@@ -154,26 +154,25 @@ class LesionedScene:
         rows = len(x)
         shape = (rows, -1, attention.config.num_attention_heads, attention.head_dim)
         query = attention.q_proj(x[:, -1:]).view(shape).transpose(1, 2)
-        key = attention.k_proj(x).view(shape).transpose(1, 2)
-        value = attention.v_proj(x).view(shape).transpose(1, 2)
+        shared = attention.num_key_value_groups  # query heads of one key head
+        key, value = (
+            made(x).view(rows, x.shape[1], -1, attention.head_dim).transpose(1, 2)
+            for made in (attention.k_proj, attention.v_proj)
+        )
         cos, sin = self._places
         query, _ = apply_rotary_pos_emb(query, query, cos[:, -1:], sin[:, -1:])
         _, key = apply_rotary_pos_emb(key, key, cos, sin)
+        key, value = (one.repeat_interleave(shared, 1) for one in (key, value))
         weights = torch.softmax(query @ key.transpose(2, 3) * attention.scaling, -1)
         made: Tensor = attention.o_proj((weights @ value).transpose(1, 2).reshape(rows, 1, -1))
         return made
 
 
 def _llama(model: MultimodalModel) -> Any:
-    """Return the decoder, if it is a plain Llama in float32 with one key head a query head."""
+    """Return the decoder, if it is a plain Llama in float32."""
     decoder = getattr(getattr(model.hf, "model", None), "language_model", None)
     config = getattr(decoder, "config", None)
-    if (
-        config is None
-        or type(decoder).__name__ != "LlamaModel"
-        or config.num_attention_heads != config.num_key_value_heads
-        or model.dtype is not torch.float32
-    ):
+    if config is None or type(decoder).__name__ != "LlamaModel" or model.dtype is not torch.float32:
         raise NotSupported(
             f"model: {model.name} is no LLaVA with a plain Llama decoder in float32; measure its "
             "lesions with TeacherForced.log_prob"

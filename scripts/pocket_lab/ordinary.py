@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmkn_widgets.core.files import write_whole
+from mmkn_widgets.interventions import MaskGoal
 from mmkn_widgets.pocket.words import CATEGORIES
 from mmkn_widgets.studies.summary import mean_interval
 
@@ -39,7 +40,7 @@ __all__ = ["MODELS", "SIZES", "command", "figures_json", "measure", "summary", "
 MODELS = {
     "pocket": ("prepared", None, (20, 60)),
     "pocket-plain": ("ordinary small", None, (20, 60)),
-    "pocket-smollm2": ("ordinary pretrained", "bfloat16", (60,)),
+    "pocket-smollm2": ("ordinary pretrained", "bfloat16", (20, 60, 200)),
 }
 SIZES = (5, 10, 20, 60, 200, 600)
 #: what each row ranks neurons by
@@ -50,8 +51,12 @@ METHODS = {
     "activation_difference": "the difference alone, where the word is predicted",
     "contribution": "the second paper's contribution score",
     "learned_mask": "learned as a whole: the word goes, everything else stays said",
+    "learned_mask_no_substitute": "the same, and no object that is not there becomes likelier",
     "random": "as many neurons, drawn uniformly",
 }
+#: of these the ones that are learned; and the size and the goal of the second
+LEARNED = ("learned_mask", "learned_mask_no_substitute")
+WITHOUT, NO_SUBSTITUTE = 60, MaskGoal(substitute=10.0)
 #: scenes that choose; that a mask learns from, and as many without the word; that measure, and as
 #: many without
 CHOOSING, LEARNING, MEASURING = 12, 24, 24
@@ -71,7 +76,7 @@ def measure(
     model : MultimodalModel
     word : str
     sizes, learned : sequence of int
-        Of a mask that is learned, the sizes that are in both.
+        Of a mask that is learned, the sizes that are in both; without substitutes `WITHOUT` alone.
     held : dict, optional
         What was measured before: only what is not in it is measured.
 
@@ -93,7 +98,9 @@ def measure(
         name: [
             n
             for n in sizes
-            if str(n) not in known.get(name, {}) and (name != "learned_mask" or n in learned)
+            if str(n) not in known.get(name, {})
+            and (name not in LEARNED or n in learned)
+            and (name != LEARNED[1] or n == WITHOUT)
         ]
         for name in METHODS
     }
@@ -106,17 +113,24 @@ def measure(
     image = study(model, word, chosen, inpainter=made.pairs, **options)
     sources = {name: (made, name, asked[name]) for name in METHODS}
     sources["two_stage_image"] = (image, "two_stage", asked["two_stage_image"])
-    if asked["learned_mask"]:
-        learner = study(model, word, list(val.with_concept(word, LEARNING)))
-        sources["learned_mask"] = (learner, "learned_mask", asked["learned_mask"])
     absent = list(val.without_concept(word, LEARNING))
+    if masks := [name for name in LEARNED if asked.get(name)]:
+        learner = study(model, word, list(val.with_concept(word, LEARNING)))
+        sources |= {name: (learner, name, asked[name]) for name in masks}
+    others = [other for other in CATEGORIES if other != word]
     draw = CATEGORIES.index(word)  # other random neurons for every word
     wanted: dict[str, list[tuple[int, NeuronSet]]] = {}
     for name, (scored, how, counts) in sources.items():
         seed = draw if name == "random" else 0
-        sets = (
-            (n, select_neurons(scored, how, n, without_concept=absent, seed=seed)) for n in counts
-        )
+        sets = [
+            (
+                n,
+                scored.learned_mask(absent, size=n, others=others, goal=NO_SUBSTITUTE)
+                if how == LEARNED[1]
+                else select_neurons(scored, how, n, without_concept=absent, seed=seed),
+            )
+            for n in counts
+        ]
         wanted[name] = [(n, one) for n, one in sets if len(one)]
     measured = measure_frontier(
         made,
@@ -175,7 +189,11 @@ choose, to put out and to measure: [what the choices carry](choices.md). `make s
 both again.
 """
 #: Okabe and Ito's, which colour-blind readers tell apart
-_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#767676")
+_COLOURS = (
+    "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#000000", "#767676"
+)  # fmt: skip
+#: and marks, for those who tell no colours apart
+_MARKS = "osD^vPX."
 _FIGURES = ("suppression", "scene", "other", "identical", "substitution", "random")
 
 
@@ -326,7 +344,9 @@ def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
     fig, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 4.4), sharey=True,
                              constrained_layout=True, squeeze=False)  # fmt: skip
     for axis, (name, found) in zip(axes[0], models.items(), strict=True):
-        for colour, (method, sizes) in zip(_COLOURS, found["methods"].items(), strict=True):
+        for (method, sizes), colour, mark in zip(
+            found["methods"].items(), _COLOURS, _MARKS, strict=True
+        ):
             at = [
                 (row["scene"]["mean"], row["suppression"]["mean"], int(size))
                 for size, row in sizes.items()
@@ -334,7 +354,7 @@ def _picture(models: dict[str, dict[str, Any]], path: Path) -> None:
             ]
             x, y = [one[0] for one in at], [one[1] for one in at]
             axis.plot(x, y, color=colour, lw=1, alpha=0.6)
-            axis.scatter(x, y, [6 + 6 * one[2] ** 0.5 for one in at], color=colour,
+            axis.scatter(x, y, [6 + 6 * one[2] ** 0.5 for one in at], color=colour, marker=mark,
                          label=method.replace("_", " "), alpha=0.85)  # fmt: skip
         words = found["words"]
         asked = f"{words[0]} alone" if len(words) == 1 else f"{len(words)} words"
@@ -376,6 +396,7 @@ def command(
     measured: Callable[[MultimodalModel, str, argparse.Namespace, dict[str, Any]], dict[str, Any]],
     summed: Callable[[Sequence[dict[str, Any]]], dict[str, Any]],
     write: Callable[[dict[str, dict[str, Any]], Path, argparse.Namespace], None],
+    dtype: str | None = None,
 ) -> None:
     """Measure the words of a model one by one, each kept in a file; or write what is done.
 
@@ -391,6 +412,8 @@ def command(
         The figures of some words to those of the model.
     write : callable
         ``(models, folder, options)``: writes the tables.
+    dtype : str, optional
+        What the model computes in; by default as `MODELS` says.
     """
     import torch
 
@@ -408,7 +431,7 @@ def command(
     if asked.model:
         torch.set_num_threads(asked.threads)
         set_progress(False)
-        model = load_model(asked.weights or asked.model, dtype=MODELS[asked.model][1])
+        model = load_model(asked.weights or asked.model, dtype=dtype or MODELS[asked.model][1])
         folder = asked.work / asked.model
         folder.mkdir(parents=True, exist_ok=True)
         for word in asked.words or CATEGORIES:

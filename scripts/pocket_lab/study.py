@@ -35,6 +35,8 @@ _SCORING = (
     "activation_difference",
     "gradcam",
     "contribution",
+    "attribution_patching",
+    "attribution_patching_star",
     "gradient",
     "integrated_gradients",
     "activation",

@@ -198,7 +198,8 @@ def write_summary(
         "",
         "Written by `make study`; `provenance.json` says from what. Neurons, thresholds, sizes and"
         " deltas come from `val`, all figures from `test` but those against the atlas, which was"
-        " measured on `val`; means over concepts (edits: pairs) with 95 % bootstrap intervals. One"
+        " measured on other scenes of `val` than those that choose; means over concepts (edits:"
+        " pairs) with 95 % bootstrap intervals. One"
         " model, one seed. That silencing a concept's neurons removes"
         " its word is what this model was trained for (its card says how): the figures show that"
         " the package finds and measures what is there, not what another model hides.",
@@ -241,7 +242,8 @@ def write_summary(
         "",
         "The atlas holds the measured effect of every single neuron (`single`), and a greedy order"
         " in which they were switched off together (`joint`). Truth by the first: neurons whose"
-        " loss costs at least 5 % of what the strongest one's costs"
+        " loss costs at least 5 % of what the strongest one's costs, and surely more than nothing:"
+        " its 95 % interval over scenes is above 0"
         f" ({_span(judged, 'single')} a concept); by the second: the first of the order, until no"
         f" scene says the word ({_span(judged, 'joint')}). A choice of 60 cannot be precise about"
         " so few; rank correlation is over all 3,072 neurons.",

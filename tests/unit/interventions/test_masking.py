@@ -14,7 +14,7 @@ import mmkn_widgets as mmkn
 from mmkn_widgets.core import neuron_rows
 from mmkn_widgets.evaluation import identical
 from mmkn_widgets.interventions import MaskGoal, ablate, learn_mask
-from mmkn_widgets.interventions.masking import _Captions, _Learner, _log_not
+from mmkn_widgets.interventions.masking import _Captions, _Learner, _log_not, _Texts
 
 WORD = "dog"
 SHORT = MaskGoal(steps=12)
@@ -41,6 +41,10 @@ def scenes(val: Any) -> dict[str, Any]:
         "with_concept": list(val.with_concept(WORD, 12)),
         "without_concept": list(val.without_concept(WORD, 12)),
     }
+
+
+def _texts(model: Any, goal: MaskGoal) -> _Texts:
+    return _Texts(model, mmkn.Concept(WORD), (None,), (), None, goal, None)
 
 
 def _written(model: Any, scenes: Any) -> list[list[int]]:
@@ -132,7 +136,7 @@ class _Pulls:
 def test_of_neurons_silenced_wholly_those_that_matter_most_stay(pocket: Any) -> None:
     pulls = _Pulls([1.0, 4.0, 2.0, 3.0])
     goal = replace(SHORT, wide=2.0, narrow=0.5, rate=0.5, most=1.0)
-    learner = _Learner(pocket, {0: np.arange(4)}, [pulls], [], 2, goal, 0, None)
+    learner = _Learner(pocket, {0: np.arange(4)}, [pulls], [], 2, goal, 0, _texts(pocket, goal))
     pulls.learner = learner
     for _ in range(goal.steps):
         learner.advance()
@@ -149,7 +153,9 @@ def test_a_step_is_as_long_however_strong_the_gradient(
     moved = []
     for scale in (1.0, 1000.0):
         goal = replace(SHORT, word=0.01 * scale, kl=0.2 * scale, same=0.003 * scale)
-        learner = _Learner(pocket, dict(sorted(among.items())), [batch], [], 40, goal, 0, None)
+        learner = _Learner(
+            pocket, dict(sorted(among.items())), [batch], [], 40, goal, 0, _texts(pocket, goal)
+        )
         with learner.mask:
             learner.advance()
             learner.advance()
@@ -168,7 +174,9 @@ def test_the_gradient_is_that_of_finite_differences(pocket: Any, study: Any, sce
     rows: dict[int, Any] = {}
     for layer, _, index in chosen.places:
         rows[layer] = np.sort(np.append(rows.get(layer, np.int64([])), index))
-    learner = _Learner(pocket, dict(sorted(rows.items())), [batch], [], 3, goal, 0, None)
+    learner = _Learner(
+        pocket, dict(sorted(rows.items())), [batch], [], 3, goal, 0, _texts(pocket, goal)
+    )
     at = torch.full((3,), 0.3)
 
     def loss(shares: torch.Tensor, grad: bool = False) -> torch.Tensor:

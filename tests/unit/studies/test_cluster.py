@@ -210,7 +210,7 @@ def test_an_atlas_on_workers_is_that_of_one_process(
     atlas.measure_atlas(model, ["star"], tmp_path / "shared", client=client, **options)
     files = [next((tmp_path / name).rglob("star.npz")) for name in ("alone", "shared")]
     with np.load(files[0]) as first, np.load(files[1]) as second:
-        assert set(first) == {"single", "joint", "course", "scenes"}
+        assert set(first) == {"single", "error", "joint", "course", "scenes"}
         for name in first:
             np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-6)
         assert np.abs(first["single"]).max() > 0.01

@@ -20,6 +20,7 @@ def atlas() -> xr.Dataset:
     return xr.Dataset(
         {
             "single": (("concept", "layer", "neuron"), single),
+            "error": (("concept", "layer", "neuron"), np.full_like(single, 0.01)),
             "joint": (("concept", "rank", "place"), joint),
             "course": (("concept", "rank", "figure"), course),
         },
@@ -32,6 +33,8 @@ def test_truths(atlas) -> None:
     assert known["single"] == [(1, 0), (1, 1), (1, 3)]
     assert known["joint"] == known["order"] == [(1, 0), (0, 2), (1, 1), (0, 3)]
     assert truths(atlas, "car", share=0.5)["single"] == [(1, 0), (1, 1)]
+    atlas["error"][0, 1, 3] = 0.031  # 1.96 of these are more than its effect of .06
+    assert truths(atlas, "car")["single"] == [(1, 0), (1, 1)]
     atlas["course"][0, :2, 1] = 0
     assert truths(atlas, "car")["joint"] == [(1, 0), (0, 2)]  # the first round was enough
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from pocket_lab.atlas import TeacherForced, joint_order, lesioned, single_effects
 from pocket_lab.lesioned_scene import LesionedScene
 
@@ -67,16 +68,70 @@ def test_greedy_selection_takes_what_lowers_most(scenes) -> None:
 
 
 def test_single_effects_are_means_over_scenes(scenes) -> None:
-    found = single_effects(scenes[:1], (6, 512))
+    found, unknown = single_effects(scenes[:1], (6, 512))
     base, _ = scenes[0].lesion(None)
     assert found.shape == (6, 512)
+    assert np.isnan(unknown).all()
     np.testing.assert_allclose(
         found[5], base - scenes[0].effect_of(5, np.arange(512)), rtol=1e-5, atol=1e-7
     )
+    mean, error = single_effects(scenes[:3], (6, 512))
+    falls = [
+        scene.lesion(None)[0] - scene.effect_of(5, np.arange(512)).astype(np.float64)
+        for scene in scenes[:3]
+    ]
+    np.testing.assert_allclose(mean[5], np.mean(falls, 0), rtol=1e-4, atol=1e-7)
+    wanted = np.std(falls, axis=0, ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(error[5], wanted, rtol=1e-3, atol=1e-6)
 
 
-def test_another_decoder_is_refused(model, monkeypatch) -> None:
-    scene = mmkn.datasets.pocket_world("val", 1)[0]
-    monkeypatch.setattr(model.hf.model.language_model.config, "num_key_value_heads", 2)
+def test_only_the_neurons_asked_for_are_measured(scenes) -> None:
+    which = np.zeros((6, 512), bool)
+    which[2, [7, 11]] = which[5, 500] = True
+    some, _ = single_effects(scenes[:2], which.shape, which)
+    whole, _ = single_effects(scenes[:2], which.shape)
+    np.testing.assert_allclose(some[which], whole[which], atol=1e-6)
+    assert (some[~which] == 0).all()
+    assert (np.abs(whole[which]) > 0).all()
+
+
+def test_query_heads_that_share_a_key_head(pocket_of_fewer_keys) -> None:
+    model = pocket_of_fewer_keys
+    star = mmkn.datasets.pocket_world("val").with_concept("star", 8)
+    ids = model.tokenizer("star", add_special_tokens=False).input_ids[0]
+    scene = LesionedScene(model, star[0].image, [5, 9], ids)
+    prepared = model.prepare([star[0].image], continuation=[[5, 9]])
+    neurons = np.arange(3, 512, 60)
+    for layer in (0, 3, 5):
+        found = scene.effect_of(layer, neurons)
+        wanted = []
+        for neuron in neurons:
+            with model.ablate({layer: [int(neuron)]}):
+                logits = model.forward(prepared, logits_to_keep=1).logits[0, -1]
+            wanted.append(float(logits.float().log_softmax(-1)[ids]))
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        assert np.ptp(found) > 1e-5
+
+
+@pytest.fixture
+def pocket_of_fewer_keys():
+    """A pocket model of which two query heads share a key head each."""
+    model = mmkn.load_model("pocket")
+    for layer in model.hf.model.language_model.layers:
+        attention = layer.self_attn
+        attention.num_key_value_groups *= 2
+        for name in ("k_proj", "v_proj"):
+            whole = getattr(attention, name)
+            half = torch.nn.Linear(whole.in_features, whole.out_features // 2, bias=False)
+            half.weight.data.copy_(whole.weight[: whole.out_features // 2])
+            setattr(attention, name, half)
+    return model
+
+
+def test_another_decoder_is_refused() -> None:
+    model, scene = (
+        mmkn.load_model("pocket", dtype="bfloat16"),
+        mmkn.datasets.pocket_world("val", 1)[0],
+    )
     with pytest.raises(NotSupported, match=r"TeacherForced\.log_prob"):
         LesionedScene(model, scene.image, [5], 6)

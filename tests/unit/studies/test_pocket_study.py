@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pocket_lab.atlas import lesioned
+from pocket_lab.atlas import BEHIND, lesioned
 from pocket_lab.cure import cheapest, cure_scenes, cured
 from pocket_lab.report import weights_digest
-from pocket_lab.study import study_path
+from pocket_lab.study import _CHOOSING, study_path
 from pocket_lab.tables import claims
 
 import mmkn_widgets as mmkn
@@ -86,7 +86,8 @@ def test_a_concept_measured_again_gives_the_same_figures(held, model, tmp_path) 
 def test_neurons_of_the_atlas_measured_again(model) -> None:
     atlas = open_atlas()
     n = int(atlas["scenes"].sel(concept=WORD))
-    scenes = lesioned(model, WORD, mmkn.datasets.pocket_world("val").with_concept(WORD, n))
+    behind = mmkn.datasets.pocket_world("val").with_concept(WORD, BEHIND + n)[BEHIND:]
+    scenes = lesioned(model, WORD, behind)
     base = [scene.lesion(None)[0] for scene in scenes]
     written = atlas["single"].sel(concept=WORD).values
     for layer in (4, 5):
@@ -163,6 +164,14 @@ def test_sizes_are_chosen_on_val_and_random_neurons_do_nothing(held) -> None:
         assert method["top"] in map(int, method["sizes"])
         assert method["control"]["success"]["mean"] < 0.5 < method["summary"]["success"]["mean"]
     assert held["transplants"]["background"] < 0.2 < held["transplants"]["success"]
+
+
+def test_no_scene_of_the_atlas_chooses_neurons() -> None:
+    val = mmkn.datasets.pocket_world("val")
+    chosen = {scene.id for scene in val.with_concept(WORD, _CHOOSING)}
+    asked = {scene.id for scene in val.with_concept(WORD, BEHIND + 16)[BEHIND:]}
+    assert len(asked) == 16
+    assert not chosen & asked
 
 
 def test_no_scene_sizes_what_it_taught() -> None:
