@@ -20,7 +20,7 @@ __all__ = ["CANDIDATES", "DEPTH", "SIZES", "learned_mask", "mask_candidates"]
 #: Candidates of a learned mask: the best so many by GradCAM.
 CANDIDATES = 500
 #: Share of the layers below which there are none of them.
-DEPTH = 0.4
+DEPTH = 0.6
 #: A mask is learned where words are chosen, if silenced at all tokens it keeps so much of its gain.
 _HOLDS = 0.8
 #: Sizes that are tried where a retention is asked for.

@@ -289,7 +289,7 @@ def _seeds_table(seeds: dict[str, dict[str, Any]]) -> list[str]:
     first = next(iter(seeds.values()))["methods"]
     for method, sizes in first.items():
         for size in sizes:
-            rows = [one["methods"][method].get(size) for one in seeds.values()]
+            rows = [one["methods"].get(method, {}).get(size) for one in seeds.values()]
             if size not in SEED_SIZES or None in rows:
                 continue
             cells = []

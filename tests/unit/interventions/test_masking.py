@@ -14,7 +14,8 @@ import mmkn_widgets as mmkn
 from mmkn_widgets.core import neuron_rows
 from mmkn_widgets.evaluation import identical
 from mmkn_widgets.interventions import MaskGoal, ablate, learn_mask
-from mmkn_widgets.interventions.masking import _Captions, _Learner, _log_not, _Texts
+from mmkn_widgets.interventions.masking import _Captions, _instead, _Learner, _log_not, _Texts
+from mmkn_widgets.studies import learned
 
 WORD = "dog"
 SHORT = MaskGoal(steps=12)
@@ -68,7 +69,8 @@ def test_the_word_goes_and_the_rest_stays_on_scenes_never_seen(
     assert set(mask.places) <= set(candidates.places)
     assert len(pocket.interventions) == 0
     told = mask.provenance
-    assert told["loss_after"] < told["loss_before"] and not told["prefix_cached"]
+    assert told["loss_after"] < told["loss_before"] and told["prefix_cached"]
+    assert told["loss_everywhere"] == pytest.approx(told["loss_after"], abs=0.2)
 
 
 def test_the_same_call_learns_the_same_mask(pocket: Any, study: Any, scenes: Any) -> None:
@@ -253,9 +255,12 @@ def test_a_mask_is_learned_where_it_will_be_used(pocket: Any, study: Any, scenes
     assert not made[None].provenance["prefix_cached"]
     assert made["predicting"].provenance["prefix_cached"]
     concept = mmkn.core.with_kinds(WORD)
-    for where, mask in made.items():
-        assert mask.provenance["arguments"]["positions"] == where
-        told = mask.provenance["loss_after"]
+    measured = [(where, where, "loss_after") for where in made]
+    measured += [(where, None, "loss_everywhere") for where in made]
+    for taught, where, name in measured:
+        mask = made[taught]
+        assert mask.provenance["arguments"]["positions"] == taught
+        told = mask.provenance[name]
         found = []
         for kind in ("with_concept", "without_concept"):
             totals = []
@@ -266,6 +271,88 @@ def test_a_mask_is_learned_where_it_will_be_used(pocket: Any, study: Any, scenes
                     totals.append(float(batch.loss(batch.logits(), goal)[0]))
             found.append(sum(totals) / len(totals))
         assert sum(found) == pytest.approx(told, rel=0.02, abs=0.02)
+
+
+def test_what_is_written_under_the_mask_is_learned_from_too(
+    pocket: Any, study: Any, scenes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, seen = scenes["with_concept"], list[Any]()
+    ours, laid_out = _Texts.rewritten, _Texts.again
+
+    def rewritten(texts: _Texts) -> Any:
+        found = ours(texts)
+        seen.append(([list(ids) for ids in _written(pocket, shown)], found))
+        return found
+
+    def again(texts: _Texts, written: Any) -> Any:
+        made = laid_out(texts, written)
+        seen[-1] += (made,)
+        return made
+
+    monkeypatch.setattr(_Texts, "rewritten", rewritten)
+    monkeypatch.setattr(_Texts, "again", again)
+    goal = MaskGoal(steps=9, again=2, substitute=1.0)
+    others = [word for word in mmkn.datasets.pocket_world("val", 1).categories if word != WORD]
+    learn_mask(
+        pocket, WORD, candidates=study.best_by_gradcam(200), size=15, goal=goal, others=others,
+        **scenes,
+    )  # fmt: skip
+    unchanged = _written(pocket, shown)
+    assert len(seen) == 2
+    assert any(now != unchanged for now, _, _ in seen)  # written under the mask
+    absent = [mmkn.Concept(word) for word in others]
+    concept = mmkn.core.with_kinds(WORD)
+    for now, found, batches in seen:
+        for number, (scene, ids) in enumerate(zip(shown, now, strict=True)):
+            text = pocket.decode(ids)
+            instead = [o for o in absent if o.named_in(text) and o.word not in scene.categories]
+            assert ((number, 0, ids) in found) == bool(concept.named_in(text) or instead)
+        if not found:
+            continue
+        first, batch = found[: goal.batch_size], batches[0]
+        assert batch.rows.tolist() == list(range(len(first)))  # each is asked at one place
+        with torch.no_grad():  # and told by the model as it is, not by the mask
+            plain = torch.log_softmax(batch.logits().float(), -1)
+        torch.testing.assert_close(plain, batch.before, rtol=1e-4, atol=1e-4)
+
+
+def test_an_object_that_is_not_there_is_found_where_it_is_said(pocket: Any, val: Any) -> None:
+    scene = val.with_concept("car", 1)[0]
+    there = set(scene.categories)
+    absent, shown = next(w for w in val.categories if w not in there), "car"
+    others = [mmkn.Concept(word) for word in val.categories if word != shown]
+    start, place = pocket.tokenizer("a red", add_special_tokens=False).input_ids, 2
+    ids = pocket.tokenizer(f"a red {absent} and a {absent}", add_special_tokens=False).input_ids
+    assert ids[:place] == start
+    (span,) = _instead(pocket, ids, others, scene)
+    assert pocket.decode(ids[span[0] : span[1]]).strip() == absent and span[0] == place
+    said = pocket.tokenizer(f"a red {next(iter(there))}", add_special_tokens=False).input_ids
+    assert _instead(pocket, said, others, scene) == []
+
+
+def test_a_mask_that_does_not_hold_at_all_tokens_is_learned_there(
+    study: Any, val: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent, goal = list(val.without_concept(WORD, 8)), MaskGoal(steps=8)
+    quick = study.learned_mask(absent, size=10, goal=goal)
+    assert quick.provenance["arguments"]["positions"] == "predicting"
+    made = quick.provenance
+    kept = made["loss_before"] - made["loss_everywhere"]
+    assert kept >= learned._HOLDS * (made["loss_before"] - made["loss_after"]) > 0
+    monkeypatch.setattr(learned, "_HOLDS", 10.0)
+    slow = study.learned_mask(absent, size=10, goal=goal)
+    assert slow.provenance["arguments"]["positions"] is None
+    asked = study.learned_mask(absent, size=10, goal=goal, positions="predicting")
+    assert asked.score.tolist() == quick.score.tolist()
+
+
+def test_candidates_lie_in_the_upper_layers(study: Any, val: Any) -> None:
+    assert learned.mask_candidates(study).layer.min() == 3  # of six: .6 and upwards
+    assert learned.mask_candidates(study, 500, 0).layer.min() < 3
+    mask = study.learned_mask(val.without_concept(WORD, 8), size=9, depth=0.9, goal=SHORT)
+    assert set(mask.layer.tolist()) == {5}
+    with pytest.raises(mmkn.BadArgument, match="depth: got 1"):
+        study.learned_mask(depth=1)
 
 
 def test_several_questions_are_several_captions(pocket: Any, study: Any, scenes: Any) -> None:
@@ -323,6 +410,7 @@ def test_bad_arguments_are_named(
         {"same": -1},
         {"margin": -1},
         {"steps": 0},
+        {"again": -1},
         {"rate": 0},
         {"wide": 0.5},
         {"narrow": 2},
