@@ -40,7 +40,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: help build demo test lint typecheck test-js test-python test-architectures test-lowest docs \
         bench bench-gpu bench-peers faults mutants screenshots pictures tutorials train-pocket train-plain \
         train-smollm2 train-seeds study-ordinary evaluate-pocket \
-        atlas study browser ordinary wheel clean
+        atlas sample study browser ordinary wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -154,6 +154,10 @@ study-ordinary: build ordinary ## prepared, ordinary small and ordinary pretrain
 	@$(foreach s,$(SEEDS),PYTHONPATH=scripts python -m pocket_lab.ordinary --model pocket-plain --weights .pocket-plain-$(s)/model --sizes 60 600 --work build/seed$(s) &) wait
 	PYTHONPATH=scripts python -m pocket_lab.ordinary --write $(if $(strip $(SEEDS)),--seeds $(addprefix build/seed,$(SEEDS)))
 	PYTHONPATH=scripts python -m pocket_lab.choices --write
+
+sample: build ordinary ## single neurons of the ordinary pretrained model: a sample, one by one (an hour)
+	@$(foreach n,$(shell seq $(JOBS)),PYTHONPATH=scripts OMP_NUM_THREADS=1 python -m pocket_lab.sample --model pocket-smollm2 &) wait
+	PYTHONPATH=scripts python -m pocket_lab.sample --write
 
 evaluate-pocket: build ## measure the shipped pocket model, write its report
 	PYTHONPATH=scripts python -m pocket_lab.report

@@ -26,6 +26,7 @@ PAPERS = {
     "pocket_smollm2.md": "mmkn_widgets/pocket/smollm2/README.md",
     "three_models.md": "mmkn_widgets/pocket/study/three_models.md",
     "choices.md": "mmkn_widgets/pocket/study/choices.md",
+    "sample.md": "mmkn_widgets/pocket/study/sample.md",
 }
 #: pictures that lie elsewhere: address in the pages -> file
 PICTURES = {
@@ -44,6 +45,7 @@ _TARGETS = {Path(paper).as_posix(): page for page, paper in PAPERS.items()} | {
     "../smollm2/README.md": "pocket_smollm2.md",
     "../study/three_models.md": "three_models.md",
     "../study/choices.md": "choices.md",
+    "../study/sample.md": "sample.md",
 }
 
 

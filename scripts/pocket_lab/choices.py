@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmkn_widgets.core.files import write_whole
+from mmkn_widgets.interventions import MaskGoal
 from mmkn_widgets.pocket.words import CATEGORIES
 from mmkn_widgets.studies.summary import mean_interval
 
-from .ordinary import CHOOSING, LEARNING, MODELS, command, figures_json
-from .tables import figure
+from .ordinary import CHOOSING, LEARNING, MODELS, command
+from .tables import figure, figures_json
 
 if TYPE_CHECKING:
     from mmkn_widgets.attribution import NeuronSet
@@ -78,6 +79,8 @@ PUT_OUT = {
 LEARNED = ("boat", "car", "cat", "dog")
 TAUGHT: dict[str, tuple[str | None, ...]] = {"one": (None,), "three": (None, *QUESTIONS[:2])}
 TESTED = (None, *QUESTIONS[2:])
+#: these masks are learned at all tokens, among all layers, from the model's own captions alone
+EVERYWHERE = {"positions": None, "depth": 0.0, "goal": MaskGoal(again=0)}
 #: scenes and layers of which whole parts are patched, and both ways
 STREAMING, LAYERS = 4, 7
 WAYS = ("noising", "denoising")
@@ -114,7 +117,13 @@ def measure(
     known_rows = before.get("chosen", {})
     rows = [name for name in CHOSEN if name not in known_rows]
     learned = word in LEARNED
-    if held and not rows and "streams" in held and ("masks" in held or not learned):
+    parts = [
+        "streams",
+        "halves",
+        *(["masks"] if learned else []),
+        *(["whole"] if _halved(model) else []),
+    ]
+    if held and not rows and all(part in held for part in parts):
         return held
     val, test = pocket_world("val"), pocket_world("test")
     shown = list(val.with_concept(word, CHOOSING))
@@ -149,19 +158,73 @@ def measure(
 
     def masks() -> dict[str, Any]:
         learner = study(model, word, list(val.with_concept(word, LEARNING)))
-        return {
-            name: asked(learner.learned_mask(absent, size=TOP, prompts=prompts), TESTED)
+        sets = {
+            name: learner.learned_mask(absent, size=TOP, prompts=prompts, **EVERYWHERE)
             for name, prompts in TAUGHT.items()
         }
+        return {name: asked(one, TESTED) for name, one in sets.items()}
 
     add("put_out", put_out)
     add("questions", lambda: asked(default, QUESTIONS))
     add("forced", lambda: _forced(made, present, default))
     add("patching", lambda: _patched(made, present, default))
     add("streams", lambda: _streams(made, list(present)[:STREAMING]))
+    add("halves", lambda: _halves(model, word, absent, learned))
     if learned:
         add("masks", masks)
+    if _halved(model):
+        add("whole", lambda: _whole(made, scenes, n, known, default))
     return {**done, "seconds": before.get("seconds", 0.0) + time.monotonic() - begun}
+
+
+def _halves(
+    model: MultimodalModel, word: str, absent: Sequence[Scene], learned: bool
+) -> dict[str, float | None]:
+    """Return which share of a set is chosen again from scenes that the first did not see."""
+    from mmkn_widgets.datasets import pocket_world
+    from mmkn_widgets.studies.study import study
+
+    shown = list(pocket_world("val").with_concept(word, 2 * CHOOSING))
+    found: dict[str, list[NeuronSet]] = {"default": [], "mask": []}
+    for start in (0, 1):
+        made = study(model, word, shown[start::2])
+        found["default"].append(made.neurons(quantile_d=0.95, top=TOP))
+        if learned:
+            found["mask"].append(made.learned_mask(absent[start::2], size=TOP))
+    return {
+        name: len(sets[0] & sets[1]) / min(map(len, sets)) if sets and all(sets) else None
+        for name, sets in found.items()
+    }
+
+
+def _halved(model: MultimodalModel) -> bool:
+    """Return whether the figures are of 16-bit arithmetic."""
+    return model.dtype.itemsize < 4
+
+
+def _whole(
+    made: Any, scenes: Sequence[Scene], split: int, known: Any, default: NeuronSet
+) -> dict[str, Any]:
+    """Return the figures of the same neurons in 16 and in 32 bits, and of random ones.
+
+    ``alone``: of the unchanged model's captions the share that is the same when pictures are read
+    one by one instead of together.
+    """
+    from mmkn_widgets.attribution import random_like
+    from mmkn_widgets.evaluation import Captioner, identical
+    from mmkn_widgets.models import load_model
+
+    found: dict[str, Any] = {}
+    for name in (str(made.model.dtype).removeprefix("torch."), "float32"):
+        model = load_model(made.model.name, dtype=name)
+        sets = {"default": default, "random": random_like(model, default, 0)}
+        writer = Captioner(model)
+        first = writer.before(scenes)
+        alone = Captioner(model, batch_size=1).before(scenes)
+        found[f"{name}, alone"] = {**_nothing(), "identical": identical(first, alone)}
+        for row, then in zip(sets, writer.under(scenes, list(sets.values())), strict=True):
+            found[f"{name}, {row}"] = _figures(made, scenes, split, known, first, then)
+    return found
 
 
 def _nothing() -> dict[str, Any]:
@@ -400,6 +463,13 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
             if with_masks
         },
         "mask_words": [word["word"] for word in with_masks],
+        "whole": rows("whole", tuple(words[0].get("whole", {})), FIGURES[:-1])
+        if all("whole" in word for word in words)
+        else {},
+        "halves": {
+            key: mean_interval([word["halves"][key] for word in words])
+            for key in ("default", "mask")
+        },
         "forced": {key: mean_interval([word["forced"][key] for word in words]) for key in FORCED},
         "patching": {
             key: mean_interval([word["patching"][key] for word in words]) for key in PATCHING
@@ -458,8 +528,13 @@ def table(models: dict[str, dict[str, Any]]) -> str:
             f"neurons {figure(patched['random_noising'])} and "
             f"{figure(patched['random_denoising'])}.",
             "",
+            f"Of the default's sixty from {CHOOSING} scenes {figure(found['halves']['default'])} "
+            f"are among those from {CHOOSING} others, of the neurons of learned masks of at most "
+            f"{TOP} ({len(found['mask_words'])} words) {figure(found['halves']['mask'])}.",
+            "",
             *_streams_table(found["streams"]),
             *_masks_table(found["masks"], found["mask_words"]),
+            *_whole_table(found["whole"]),
         ]
     lines += [
         "The rows:",
@@ -493,7 +568,8 @@ def _masks_table(masks: dict[str, Any], words: Sequence[str]) -> list[str]:
     asked = ("named", *FIGURES[:-1])
     lines = [
         f"Masks of {TOP} ({', '.join(words)}), learned on the model's own question or on that and "
-        "the first two of the five, asked that and the other three:",
+        "the first two of the five, at all tokens and among all layers, asked that and the other "
+        "three:",
         "",
         "| learned on, asked " + _columns(asked),
         "|---" * 7 + "|",
@@ -502,6 +578,22 @@ def _masks_table(masks: dict[str, Any], words: Sequence[str]) -> list[str]:
         taught, _, question = row.partition(", ")
         own = "its own" if question == "None" else question
         lines.append(f"| {taught}: {own} {_cells(cells, asked)}")
+    return [*lines, ""]
+
+
+def _whole_table(rows: dict[str, Any]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "The same sixty in 16 and in 32 bits, beside as many random neurons of the same layers "
+        "(one draw). *Alone*: captions of the unchanged model that are the same when pictures are "
+        "read one by one:",
+        "",
+        "| computed in " + _columns(FIGURES[:-1]),
+        "|---" * 6 + "|",
+    ]
+    for row, cells in rows.items():
+        lines.append(f"| {_shown(row)} {_cells(cells, FIGURES[:-1])}")
     return [*lines, ""]
 
 

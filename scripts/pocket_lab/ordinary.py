@@ -24,16 +24,17 @@ import numpy as np
 from mmkn_widgets.core.files import write_whole
 from mmkn_widgets.interventions import MaskGoal
 from mmkn_widgets.pocket.words import CATEGORIES
+from mmkn_widgets.studies.jobs import turns
 from mmkn_widgets.studies.summary import mean_interval
 
 from .study import study_path
-from .tables import figure, shrink
+from .tables import figure, figures_json, rounded, shrink
 
 if TYPE_CHECKING:
     from mmkn_widgets.attribution import NeuronSet
     from mmkn_widgets.models import MultimodalModel
 
-__all__ = ["MODELS", "SIZES", "command", "figures_json", "measure", "summary", "table"]
+__all__ = ["MODELS", "SIZES", "command", "measure", "summary", "table"]
 
 #: name -> how the model is called, the type it computes in (as its eyes were trained), and for
 #: which sizes a mask is learned, which takes minutes on a pretrained model
@@ -378,18 +379,6 @@ def _write(models: dict[str, dict[str, Any]], out: Path, seeds: dict[str, dict[s
     _picture(models, out / "three_models.png")
 
 
-def rounded(value: Any) -> Any:
-    """Return figures with five digits: what is written, and what every table is made of."""
-    if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    return round(value, 5) if isinstance(value, float) else value
-
-
-def figures_json(models: dict[str, dict[str, Any]]) -> str:
-    """Return figures as JSON, a line a row."""
-    return json.dumps(models, separators=(",", ":")).replace('},"', '},\n"') + "\n"
-
-
 def command(
     parser: argparse.ArgumentParser,
     argv: Sequence[str] | None,
@@ -434,7 +423,8 @@ def command(
         model = load_model(asked.weights or asked.model, dtype=dtype or MODELS[asked.model][1])
         folder = asked.work / asked.model
         folder.mkdir(parents=True, exist_ok=True)
-        for word in asked.words or CATEGORIES:
+        words = asked.words or CATEGORIES
+        for word, _ in turns(words, [folder / "begun" / word for word in words]):
             part = folder / f"{word}.json"
             held = json.loads(part.read_text("utf-8")) if part.is_file() else {}
             found = measured(model, word, asked, held)

@@ -22,8 +22,8 @@ from mmkn_widgets.pocket.words import CATEGORIES
 from mmkn_widgets.studies.summary import mean_interval
 
 from .atlas import BEHIND, lesioned, single_effects
-from .ordinary import CHOOSING, command, figures_json
-from .tables import figure
+from .ordinary import CHOOSING, command
+from .tables import figure, figures_json
 
 if TYPE_CHECKING:
     from mmkn_widgets.attribution import NeuronSet

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmkn_widgets.core.files import write_whole
 from mmkn_widgets.core.provenance import provenance
 from mmkn_widgets.studies.atlas import open_atlas
 from mmkn_widgets.studies.jobs import part_path, write_json
@@ -22,7 +23,7 @@ from mmkn_widgets.studies.judged import judge, mean_judgement
 from mmkn_widgets.studies.run import METHODS, PACKAGED, method_scores, run_study
 
 from .cure import cure_curves, cure_subset, write_cure
-from .tables import shrink, write_summary
+from .tables import figures_json, rounded, shrink, write_summary
 
 if TYPE_CHECKING:
     from mmkn_widgets.core.jobs import Progress
@@ -48,7 +49,7 @@ _LEARNING = 560
 #: numbers of neurons that are tried for an edit, and what is asked of them
 SIZES = (1, 2, 5, 10)
 _ASKED = {"success": 0.9, "locality": 0.95}
-_PUBLISHED = ("table.csv", "table.md", "study.json", "methods.png")
+_PUBLISHED = ("table.csv", "table.md", "methods.png")
 
 
 def study_path() -> Path:
@@ -227,14 +228,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         return {"points": points, "subset": cure_subset(model, points)}
 
     cure = _once(work / "hallucination.json", cures)
+    result, judged = rounded(result), rounded(judged)
     out.mkdir(parents=True, exist_ok=True)
     for name in _PUBLISHED:
         shutil.copyfile(work / name, out / name)
     write_cure(cure["points"], out)
     for name in ("methods.png", "hallucination.png"):
         shrink(out / name)
+    for name, held in (("study", result), ("judged", judged)):
+        write_whole(out / f"{name}.json", figures_json(held))
     write_json(out / "hallucination.json", cure)
-    write_json(out / "judged.json", judged)
     write_json(out / "edits.json", edits)
     write_json(out / "transplants.json", moved)
     made = json.loads((work / "provenance.json").read_text("utf-8"))

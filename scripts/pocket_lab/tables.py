@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from mmkn_widgets.studies.summary import mean_interval
 
 from .cure import cheapest, cured
 
-__all__ = ["claims", "figure", "shrink", "write_summary"]
+__all__ = ["claims", "figure", "figures_json", "rounded", "shrink", "write_summary"]
 
 _SHOWN = {
     "precision_single": "precision, single",
@@ -30,6 +31,20 @@ def figure(cell: Mapping[str, float] | None) -> str:
         return "-"
     mean, low, high = (_short(cell[name]) for name in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
+
+
+def rounded(value: Any) -> Any:
+    """Return figures with five digits: what is written, and what every table is made of."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def figures_json(models: Mapping[str, Any]) -> str:
+    """Return figures as JSON, a line a row."""
+    return json.dumps(models, separators=(",", ":")).replace('},"', '},\n"') + "\n"
 
 
 def shrink(path: Path) -> None:

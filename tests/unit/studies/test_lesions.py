@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
-from pocket_lab.atlas import TeacherForced, joint_order, lesioned, single_effects
+from pocket_lab import ordinary, sample
+from pocket_lab.atlas import BEHIND, TeacherForced, joint_order, lesioned, single_effects
 from pocket_lab.lesioned_scene import LesionedScene
+from pocket_lab.study import study_path
 
 import mmkn_widgets as mmkn
 from mmkn_widgets.core.errors import NotSupported
@@ -135,3 +139,47 @@ def test_another_decoder_is_refused() -> None:
     )
     with pytest.raises(NotSupported, match=r"TeacherForced\.log_prob"):
         LesionedScene(model, scene.image, [5], 6)
+
+
+def test_a_sample_of_neurons_is_measured_and_written(tmp_path, monkeypatch) -> None:
+    for name, value in {"SCENES": 2, "DRAWN": 3, "FIRST": 4, "WHOLE": 8, "CHOOSING": 4}.items():
+        monkeypatch.setattr(sample, name, value)
+    monkeypatch.setattr(sample, "METHODS", ("gradcam", "contribution"))
+    monkeypatch.setattr(ordinary, "study_path", lambda: tmp_path)
+    monkeypatch.setattr(ordinary, "MODELS", {"pocket": ("prepared", None, ())})
+    work = ["--work", str(tmp_path / "work")]
+    sample.main([*work, "--model", "pocket", "--words", "car"])
+    part = tmp_path / "work" / "pocket" / "car.json"
+    found = json.loads(part.read_text())
+    assert np.shape(found["drawn"]["effect"]) == np.shape(found["drawn"]["error"]) == (6, 3)
+    assert list(found["methods"]) == ["gradcam", "contribution", "two_stage"]
+    rows = found["methods"]
+    model, val = mmkn.load_model("pocket"), mmkn.datasets.pocket_world("val")
+    made = mmkn.study(model, "car", val.with_concept("car", 4))
+    best = made.best_by_gradcam(8)
+    measured = lesioned(model, "car", val.with_concept("car", BEHIND + 2)[BEHIND:])
+    falls = []
+    for scene in measured:
+        before = scene.lesion(None)[0]
+        off = np.zeros((6, 512), bool)
+        off[best.layer, best.index] = True
+        falls.append(before - scene.lesion(off)[0])
+    assert rows["gradcam"]["together_8"] == pytest.approx(np.mean(falls), rel=1e-4)
+    assert rows["gradcam"]["together_8"] > 1 > abs(rows["gradcam"]["random_8"])
+    first = [(int(best.layer[0]), int(best.index[0]))]
+    which = np.zeros((6, 512), bool)
+    which[first[0]] = True
+    effect, error = single_effects(measured, which.shape, which)
+    assert rows["gradcam"]["effect"][0] == pytest.approx(effect[first[0]], rel=1e-4)
+    assert rows["gradcam"]["error"][0] == pytest.approx(error[first[0]], rel=1e-4)
+    shown = sample.summary([found])
+    assert shown["drawn"]["neurons"] == 18
+    assert shown["methods"]["gradcam"]["sum"]["mean"] == pytest.approx(
+        sum(rows["gradcam"]["effect"]), abs=1e-4
+    )
+
+
+def test_the_page_of_the_sample_is_made_of_its_figures() -> None:
+    held = json.loads((study_path() / "sample.json").read_text("utf-8"))
+    text = (study_path() / "sample.md").read_text("utf-8")
+    assert text == sample.table(held["pocket-smollm2"]).rstrip() + "\n"

@@ -46,6 +46,12 @@ def test_the_choices_of_a_word_are_measured(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["put_out"]["zero"]["suppression"] == 1.0
     assert found["forced"]["drop"] > 1 > abs(found["forced"]["random_drop"])
     assert found["patching"]["noising"] > 0.5 > abs(found["patching"]["random_noising"])
+    assert found["halves"]["mask"] is None  # of four words only
+    halves = [
+        mmkn.datasets.pocket_world("val").with_concept("car", 8)[start::2] for start in (0, 1)
+    ]
+    one, two = (mmkn.study(model, "car", half).neurons(quantile_d=0.95, top=60) for half in halves)
+    assert found["halves"]["default"] == len(one & two) / min(len(one), len(two)) > 0.2
     assert set(found["streams"]["residual, predicting"]) == {"0", "5"}
     assert found["streams"]["residual, predicting"]["5"]["noising"] == pytest.approx(1, abs=1e-3)
     assert not model.interventions.active
@@ -57,6 +63,25 @@ def test_the_choices_of_a_word_are_measured(monkeypatch: pytest.MonkeyPatch) -> 
     assert "| two stage | " in shown
     assert "**Only**: car." in shown
     assert "| zero, predicting |" in shown
+
+
+def test_the_same_neurons_in_sixteen_and_in_thirty_two_bits() -> None:
+    model, test = mmkn.load_model("pocket", dtype="bfloat16"), mmkn.datasets.pocket_world("test")
+    made = mmkn.study(model, "car", mmkn.datasets.pocket_world("val").with_concept("car", 4))
+    shown, rest = list(test.with_concept("car", 3)), list(test.without_concept("car", 3))
+    chosen = made.neurons(top=20)
+    found = choices._whole(
+        made, [*shown, *rest], 3, mmkn.core.as_vocabulary(["car", "dog"]), chosen
+    )
+    kinds = ("alone", "default", "random")
+    assert list(found) == [f"{bits}, {kind}" for bits in ("bfloat16", "float32") for kind in kinds]
+    whole = mmkn.load_model("pocket")
+    effect = mmkn.evaluation.measure_effect(whole, chosen, shown, rest, "car", n_random=0)
+    assert found["float32, default"]["suppression"] == effect.suppression == 1.0
+    assert found["float32, default"]["identical"] == effect.identical
+    assert found["float32, alone"]["identical"] == 1.0
+    assert found["float32, random"]["suppression"] == 0.0
+    assert not whole.interventions.active and not model.interventions.active
 
 
 def test_a_word_is_measured_where_figures_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
