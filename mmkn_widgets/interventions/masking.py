@@ -530,7 +530,7 @@ def learn_mask(
         Questions: a mask is selective only where it was taught to be. None is the model's own.
     others : sequence of str or Concept
         Objects that shall not be said instead, where they are not on the picture; has an effect
-        with `MaskGoal.substitute`.
+        with `MaskGoal.substitute`, which needs some.
     positions : {None, "predicting"}
         Where the mask will be used, as in `ablate`: at all tokens, or from the prompt's last one
         on, where words are chosen. The second learns in half the time (what stands before is read
@@ -593,6 +593,8 @@ def learn_mask(
         raise bad_argument("candidates", "no neurons", "at least one")
     if not prompts:
         raise bad_argument("prompts", prompts, "at least one question; None is the model's own")
+    if goal.substitute and not others:
+        raise bad_argument("others", others, "the objects that goal.substitute holds down")
     if positions not in (None, "predicting"):
         raise bad_argument("positions", positions, "None (all tokens) or 'predicting'")
     made = provenance(

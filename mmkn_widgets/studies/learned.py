@@ -68,10 +68,11 @@ def learned_mask(
         `mmkn_widgets.evaluation.with_kinds`).
     progress, cancel : optional
     **options
-        Of `learn_mask`: ``prompts``, ``positions``, ``goal``, ``seed``, ``checkpoint`` (with `size`
-        only). Without ``positions`` a mask is for all tokens, where `ablate` silences; it is
-        learned where words are chosen, which is faster, and again at all tokens if there it keeps
-        less than four fifths of what it gained (``provenance["loss_everywhere"]``).
+        Of `learn_mask`: ``prompts``, ``positions``, ``goal``, ``others``, ``seed``, ``checkpoint``
+        (with `size` only). ``others`` are by default what else is on the scenes. Without
+        ``positions`` a mask is for all tokens, where `ablate` silences; it is learned where words
+        are chosen, which is faster, and again at all tokens if there it keeps less than four fifths
+        of what it gained (``provenance["loss_everywhere"]``).
 
     Returns
     -------
@@ -107,6 +108,9 @@ def learned_mask(
     )
     counted = with_kinds(study.concept, kinds)
     options = {"prompts": (study.options["prompt"],), **options}
+    if "others" not in options:
+        there = dict.fromkeys(c for scene in (*study.scored, *absent) for c in scene.categories)
+        options["others"] = [name for name in there if not counted.named_in(name)]
     among = mask_candidates(study, candidates, depth)
     if not len(among):
         why = among.provenance.get("why", "no neuron has a positive GradCAM score")

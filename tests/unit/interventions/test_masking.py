@@ -346,6 +346,19 @@ def test_a_mask_that_does_not_hold_at_all_tokens_is_learned_there(
     assert asked.score.tolist() == quick.score.tolist()
 
 
+def test_what_is_not_to_be_said_instead_is_on_the_other_scenes(
+    pocket: Any, study: Any, val: Any, scenes: Any
+) -> None:
+    absent, goal = list(val.without_concept(WORD, 8)), MaskGoal(steps=4, substitute=1.0)
+    mask = study.learned_mask(absent, size=5, goal=goal)
+    there = {name for scene in (*study.scored, *absent) for name in scene.categories}
+    assert set(mask.provenance["arguments"]["others"]) == there - {WORD}
+    assert "substitute" in mask.provenance["last_step"]
+    among = study.best_by_gradcam(20)
+    with pytest.raises(mmkn.BadArgument, match="others: got"):
+        learn_mask(pocket, WORD, candidates=among, goal=goal, **scenes)
+
+
 def test_candidates_lie_in_the_upper_layers(study: Any, val: Any) -> None:
     assert learned.mask_candidates(study).layer.min() == 3  # of six: .6 and upwards
     assert learned.mask_candidates(study, 500, 0).layer.min() < 3
