@@ -55,9 +55,9 @@ METHODS = {
     "learned_mask_no_substitute": "the same, and no object that is not there becomes likelier",
     "random": "as many neurons, drawn uniformly",
 }
-#: of these the ones that are learned; and the size and the goal of the second
+#: of these the ones that are learned; and the sizes and the goal of the second
 LEARNED = ("learned_mask", "learned_mask_no_substitute")
-WITHOUT, NO_SUBSTITUTE = 60, MaskGoal(substitute=10.0)
+WITHOUT, NO_SUBSTITUTE = (60, 200), MaskGoal(substitute=10.0)
 #: scenes that choose; that a mask learns from, and as many without the word; that measure, and as
 #: many without
 CHOOSING, LEARNING, MEASURING = 12, 24, 24
@@ -101,7 +101,7 @@ def measure(
             for n in sizes
             if str(n) not in known.get(name, {})
             and (name not in LEARNED or n in learned)
-            and (name != LEARNED[1] or n == WITHOUT)
+            and (name != LEARNED[1] or n in WITHOUT)
         ]
         for name in METHODS
     }
@@ -261,8 +261,9 @@ def table(models: dict[str, dict[str, Any]], seeds: dict[str, dict[str, Any]]) -
                 if row["words"] == 1:  # no interval
                     shown = [cell.partition(" ")[0] for cell in shown]
                 cells = " | ".join(shown)
+                few = f" ({row['words']} words)" if row["words"] < len(found["words"]) else ""
                 lines.append(
-                    f"| {method.replace('_', ' ')} | {size} | {row['neurons']:.0f} | {cells} |"
+                    f"| {method.replace('_', ' ')} | {size}{few} | {row['neurons']:.0f} | {cells} |"
                 )
         lines.append("")
     return "\n".join([*lines, *_seeds_table(seeds)])
