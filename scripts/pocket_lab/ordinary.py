@@ -41,7 +41,7 @@ __all__ = ["MODELS", "SIZES", "command", "measure", "summary", "table"]
 MODELS = {
     "pocket": ("prepared", None, (20, 60)),
     "pocket-plain": ("ordinary small", None, (20, 60)),
-    "pocket-smollm2": ("ordinary pretrained", "bfloat16", (20, 60, 200)),
+    "pocket-smollm2": ("ordinary pretrained", "bfloat16", (60, 200)),
 }
 SIZES = (5, 10, 20, 60, 200, 600)
 #: what each row ranks neurons by
@@ -57,7 +57,7 @@ METHODS = {
 }
 #: of these the ones that are learned; and the sizes and the goal of the second
 LEARNED = ("learned_mask", "learned_mask_no_substitute")
-WITHOUT, NO_SUBSTITUTE = (60, 200), MaskGoal(substitute=10.0)
+WITHOUT, NO_SUBSTITUTE = (60,), MaskGoal(substitute=10.0)
 #: scenes that choose; that a mask learns from, and as many without the word; that measure, and as
 #: many without
 CHOOSING, LEARNING, MEASURING = 12, 24, 24

@@ -12,7 +12,7 @@ from pocket_lab.atlas import BEHIND, lesioned
 from pocket_lab.cure import cheapest, cure_scenes, cured
 from pocket_lab.report import weights_digest
 from pocket_lab.study import _CHOOSING, study_path
-from pocket_lab.tables import claims
+from pocket_lab.tables import claims, figure
 
 import mmkn_widgets as mmkn
 from mmkn_widgets import pocket
@@ -68,7 +68,7 @@ def test_the_curve_is_in_a_table_too(held) -> None:
 
 def test_everything_is_small() -> None:
     files = [*study_path().iterdir(), study_path().parent / "atlas.npz"]
-    assert sum(path.stat().st_size for path in files) < 600_000
+    assert sum(path.stat().st_size for path in files) < 650_000
 
 
 def test_a_concept_measured_again_gives_the_same_figures(held, model, tmp_path) -> None:
@@ -180,3 +180,30 @@ def test_no_scene_sizes_what_it_taught() -> None:
         sized = {scene.id for part in ("absent", "present") for scene in scenes[f"sizing {part}"]}
         assert len(scenes["sizing absent"]) >= 20
         assert not learned & sized
+
+
+def test_the_page_of_evidence_repeats_the_figures(held) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "evidence.md").read_text("utf-8")
+    named = {
+        "two_stage_auto": "two-stage, thresholds by the search",
+        "learned_mask": "learned mask, at most 60",
+        "contrastive_mean": "contribution score less the other words' mean",
+        "contribution": "contribution score (Pan et al.)",
+        "gradcam": "GradCAM alone",
+        "two_stage": "two-stage, the default",
+        "attribution_patching_star": "attribution patching (AtP\\*)",
+        "integrated_gradients": "integrated gradients",
+        "attribution_patching": "attribution patching (AtP)",
+        "gradient": "gradient at image tokens",
+        "random": "random",
+    }
+    for method, name in named.items():
+        row, atlas = held["study"]["methods"][method], held["judged"]["methods"][method]
+        cells = [name, f"{row['neurons']['mean']:.0f}"]
+        cells += [figure(row[key]) for key in ("suppression", "retention")]
+        cells += [f"{row['random_control']['mean']:.3f}"[1:]]
+        cells += [f"{atlas['recall_single']['mean']:.2f}"[1:]]
+        assert f"| {' | '.join(cells)} |" in page
+    words = list(held["judged"]["truth"].values())
+    fewest, most = (pick(one["single"] for one in words) for pick in (min, max))
+    assert f"the {fewest} to {most} neurons a word" in page.replace("\n", " ")
