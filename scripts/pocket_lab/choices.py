@@ -84,6 +84,10 @@ EVERYWHERE = {"positions": None, "depth": 0.0, "goal": MaskGoal(again=0)}
 #: scenes and layers of which whole parts are patched, and both ways
 STREAMING, LAYERS = 4, 7
 WAYS = ("noising", "denoising")
+#: sets that are chosen again from other scenes; the same neurons in 16 and in 32 bits
+HALVES = ("default", "mask")
+WHOLE = tuple(f"{bits}, {row}" for bits in ("bfloat16", "float32")
+              for row in ("alone", "default", "random"))  # fmt: skip
 FIGURES = ("suppression", "scene", "other", "identical", "substitution", "random")
 #: per word: how much of the effect goes through the default's sixty
 PATCHING = ("noising", "denoising", "random_noising", "random_denoising")
@@ -426,11 +430,14 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
         From `measure`.
     """
     with_masks = [word for word in words if "masks" in word]
+    halved = [word for word in words if "halves" in word]
 
-    def rows(part: str, names: Sequence[str], figures: Sequence[str]) -> dict[str, Any]:
+    def rows(
+        part: str, names: Sequence[str], figures: Sequence[str], among: Any = words
+    ) -> dict[str, Any]:
         found = {}
         for name in names:
-            cells = [word[part][name] for word in words if name in word[part]]
+            cells = [word[part][name] for word in among if name in word[part]]
             found[name] = {key: mean_interval([cell[key] for cell in cells]) for key in figures}
             found[name]["words"] = len(cells)
             some = [cell["neurons"] for cell in cells if cell.get("neurons")]
@@ -463,13 +470,9 @@ def summary(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
             if with_masks
         },
         "mask_words": [word["word"] for word in with_masks],
-        "whole": rows("whole", tuple(words[0].get("whole", {})), FIGURES[:-1])
-        if all("whole" in word for word in words)
-        else {},
-        "halves": {
-            key: mean_interval([word["halves"][key] for word in words])
-            for key in ("default", "mask")
-        },
+        "whole": rows("whole", WHOLE, FIGURES[:-1], [w for w in words if "whole" in w]),
+        "halves": {key: mean_interval([word["halves"][key] for word in halved]) for key in HALVES},
+        "halved": {key: sum(word["halves"][key] is not None for word in halved) for key in HALVES},
         "forced": {key: mean_interval([word["forced"][key] for word in words]) for key in FORCED},
         "patching": {
             key: mean_interval([word["patching"][key] for word in words]) for key in PATCHING
@@ -528,10 +531,7 @@ def table(models: dict[str, dict[str, Any]]) -> str:
             f"neurons {figure(patched['random_noising'])} and "
             f"{figure(patched['random_denoising'])}.",
             "",
-            f"Of the default's sixty from {CHOOSING} scenes {figure(found['halves']['default'])} "
-            f"are among those from {CHOOSING} others, of the neurons of learned masks of at most "
-            f"{TOP} ({len(found['mask_words'])} words) {figure(found['halves']['mask'])}.",
-            "",
+            *_halves_said(found["halves"], found["halved"]),
             *_streams_table(found["streams"]),
             *_masks_table(found["masks"], found["mask_words"]),
             *_whole_table(found["whole"]),
@@ -581,18 +581,31 @@ def _masks_table(masks: dict[str, Any], words: Sequence[str]) -> list[str]:
     return [*lines, ""]
 
 
-def _whole_table(rows: dict[str, Any]) -> list[str]:
-    if not rows:
+def _halves_said(halves: dict[str, Any], words: dict[str, int]) -> list[str]:
+    sets = {"default": "the default's sixty", "mask": f"learned masks of at most {TOP}"}
+    said = [
+        f"of {sets[key]} {figure(halves[key])} ({words[key]} words)" for key in HALVES if words[key]
+    ]
+    if not said:
         return []
+    whose = f"Chosen again from {CHOOSING} scenes that the first choice from {CHOOSING} did not see"
+    return [f"{whose}: {', '.join(said)}.", ""]
+
+
+def _whole_table(rows: dict[str, Any]) -> list[str]:
+    measured = {row: cells for row, cells in rows.items() if cells["words"]}
+    if not measured:
+        return []
+    n = next(iter(measured.values()))["words"]
     lines = [
-        "The same sixty in 16 and in 32 bits, beside as many random neurons of the same layers "
-        "(one draw). *Alone*: captions of the unchanged model that are the same when pictures are "
-        "read one by one:",
+        f"The same sixty in 16 and in 32 bits ({n} words), beside as many random neurons of the "
+        "same layers (one draw). *Alone*: captions of the unchanged model that are the same when "
+        "pictures are read one by one:",
         "",
         "| computed in " + _columns(FIGURES[:-1]),
         "|---" * 6 + "|",
     ]
-    for row, cells in rows.items():
+    for row, cells in measured.items():
         lines.append(f"| {_shown(row)} {_cells(cells, FIGURES[:-1])}")
     return [*lines, ""]
 
