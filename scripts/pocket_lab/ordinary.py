@@ -183,7 +183,7 @@ that do not: means over words with 95 % bootstrap intervals over words. The sets
 captions are greedy. *Asked* is the size of the set, *kept* how many neurons the method had to
 give. *Suppression*: captions that lose the word. *Retention*: other objects still named, in the
 same and in other scenes. *Identical*: captions of other scenes that stay letter for letter.
-*Substitution*: captions that lost the word and now name another object that is not there.
+*Substitution*: captions of scenes with the word that now name another object that is not there.
 *Random*: suppression by as many random neurons of the same layers, two draws. One trained model
 of each kind; how far other seeds of the ordinary small one differ stands at the end. Other ways to
 choose, to put out and to measure: [what the choices carry](choices.md). `make study-ordinary` makes

@@ -143,7 +143,7 @@ def test_the_table_is_made_of_the_figures_in_the_package(three: dict[str, Any]) 
 def test_the_page_says_what_other_seeds_give(three: dict[str, Any]) -> None:
     seeds = json.loads((study_path() / "seeds.json").read_text("utf-8"))
     page = " ".join((ROOT / "docs" / "evidence.md").read_text("utf-8").split())
-    for method, size in (("contribution", "600"), ("two_stage", "60"), ("learned_mask", "60")):
+    for method, size in (("contribution", "600"), ("two_stage", "60")):
         shares = [one["methods"][method][size]["suppression"]["mean"] for one in seeds.values()]
         mean, low, high = (f"{x:.2f}"[1:] for x in (sum(shares) / 3, min(shares), max(shares)))
         assert f"{mean} [{low}, {high}]" in page
@@ -153,15 +153,31 @@ def test_the_page_says_what_other_seeds_give(three: dict[str, Any]) -> None:
 
 
 def test_the_page_says_what_was_measured(three: dict[str, Any]) -> None:
-    """docs/evidence.md repeats four rows of three_models.json."""
+    """docs/evidence.md repeats rows of three_models.json."""
     page = (ROOT / "docs" / "evidence.md").read_text("utf-8")
-    for model, method, name in (
-        ("pocket", "two_stage", "two-stage"),
-        ("pocket-plain", "two_stage", "two-stage"),
-        ("pocket-smollm2", "two_stage", "two-stage"),
-        ("pocket-smollm2", "learned_mask", "learned mask"),
+    for model, method, size, name in (
+        ("pocket", "two_stage", "60", "two-stage"),
+        ("pocket-plain", "two_stage", "60", "two-stage"),
+        ("pocket-smollm2", "two_stage", "60", "two-stage"),
+        ("pocket-smollm2", "learned_mask", "60", "learned mask"),
+        ("pocket-smollm2", "learned_mask", "200", "learned mask of 105"),
+        (
+            "pocket-smollm2",
+            "learned_mask_no_substitute",
+            "60",
+            "learned mask against substitutes",
+        ),
+        ("pocket-smollm2", "random", "60", "random"),
     ):
-        row = three[model]["methods"][method]["60"]
+        row = three[model]["methods"][method][size]
         figures = [f"{row[key]['mean']:.3f}"[1:] for key in ("suppression", "scene", "identical")]
         words = len(three[model]["words"])
         assert f"| `{model}`, {name} ({words} words) | {' | '.join(figures)} |" in page
+    masks = three["pocket-smollm2"]["methods"]["learned_mask"]
+    assert f"keeps {masks['200']['neurons']:.0f} (of 46,080)" in page
+    (least, most), (low, high) = (
+        (f"{masks[n]['suppression'][side]:.2f}"[1:] for side in ("low", "high"))
+        for n in ("60", "200")
+    )
+    assert f"[{least}, {most}]" in page
+    assert f"[{low}, {high}]" in page
