@@ -36,6 +36,8 @@ __all__ = ["measure", "summary", "table"]
 SCENES, DRAWN, FIRST, WHOLE = 4, 10, 20, 60
 #: of a log-probability: two standard errors above 0 is more than nothing
 _SURE = 1.96
+#: figures of single neurons, which are small
+_SINGLE = ("mean", "largest", "sum")
 #: scores that every neuron has
 METHODS = ("gradcam", "activation_difference", "contribution", "attribution_patching")
 
@@ -166,7 +168,8 @@ The [pocket model's atlas](README.md) holds the effect of every neuron. `pocket-
 of them; here a sample was switched off one by one: {DRAWN} of every layer, drawn uniformly (others
 for every word), and the first {FIRST} of every method, which were chosen on {CHOOSING} scenes of
 `val`. Effects are falls of the log-probability of the word where the unchanged caption says it, in
-nats, means over {SCENES} other scenes of `val`; the model computes in float32. Means over words
+nats, means over up to {SCENES} other scenes of `val` (those whose caption names the word); the
+model computes in float32. Means over words
 with 95 % bootstrap intervals over words. `make sample` makes it again.
 """
 
@@ -177,18 +180,21 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         *_HEAD.strip().splitlines(),
         "",
-        f"Words: {', '.join(found['words'])}.",
+        "Words (scenes): "
+        + ", ".join(f"{w} ({n})" for w, n in zip(found["words"], found["scenes"], strict=True))
+        + ".",
         "",
-        f"**Drawn uniformly** ({drawn['neurons']} neurons): mean effect {figure(drawn['mean'])}, "
-        f"spread {figure(drawn['spread'])}; the largest of a word {figure(drawn['largest'])}, the "
-        f"smallest {figure(drawn['smallest'])}; surely above 0 (by {_SURE} standard errors over "
-        f"the scenes) {figure(drawn['sure'])} of them, where chance alone gives .025 or, with so "
-        "few scenes, more.",
+        f"**Drawn uniformly** ({drawn['neurons']} neurons), in thousandths of a nat: mean effect "
+        f"{_milli(drawn['mean'])}, spread {_milli(drawn['spread'])}; the largest of a word "
+        f"{_milli(drawn['largest'])}, the smallest {_milli(drawn['smallest'])}; surely above 0 "
+        f"(by {_SURE} standard errors over the scenes) {figure(drawn['sure'])} of them, where "
+        f"chance alone gives .025 or, with {SCENES} scenes, more.",
         "",
         "- *rank*: rank correlation of the score with the effect, over the neurons drawn",
-        f"- *mean, largest, sure*: of the first {FIRST}'s single effects; the share surely above 0",
-        f"- *sum, together*: the first {FIRST}'s effects added up, and with all {FIRST} off at"
-        f" once; then {WHOLE} at once, and {WHOLE} random neurons of the same layers",
+        f"- *mean, largest, sum*: of the first {FIRST}'s single effects, in thousandths of a nat;"
+        " *sure*: the share of them surely above 0",
+        f"- *together*, in nats: with all {FIRST} off at once, with {WHOLE}, and with {WHOLE}"
+        " random neurons of the same layers",
         "",
         f"| method | rank | mean | largest | sure | sum | together, {FIRST} | together, {WHOLE} |"
         f" random, {WHOLE} |",
@@ -196,9 +202,16 @@ def table(found: dict[str, Any]) -> str:
     ]
     names = ("rank", "mean", "largest", "sure", "sum", f"together_{FIRST}", f"together_{WHOLE}")
     for name, cells in found["methods"].items():
-        shown = " | ".join(figure(cells[key]) for key in (*names, f"random_{WHOLE}"))
+        shown = " | ".join(
+            (_milli if key in _SINGLE else figure)(cells[key])
+            for key in (*names, f"random_{WHOLE}")
+        )
         lines.append(f"| {name.replace('_', ' ')} | {shown} |")
     return "\n".join(lines)
+
+
+def _milli(cell: dict[str, Any] | None) -> str:
+    return figure(None if cell is None else {key: 1000 * value for key, value in cell.items()})
 
 
 def _write(models: dict[str, dict[str, Any]], out: Path, _: argparse.Namespace) -> None:

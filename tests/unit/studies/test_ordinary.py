@@ -181,3 +181,29 @@ def test_the_page_says_what_was_measured(three: dict[str, Any]) -> None:
     )
     assert f"[{least}, {most}]" in page
     assert f"[{low}, {high}]" in page
+
+
+def _said(cell: dict[str, float]) -> str:
+    mean, low, high = (f"{cell[key]:.2f}".removeprefix("0") for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def test_the_page_says_what_halves_bits_and_the_sample_gave() -> None:
+    page = " ".join((ROOT / "docs" / "evidence.md").read_text("utf-8").split())
+    held = json.loads((study_path() / "choices.json").read_text("utf-8"))["pocket-smollm2"]
+    assert held["halved"] == {"default": 4, "mask": 4}
+    for name in ("default", "mask"):
+        assert _said(held["halves"][name]) in page
+    bits = held["whole"]
+    for figure in ("suppression", "identical"):
+        rows = (bits[f"{name}, default"][figure]["mean"] for name in ("bfloat16", "float32"))
+        first, then = (f"{mean:.2f}"[1:] for mean in rows)
+        assert f"{figure} {first} and {then}" in page
+    sample = json.loads((study_path() / "sample.json").read_text("utf-8"))["pocket-smollm2"]
+    cam = sample["methods"]["gradcam"]
+    assert f"{_said(cam['together_20'])} together" in page
+    whole = cam["together_60"]
+    assert f"{whole['mean']:.1f} [{whole['low']:.1f}, {whole['high']:.1f}]" in page
+    assert f"{cam['sum']['mean']:.3f}"[1:] + " added up" in page
+    assert f"correlation with them is {cam['rank']['mean']:.2f}".replace("0.", ".") in page
+    assert f"nothing there.** Of {sample['drawn']['neurons'] // 4} neurons" in page
