@@ -155,7 +155,7 @@ study-ordinary: build ordinary ## prepared, ordinary small and ordinary pretrain
 	PYTHONPATH=scripts python -m pocket_lab.ordinary --write $(if $(strip $(SEEDS)),--seeds $(addprefix build/seed,$(SEEDS)))
 	PYTHONPATH=scripts python -m pocket_lab.choices --write
 
-sample: build ordinary ## single neurons of the ordinary pretrained model: a sample, one by one (an hour)
+sample: build ordinary ## single neurons of the ordinary pretrained model: a sample, one by one (half an hour on two cores)
 	@$(foreach n,$(shell seq $(JOBS)),PYTHONPATH=scripts OMP_NUM_THREADS=1 python -m pocket_lab.sample --model pocket-smollm2 &) wait
 	PYTHONPATH=scripts python -m pocket_lab.sample --write
 
