@@ -143,7 +143,7 @@ def test_the_table_is_made_of_the_figures_in_the_package(three: dict[str, Any]) 
 def test_the_page_says_what_other_seeds_give(three: dict[str, Any]) -> None:
     seeds = json.loads((study_path() / "seeds.json").read_text("utf-8"))
     page = " ".join((ROOT / "docs" / "evidence.md").read_text("utf-8").split())
-    for method, size in (("contribution", "600"), ("two_stage", "60")):
+    for method, size in (("contribution", "600"), ("two_stage", "60"), ("learned_mask", "60")):
         shares = [one["methods"][method][size]["suppression"]["mean"] for one in seeds.values()]
         mean, low, high = (f"{x:.2f}"[1:] for x in (sum(shares) / 3, min(shares), max(shares)))
         assert f"{mean} [{low}, {high}]" in page
