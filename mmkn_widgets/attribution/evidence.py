@@ -22,7 +22,15 @@ from ..inpainting import get_inpainter
 from ..models import BatchSize
 from .controls import exists
 from .direct import unaccounted
-from .scoring import Options, Sums, batches, fitting_batch, in_encoder, run_batch
+from .scoring import (
+    Options,
+    Sums,
+    batches,
+    fitting_batch,
+    in_encoder,
+    pairs_described,
+    run_batch,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -216,12 +224,7 @@ def collect(
         provenance=json.dumps(
             provenance(
                 "collect",
-                model=model.name,
-                weights=model.weights_hash,
-                concept=wanted.to_dict(),
-                scenes=[f"{scene.source}/{scene.id}" for scene in chosen],
-                inpainter=str(painter.name),
-                inpainter_parameters=dict(painter.parameters),
+                **pairs_described(model, wanted, chosen, painter),
                 positions=positions,
                 reduce=reduce,
                 difference=difference,

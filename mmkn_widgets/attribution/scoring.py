@@ -20,6 +20,7 @@ from .direct import through
 if TYPE_CHECKING:
     import xarray as xr
 
+    from ..core import Concept
     from ..models import MultimodalModel, Prepared
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "batches",
     "fitting_batch",
     "in_encoder",
+    "pairs_described",
     "run_batch",
     "same_tokens",
     "scores_in_units",
@@ -220,6 +222,20 @@ def same_tokens(inpainted: int, original: int) -> None:
             f"inpainter: the inpainted picture gives {inpainted} tokens, the original {original}; "
             "the inpainter has to keep the picture's size"
         )
+
+
+def pairs_described(
+    model: MultimodalModel, concept: Concept, scenes: Sequence[Any], painter: Any
+) -> dict[str, Any]:
+    """Return what the provenance of scores says of the pairs of pictures they are made of."""
+    return {
+        "model": model.name,
+        "weights": model.weights_hash,
+        "concept": concept.to_dict(),
+        "scenes": [f"{scene.source}/{scene.id}" for scene in scenes],
+        "inpainter": str(painter.name),
+        "inpainter_parameters": dict(painter.parameters),
+    }
 
 
 def scores_in_units(

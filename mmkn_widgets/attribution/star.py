@@ -28,6 +28,7 @@ from .scoring import (
     batches,
     fitting_batch,
     in_encoder,
+    pairs_described,
     same_tokens,
     scores_in_units,
     target_score,
@@ -176,12 +177,7 @@ def attribution_patching_star(
                     progress(f"scoring neurons for {wanted.word}", done, len(found))
     made = provenance(
         "attribution_patching_star",
-        model=model.name,
-        weights=model.weights_hash,
-        concept=wanted.to_dict(),
-        scenes=[f"{scene.source}/{scene.id}" for scene in chosen],
-        inpainter=str(painter.name),
-        inpainter_parameters=dict(painter.parameters),
+        **pairs_described(model, wanted, chosen, painter),
         target=target,
         caption=caption,
         prompt=prompt,

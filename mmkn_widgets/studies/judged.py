@@ -45,7 +45,7 @@ def truths(atlas: xr.Dataset, concept: str, share: float = 0.05) -> dict[str, li
     share : float
         A neuron counts by itself if zeroing it costs at least this share of what the strongest
         neuron's costs, and the 95% interval of what it costs (1.96 standard errors over scenes)
-        is above 0.
+        is above 0; in an atlas of single scenes, which has none, by the share alone.
 
     Returns
     -------
@@ -63,8 +63,8 @@ def truths(atlas: xr.Dataset, concept: str, share: float = 0.05) -> dict[str, li
     one = atlas.sel(concept=concept)
     effect = one["single"].values
     ranked = np.argsort(-effect, axis=None, kind="stable")
-    sure = effect > 1.96 * one["error"].values
-    enough = ranked[(effect.ravel()[ranked] >= share * effect.max()) & sure.ravel()[ranked]]
+    unsure = effect <= 1.96 * one["error"].values  # of a single scene there is no interval
+    enough = ranked[(effect.ravel()[ranked] >= share * effect.max()) & ~unsure.ravel()[ranked]]
     index = NeuronIndex.of_labelled(one["single"])
     order = [(int(layer), int(number)) for layer, number in one["joint"].values]
     said = one["course"].sel(figure="said").values

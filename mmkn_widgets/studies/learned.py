@@ -72,7 +72,8 @@ def learned_mask(
         (with `size` only). ``others`` are by default what else is on the scenes. Without
         ``positions`` a mask is for all tokens, where `ablate` silences; it is learned where words
         are chosen, which is faster, and again at all tokens if there it keeps less than four fifths
-        of what it gained (``provenance["loss_everywhere"]``).
+        of what it gained (``provenance["loss_everywhere"]``); that has a checkpoint of its own,
+        beside the first, with the ending ``.everywhere``.
 
     Returns
     -------

@@ -316,6 +316,17 @@ def test_what_is_written_under_the_mask_is_learned_from_too(
         torch.testing.assert_close(plain, batch.before, rtol=1e-4, atol=1e-4)
 
 
+def test_how_often_and_when_the_model_writes_again(pocket: Any) -> None:
+    def when(**goal: Any) -> list[int]:
+        texts = _texts(pocket, MaskGoal(**goal))
+        return _Learner(pocket, {0: np.arange(4)}, [], [], 2, MaskGoal(**goal), 0, texts)._when()
+
+    assert when(steps=30, again=0) == []
+    assert when(steps=30, again=1) == [10]
+    assert when(steps=30, again=2) == [10, 24]
+    assert all(10 <= step < 30 for step in when(steps=30, again=5))
+
+
 def test_an_object_that_is_not_there_is_found_where_it_is_said(pocket: Any, val: Any) -> None:
     scene = val.with_concept("car", 1)[0]
     there = set(scene.categories)
@@ -332,7 +343,7 @@ def test_an_object_that_is_not_there_is_found_where_it_is_said(pocket: Any, val:
 
 
 def test_a_mask_that_does_not_hold_at_all_tokens_is_learned_there(
-    study: Any, val: Any, monkeypatch: pytest.MonkeyPatch
+    study: Any, val: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     absent, goal = list(val.without_concept(WORD, 8)), MaskGoal(steps=8)
     quick = study.learned_mask(absent, size=10, goal=goal)
@@ -347,8 +358,13 @@ def test_a_mask_that_does_not_hold_at_all_tokens_is_learned_there(
 
     with monkeypatch.context() as patch:
         patch.setattr(_Learner, "total", nothing_everywhere)
-        slow = study.learned_mask(absent, size=10, goal=goal)
+        slow, again = (
+            study.learned_mask(absent, size=10, goal=goal, checkpoint=tmp_path / "mask.json")
+            for _ in range(2)
+        )
     assert slow.provenance["arguments"]["positions"] is None
+    assert {file.name for file in tmp_path.iterdir()} == {"mask.json", "mask.everywhere"}
+    assert again.score.tolist() == slow.score.tolist()
     asked = study.learned_mask(absent, size=10, goal=goal, positions="predicting")
     assert asked.score.tolist() == quick.score.tolist()
 

@@ -35,6 +35,8 @@ def test_truths(atlas) -> None:
     assert truths(atlas, "car", share=0.5)["single"] == [(1, 0), (1, 1)]
     atlas["error"][0, 1, 3] = 0.031  # 1.96 of these are more than its effect of .06
     assert truths(atlas, "car")["single"] == [(1, 0), (1, 1)]
+    atlas["error"][:] = np.nan  # of single scenes
+    assert truths(atlas, "car")["single"] == [(1, 0), (1, 1), (1, 3)]
     atlas["course"][0, :2, 1] = 0
     assert truths(atlas, "car")["joint"] == [(1, 0), (0, 2)]  # the first round was enough
 
